@@ -1,0 +1,1 @@
+"""What was known, when: tables, quality, snapshots and the feature store."""

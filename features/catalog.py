@@ -1,0 +1,100 @@
+"""The catalog: what the last successful ingest left, in one file whose replacement is the moment new tables take effect."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from features.errors import TableError
+from features.settings import Attribute, Workspace, parse_instant
+
+CATALOG_FILE = "catalog.json"
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """One ingested table: its Parquet file, its rows, its columns with DuckDB types, and what ingest did to its rows."""
+
+    name: str
+    file: str
+    rows: int
+    columns: dict[str, str]
+    merged: int = 0
+    previous_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What is in a workspace: the tables, the attributes that may become features, and what "now" is for the data.
+
+    `observed_until` is the instant up to which outcomes have been recorded: a label is mature only when its horizon ends by then.
+    `version` is a digest of the tables' content.
+    """
+
+    version: str
+    adapter: str
+    observed_until: str
+    tables: dict[str, StoredTable]
+    attributes: dict[str, dict[str, Attribute]]
+
+    @property
+    def now(self) -> datetime:
+        return parse_instant(self.observed_until)
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether the table was ingested and, if columns are named, has all of them."""
+        return table in self.tables and set(columns) <= set(self.tables[table].columns)
+
+    @classmethod
+    def load(cls, workspace: Workspace) -> Catalog:
+        """Read the workspace's catalog.
+
+        Raises:
+            TableError: nothing has been ingested yet.
+        """
+        path = workspace.tables / CATALOG_FILE
+        if not path.is_file():
+            raise TableError(
+                f"workspace {workspace.root}",
+                expected="ingested tables",
+                received="none yet",
+                repair=f"run `foresell ingest --workspace {workspace.root}`",
+            )
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw["tables"] = {name: StoredTable(**table) for name, table in raw["tables"].items()}
+        raw["attributes"] = {
+            table: {name: Attribute(**attribute) for name, attribute in attributes.items()}
+            for table, attributes in raw["attributes"].items()
+        }
+        return cls(**raw)
+
+    def save(self, workspace: Workspace) -> None:
+        """Put this catalog in place of the last one, in one step."""
+        raw = asdict(self)
+        raw["attributes"] = {
+            table: {name: attribute.model_dump() for name, attribute in attributes.items()}
+            for table, attributes in self.attributes.items()
+        }
+        write_atomically(workspace.tables / CATALOG_FILE, json.dumps(raw, indent=1).encode())
+
+    def path(self, workspace: Workspace, table: str) -> Path:
+        """The Parquet file of a table.
+
+        Raises:
+            KeyError: the table was not ingested.
+        """
+        return workspace.tables / self.tables[table].file
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: into a neighbour first, flushed to disk, then renamed over the target."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    neighbour = path.with_name(f".{path.name}.{os.getpid()}")
+    with neighbour.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    neighbour.replace(path)

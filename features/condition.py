@@ -1,0 +1,112 @@
+"""A condition: `column op value`, parsed once and never evaluated as code.
+
+The same parsed condition filters a feature's events (SQL), decides who is eligible in a snapshot (SQL) and decides who is
+eligible for a single record in the service (Python), so that training and serving cannot disagree.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from features.errors import CallError
+
+OPERATORS = ("=", "!=", ">", ">=", "<", "<=", "in", "is null", "is not null")
+Value = str | float | bool
+_CONDITION = re.compile(
+    r"^\s*(?P<column>[a-z_][a-z0-9_]*)\s*"
+    r"(?:(?P<nullness>is\s+not\s+null|is\s+null)|(?P<op>!=|>=|<=|=|>|<|in\b)\s*(?P<value>.+?))\s*$"
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One parsed condition. `values` is empty for null tests and has one element unless the operator is `in`."""
+
+    column: str
+    operator: str
+    values: tuple[Value, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Parse `column op value`; strings in single quotes, lists as `in ('a', 'b')`, also `is null` and `is not null`.
+
+        Raises:
+            CallError: the text is not a condition.
+        """
+        match = _CONDITION.match(text)
+        if match is None:
+            raise _not_a_condition(text)
+        if match["nullness"]:
+            return cls(match["column"], " ".join(match["nullness"].split()))
+        if match["op"] == "in":
+            return cls(match["column"], "in", _parse_list(match["value"], text))
+        return cls(match["column"], match["op"], (_parse_value(match["value"], text),))
+
+    def sql(self) -> str:
+        """The condition as DuckDB SQL."""
+        column = f'"{self.column}"'
+        if not self.values:
+            return f"{column} {self.operator}"
+        literals = [_literal(value) for value in self.values]
+        return f"{column} in ({', '.join(literals)})" if self.operator == "in" else f"{column} {self.operator} {literals[0]}"
+
+    def holds(self, row: Mapping[str, object]) -> bool:
+        """Whether the condition holds for one row, with SQL's rule that a comparison with null never holds.
+
+        Raises:
+            KeyError: the row has no such column.
+        """
+        value = row[self.column]
+        missing = value is None or (isinstance(value, float) and math.isnan(value))
+        if not self.values:
+            return missing == (self.operator == "is null")
+        return False if missing else self._compare(value)
+
+    def _compare(self, value: object) -> bool:
+        if self.operator == "in":
+            return value in self.values
+        other = self.values[0]
+        if self.operator in ("=", "!="):
+            return (value == other) == (self.operator == "=")
+        left, right = (str(value), other) if isinstance(other, str) else (float(str(value)), float(other))
+        below, equal = left < right, left == right  # type: ignore[operator]
+        return {"<": below, "<=": below or equal, ">": not below and not equal, ">=": not below}[self.operator]
+
+    def __str__(self) -> str:
+        return self.sql().replace('"', "")
+
+
+def _parse_list(text: str, whole: str) -> tuple[Value, ...]:
+    if not (text.startswith("(") and text.endswith(")")):
+        raise _not_a_condition(whole)
+    items = re.findall(r"'(?:[^']|'')*'|[^,\s]+", text[1:-1])
+    return tuple(_parse_value(item, whole) for item in items)
+
+
+def _parse_value(text: str, whole: str) -> Value:
+    if re.fullmatch(r"'(?:[^']|'')*'", text):
+        return text[1:-1].replace("''", "'")
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return float(text)
+    except ValueError:
+        raise _not_a_condition(whole) from None
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else f"{value:.15g}"
+
+
+def _not_a_condition(text: str) -> CallError:
+    return CallError(
+        f"condition {text!r}",
+        expected=f"`column op value` with op one of {', '.join(OPERATORS)}; strings in single quotes",
+        received=repr(text),
+        repair="write for example `tenure_days >= 30` or `channel in ('email', 'web')`",
+    )

@@ -1,0 +1,106 @@
+"""The face of the command line: options every command shares, progress, machine-readable output, errors and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from features.errors import ForesellError
+from features.settings import Workspace, parse_instant
+
+Tick = Callable[[int], None]
+
+
+class WorkspaceFolder(click.ParamType):
+    """`--workspace DIR`, opened."""
+
+    name = "directory"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Workspace:
+        return value if isinstance(value, Workspace) else Workspace.open(Path(value))
+
+
+class Instant(click.ParamType):
+    """An as_of in UTC, such as 2018-05-15."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        return value if isinstance(value, datetime) else parse_instant(value)
+
+
+workspace_option = click.option(
+    "--workspace", type=WorkspaceFolder(), default=".", envvar="FORESELL_WORKSPACE", show_default=True,
+    help="The folder with foresell.toml.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+
+
+class Group(click.Group):
+    """A command group whose commands end with exit code 0 (done), 1 (the work failed) or 2 (the call was wrong)."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ForesellError as error:
+            fail(error)
+            ctx.exit(error.exit_code)
+
+
+def fail(error: ForesellError) -> None:
+    """Tell a person what went wrong and how to mend it; on standard error, without a traceback."""
+    console = messages()
+    console.print(f"[bold red]{type(error).__name__}[/]: {_plain(error.where)}", highlight=False)
+    for label, text in (("expected", error.expected), ("received", error.received), ("to mend ", error.repair)):
+        console.print(f"  [bold]{label}[/]  {_plain(text)}", highlight=False, soft_wrap=True)
+
+
+def messages() -> Console:
+    """Where words for people go: standard error, so that standard output stays for results."""
+    return Console(stderr=True)
+
+
+def results() -> Console:
+    """Where results go: standard output."""
+    return Console()
+
+
+def emit(document: Mapping[str, Any]) -> None:
+    """Print one JSON document on standard output."""
+    click.echo(json.dumps(document, indent=2, default=str))
+
+
+def step(text: str) -> None:
+    """One line that says what was done, with counts."""
+    messages().print(f"[green]✓[/] {_plain(text)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Tick]:
+    """A progress bar on standard error; the function it yields moves the bar by that many units."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=messages(), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda units: bar.advance(task, units)
+
+
+def silence_telemetry() -> None:
+    """Switch off what dependencies would send home; every door calls it before it opens its library."""
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("FEAST_USAGE", "False")
+    os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,162 @@
+"""What a declared feature is, and a view: a set of features of one entity over one table.
+
+A feature is declared once, here in Python; `features.compile` turns it into SQL, `features.store` into Feast's schema,
+`foresell features` and docs/features.md into words, and `serving.reasons` into a sentence. Names follow
+`<measure>_<statistic>_<window>`, for example `emails_opened_count_30d`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from features.condition import Condition
+from features.tables import ENTITY_KEYS, ENTITY_TABLES, TABLES, Table
+
+Kind = Literal[
+    "attribute", "latest", "count", "sum", "mean", "min", "max", "distinct", "days_since_last", "days_since_first",
+    "days_until_next", "age", "known", "change", "ratio",
+]  # fmt: skip
+Dtype = Literal["number", "category"]
+ZERO_WHEN_NOTHING_HAPPENED: tuple[Kind, ...] = ("count", "sum", "distinct", "known")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of a view.
+
+    Attributes:
+        name: the column, unique within its entity.
+        kind: how it is computed; one row of the table of kinds in docs/features.md.
+        column: the table column it reads; empty for `count`, `change` and `ratio`.
+        where: only rows for which every condition holds.
+        days: the window `[as_of - days, as_of)`; None reaches back to the first row.
+        at: the time column that the window and the recency look at; empty means the table's own time.
+        active: only periods that have begun and not ended at the as_of.
+        of: for `change` and `ratio`, the two features of the same view that are compared.
+        hidden: computed for `change` or `ratio` only, and not a column of the view.
+        dtype, unit, meaning: what the value is; `number` or `category`, days, count, money, ..., in words.
+        high, low: what a rep would say when the value is high or low.
+    """
+
+    name: str
+    kind: Kind
+    column: str = ""
+    where: tuple[Condition, ...] = ()
+    days: int | None = None
+    offset_days: int = 0
+    at: str = ""
+    active: bool = False
+    of: tuple[str, ...] = ()
+    hidden: bool = False
+    dtype: Dtype = "number"
+    unit: str = ""
+    meaning: str = ""
+    high: str = ""
+    low: str = ""
+
+    @property
+    def empty(self) -> float | None:
+        """The value for an entity to which nothing ever happened: 0 for counts and sums, otherwise missing."""
+        return 0.0 if self.kind in ZERO_WHEN_NOTHING_HAPPENED else None
+
+
+@dataclass(frozen=True)
+class View:
+    """A set of features of one entity over one canonical table; one row per entity per as_of. Becomes a Feast FeatureView."""
+
+    name: str
+    entity: str
+    table: str
+    features: tuple[Feature, ...]
+    where: tuple[Condition, ...] = ()
+
+    @property
+    def contract(self) -> Table:
+        return TABLES[self.table]
+
+    @property
+    def key(self) -> str:
+        """The column of the table that holds the entity's id."""
+        return "entity_id" if self.table == "attribute_history" else ENTITY_KEYS[self.entity]
+
+    @property
+    def is_profile(self) -> bool:
+        """Whether this view reads the entity's own table; its rows are the spine every other view is joined to."""
+        return ENTITY_TABLES[self.entity].name == self.table
+
+    @property
+    def columns(self) -> tuple[Feature, ...]:
+        """The features that are columns of the view, in declared order."""
+        return tuple(feature for feature in self.features if not feature.hidden)
+
+
+def view(name: str, entity: str, table: str, *groups: Feature | Iterable[Feature]) -> View:
+    """Declare a view from features and groups of features (what the windowed constructors below return)."""
+    features: list[Feature] = []
+    for group in groups:
+        features.extend([group] if isinstance(group, Feature) else group)
+    return View(name, entity, table, tuple(features))
+
+
+def where(*conditions: str) -> tuple[Condition, ...]:
+    """Parse the conditions of a declaration."""
+    return tuple(Condition.parse(condition) for condition in conditions)
+
+
+def windowed(
+    measure: str,
+    kind: Kind,
+    windows: Sequence[int | None],
+    *,
+    column: str = "",
+    only: Sequence[str] = (),
+    at: str = "",
+    unit: str = "",
+    meaning: str,
+    high: str = "",
+    low: str = "",
+) -> list[Feature]:
+    """One feature per window: `<measure>_<kind>_<days>d`, or `<measure>_<kind>` for the window None (ever).
+
+    `{window}` in `meaning`, `high` and `low` becomes "in the last 30 days" or "so far".
+    """
+    made = []
+    for days in windows:
+        words = "so far" if days is None else f"in the last {days} days"
+        name = f"{measure}_{kind}" + ("" if days is None else f"_{days}d")
+        feature = Feature(
+            name, kind, column, where(*only), days, at=at, unit=unit or ("count" if kind in ("count", "distinct") else ""),
+            meaning=meaning.format(window=words), high=high.format(window=words), low=low.format(window=words),
+        )  # fmt: skip
+        made.append(feature)
+    return made
+
+
+def change(
+    measure: str,
+    days: int,
+    *,
+    kind: Kind = "count",
+    column: str = "",
+    only: Sequence[str] = (),
+    meaning: str,
+    high: str = "",
+    low: str = "",
+) -> list[Feature]:
+    """`<measure>_change_<days>d`: a window against the one before, (now - before) / (now + before).
+
+    -1 is "stopped", 0 "as before", 1 "new"; missing when there was nothing in either window. The symmetric form keeps a
+    customer with one order comparable to one with a thousand.
+    """
+    name = f"{measure}_change_{days}d"
+    now = Feature(f"{name}__now", kind, column, where(*only), days, hidden=True)
+    before = replace(now, name=f"{name}__before", offset_days=days)
+    compared = Feature(name, "change", of=(now.name, before.name), unit="-1 to 1", meaning=meaning, high=high, low=low)
+    return [now, before, compared]
+
+
+def ratio(name: str, part: str, whole: str, *, meaning: str, high: str = "", low: str = "") -> Feature:
+    """`part / whole`, two features of the same view; missing when the whole is 0."""
+    return Feature(name, "ratio", of=(part, whole), unit="share", meaning=meaning, high=high, low=low)

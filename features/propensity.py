@@ -1,0 +1,234 @@
+"""A propensity: one question, one TOML file.
+
+Files are looked for in the workspace's `propensities/`, then in the adapter's, then in this package's; the first one found
+under a name is the propensity of that name.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from features.condition import Condition
+from features.errors import CallError, PropensityError
+from features.settings import Settings, Strict, Workspace, parse_instant, read_toml
+
+SHIPPED = Path(__file__).parent / "propensities"
+ADAPTERS = Path(__file__).parent / "adapters"
+GRID_ORIGIN = parse_instant("2018-01-01")  # a Monday
+_DAYS = re.compile(r"^(\d+)d$")
+_THRESHOLD = re.compile(r"^\s*(?P<times>\d+(?:\.\d+)?)\s*(?:\*\s*(?P<column>[a-z_][a-z0-9_]*))?\s*$")
+
+
+class Outcome(Strict):
+    """What is foreseen, in one of three forms.
+
+    * `table` and `at`: a row of the table whose `at` falls into the horizon.
+    * `absent`: no row of the table in the horizon (churn without a contract).
+    * `table`, `sum` and `at_least`: the sum of a column over the horizon reaches `number` or `number * snapshot_column`.
+    """
+
+    table: str | None = None
+    at: str | None = None
+    absent: str | None = None
+    sum: str | None = None
+    at_least: str | None = None
+    where: tuple[str, ...] = ()
+
+    @field_validator("where")
+    @classmethod
+    def _parse_where(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked(conditions)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Outcome:
+        if (self.table is None) == (self.absent is None):
+            raise ValueError("exactly one of `table` and `absent`")
+        if (self.sum is None) != (self.at_least is None):
+            raise ValueError("`sum` and `at_least` together, or neither")
+        if self.absent and (self.sum or self.at):
+            raise ValueError("`absent` stands alone")
+        if self.at_least is not None and _THRESHOLD.match(self.at_least) is None:
+            raise ValueError("`at_least` as `1.5 * column` or a number")
+        return self
+
+    @property
+    def source(self) -> str:
+        """The table in which the outcome is found."""
+        return self.table or self.absent or ""
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return tuple(Condition.parse(text) for text in self.where)
+
+    @property
+    def threshold(self) -> tuple[float, str | None]:
+        """`at_least` as (factor, snapshot column or None).
+
+        Raises:
+            ValueError: the outcome has no `at_least`.
+        """
+        match = _THRESHOLD.match(self.at_least or "")
+        if match is None:
+            raise ValueError("this outcome has no threshold")
+        return float(match["times"]), match["column"]
+
+
+class Value(Strict):
+    """What one positive outcome is worth: a snapshot column, times a factor."""
+
+    column: str
+    times: float = 1.0
+
+
+class Gates(Strict):
+    """What a model must reach out of time before it may serve."""
+
+    min_positives: int = 50
+    min_auc: float = 0.5
+    lift_at_10pct: float = 1.0
+    max_calibration_error: float = 0.1
+    not_worse_than_champion: bool = True
+
+
+class Grades(Strict):
+    """The percentile from which on a grade is given; below C it is D."""
+
+    A: float = 0.90
+    B: float = 0.70
+    C: float = 0.40
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Grades:
+        if not 1 > self.A > self.B > self.C > 0:
+            raise ValueError("1 > A > B > C > 0")
+        return self
+
+
+class Phrases(Strict):
+    """What a rep would say about a feature's value."""
+
+    high: str = ""
+    low: str = ""
+
+
+class Propensity(Strict):
+    """One propensity file, parsed. `name` is the file's name without `.toml` and the last part of its URL."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    question: str
+    entity: Literal["lead", "customer"]
+    horizon: timedelta
+    lead_time: timedelta = timedelta(0)
+    every: timedelta = timedelta(days=28)
+    first_as_of: datetime | None = None
+    eligible: tuple[str, ...] = ()
+    outcome: Outcome
+    features: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    value: Value | None = None
+    gates: Gates = Field(default_factory=Gates)
+    grades: Grades = Field(default_factory=Grades)
+    reasons: dict[str, Phrases] = Field(default_factory=dict)
+
+    @field_validator("horizon", "lead_time", "every", mode="before")
+    @classmethod
+    def _parse_days(cls, text: object) -> object:
+        match = _DAYS.match(text) if isinstance(text, str) else None
+        if match:
+            return timedelta(days=int(match[1]))
+        if isinstance(text, timedelta):
+            return text
+        raise ValueError('days as "90d"')
+
+    @field_validator("first_as_of", mode="before")
+    @classmethod
+    def _parse_first(cls, text: object) -> object:
+        return parse_instant(text) if isinstance(text, str) else text
+
+    @field_validator("eligible")
+    @classmethod
+    def _parse_eligible(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked(conditions)
+
+    @model_validator(mode="after")
+    def _times(self) -> Propensity:
+        if not self.lead_time < self.horizon:
+            raise ValueError("`lead_time` shorter than `horizon`")
+        if self.every <= timedelta(0):
+            raise ValueError("`every` of at least one day")
+        return self
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return tuple(Condition.parse(text) for text in self.eligible)
+
+    def as_ofs(self, first: datetime, observed_until: datetime) -> list[datetime]:
+        """The grid of instants whose labels are mature, oldest first.
+
+        The grid is fixed to a Monday, not to today, so that the snapshots of last night are the snapshots of tonight.
+
+        Args:
+            first: no as_of before this instant; `first_as_of` may move it later.
+            observed_until: outcomes are recorded up to this instant.
+        """
+        start = max(first, self.first_as_of) if self.first_as_of else first
+        step = -((GRID_ORIGIN - start) // self.every)
+        grid = []
+        while (instant := GRID_ORIGIN + step * self.every) + self.horizon <= observed_until:
+            grid.append(instant)
+            step += 1
+        return grid
+
+
+def load(workspace: Workspace, name: str) -> Propensity:
+    """The propensity of that name.
+
+    Raises:
+        PropensityError: there is none, or its file is wrong (the key is named).
+    """
+    files = propensity_files(workspace.root, workspace.settings)
+    if name not in files:
+        raise PropensityError(
+            f"propensity {name!r}",
+            expected=f"one of {', '.join(sorted(files))}",
+            received=repr(name),
+            repair=f"check the spelling, or write {workspace.own_propensities / name}.toml",
+        )
+    return read_file(files[name])
+
+
+def load_all(workspace: Workspace) -> list[Propensity]:
+    """Every propensity of the workspace, by name."""
+    return [read_file(path) for _, path in sorted(propensity_files(workspace.root, workspace.settings).items())]
+
+
+def propensity_files(root: Path, settings: Settings) -> dict[str, Path]:
+    """The file in force for each name."""
+    folders = (SHIPPED, ADAPTERS / settings.adapter / "propensities", root / "propensities")
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def read_file(path: Path) -> Propensity:
+    """Parse one propensity file.
+
+    Raises:
+        PropensityError: unknown key, wrong value, or not TOML.
+    """
+
+    class Named(Propensity):
+        name: str = path.stem
+
+    return Propensity.model_validate(read_toml(path, Named, PropensityError).model_dump())
+
+
+def _checked(conditions: tuple[str, ...]) -> tuple[str, ...]:
+    for text in conditions:
+        try:
+            Condition.parse(text)
+        except CallError as problem:
+            raise ValueError(f"{problem.expected}: {text!r}") from None
+    return conditions

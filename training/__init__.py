@@ -1,0 +1,1 @@
+"""What will happen, learned: labels, datasets, models, reports and the registry."""
