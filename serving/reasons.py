@@ -1,0 +1,168 @@
+"""Reasons: the features that moved one score most, in words a rep can repeat.
+
+A reason is made once, when a score is made, and stored with it. Whoever shows a stored score reads its reasons back; they are
+never made again, because the features, the model and the words may have changed since.
+"""
+
+from __future__ import annotations
+
+import calendar
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from features.feature import ZERO_WHEN_NOTHING_HAPPENED, Feature
+from features.propensity import Phrases
+
+Value = float | str | None
+Direction = Literal["raises", "lowers"]
+
+TOP = 5
+_SAYS_NOTHING_HAPPENED = re.compile(r"\b(no|not|nothing|without)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One feature's part in one score.
+
+    `contribution` is in log-odds, as TreeSHAP shares out the model's answer; a positive one raises the probability.
+    """
+
+    feature: str
+    value: Value
+    text: str
+    direction: Direction
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How to speak about one feature: its declaration, a propensity's own phrases for it, and what is usual.
+
+    `usual` is the median of the model's reference population; NaN where there is none.
+    """
+
+    feature: Feature
+    phrases: Phrases
+    usual: float
+
+    def sentence(self, value: Value) -> str:
+        """What the value of this feature says about an entity."""
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return _absence(self.feature)
+        if isinstance(value, str):
+            return f"{_topic(self.feature)} is {value}"
+        phrase = self._phrase(value)
+        if not phrase:
+            return f"{_topic(self.feature)}: {shown(self.feature, value)}{self._comparison(value)}"
+        return phrase if self.feature.kind == "holds" else f"{phrase} ({shown(self.feature, value)})"
+
+    def _phrase(self, value: float) -> str:
+        """The declared phrase that is true of the value, or none.
+
+        A change is compared with 0, because its phrases say "risen" or "fallen", whatever happened to everybody else. "No
+        case" is not said of somebody with one case, however few that is.
+        """
+        counted = self.feature.kind in ZERO_WHEN_NOTHING_HAPPENED
+        pivot = {"change": 0.0, "holds": 0.5}.get(self.feature.kind, self.usual)
+        if value > pivot:
+            return self.phrases.high or self.feature.high
+        if value < pivot or (counted and value == 0):
+            phrase = self.phrases.low or self.feature.low
+            return "" if counted and value != 0 and _SAYS_NOTHING_HAPPENED.search(phrase) else phrase
+        return ""
+
+    def _comparison(self, value: float) -> str:
+        if value > self.usual:
+            return ", more than most"
+        return ", less than most" if value < self.usual else ""
+
+
+def wordings(
+    names: Sequence[str], declarations: Mapping[str, Feature], phrases: Mapping[str, Phrases], usual: Mapping[str, float]
+) -> tuple[Wording, ...]:
+    """How to speak about each feature of a model, in the model's order.
+
+    Args:
+        names: the features, ordered as in the model's contract.
+        declarations: the declared features of the entity, by name.
+        phrases: the `[reasons]` of the propensity.
+        usual: the median of each number in the model's reference population.
+    """
+    return tuple(
+        Wording(
+            declarations.get(name) or Feature(name, "external"),
+            phrases.get(name) or Phrases(),
+            usual.get(name, math.nan),
+        )
+        for name in names
+    )
+
+
+def top_reasons(wording: Sequence[Wording], values: Sequence[Value], contributions: Sequence[float]) -> tuple[Reason, ...]:
+    """The reasons of one score: the features with the largest contributions, largest first; ties in the model's order.
+
+    Args:
+        wording: how to speak about each feature, in the model's order.
+        values: the entity's value of each feature; None where it has none.
+        contributions: the log-odds each feature adds, without the model's base value.
+    """
+    order = sorted(range(len(contributions)), key=lambda i: -abs(contributions[i]))[:TOP]
+    return tuple(_reason(wording[i], values[i], contributions[i]) for i in order if contributions[i] != 0)
+
+
+def shown(feature: Feature, value: float) -> str:
+    """A number as people write it: `12 days`, `45 %`, `1,200 points`, `Friday`, `-0.6`."""
+    if feature.kind == "weekday":
+        return calendar.day_name[int(value) - 1]
+    if feature.kind == "hour":
+        return f"{int(value):02d}:00 UTC"
+    if feature.kind == "change":
+        return f"{value:+.1f}"
+    if feature.unit == "share":
+        return f"{value:.0%}".replace("%", " %")
+    return " ".join(part for part in (_plain(value), _unit(feature.unit, value)) if part)
+
+
+def _reason(wording: Wording, value: Value, contribution: float) -> Reason:
+    direction: Direction = "raises" if contribution > 0 else "lowers"
+    return Reason(wording.feature.name, value, wording.sentence(value), direction, contribution)
+
+
+def _absence(feature: Feature) -> str:
+    """What it means that a feature has no value."""
+    topic = _topic(feature)
+    if feature.kind in ("attribute", "external"):
+        return f"{topic} is not known"
+    if feature.kind in ("days_since_last", "days_since_first"):
+        return f"{_capital(re.sub('^days since ', '', topic, flags=re.IGNORECASE))}: never so far"
+    if feature.kind == "days_until_next":
+        return f"{_capital(re.sub('^days until ', '', topic, flags=re.IGNORECASE))}: none ahead"
+    if feature.kind in ("change", "ratio"):
+        return f"{topic}: nothing to compare"
+    return f"{topic}: none" if feature.days else f"{topic}: none so far"
+
+
+def _topic(feature: Feature) -> str:
+    """What a feature is about, as the beginning of a sentence; without a meaning, its column's name."""
+    return _capital(feature.meaning or (feature.column or feature.name).replace("_", " "))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _plain(value: float) -> str:
+    if value == round(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def _unit(unit: str, value: float) -> str:
+    """The unit behind the number; counts, scales such as `0-10` and the currency go without saying."""
+    if unit == "days" and value == 1:
+        return "day"
+    words = unit.removeprefix("money").strip()
+    return "" if words == "count" or re.match(r"^-?\d", words) else words
