@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from features.condition import Condition
 from features.errors import CallError, PropensityError
@@ -143,6 +143,10 @@ class Propensity(Strict):
         if isinstance(text, timedelta):
             return text
         raise ValueError('days as "90d"')
+
+    @field_serializer("horizon", "lead_time", "every", when_used="json")
+    def _days(self, length: timedelta) -> str:
+        return f"{length.days}d"
 
     @field_validator("first_as_of", mode="before")
     @classmethod
