@@ -15,11 +15,34 @@ from features.condition import Condition
 from features.tables import ENTITY_KEYS, ENTITY_TABLES, TABLES, Table
 
 Kind = Literal[
-    "attribute", "latest", "count", "sum", "mean", "min", "max", "distinct", "days_since_last", "days_since_first",
-    "days_until_next", "age", "known", "change", "ratio",
+    "attribute", "age", "holds", "weekday", "hour",
+    "latest", "count", "sum", "mean", "min", "max", "distinct", "days_since_last", "days_since_first", "days_until_next",
+    "change", "ratio", "external",
 ]  # fmt: skip
 Dtype = Literal["number", "category"]
-ZERO_WHEN_NOTHING_HAPPENED: tuple[Kind, ...] = ("count", "sum", "distinct", "known")
+KINDS: dict[Kind, str] = {
+    "attribute": "the value of a column of the entity's own row",
+    "age": "days from a time of the entity's own row to the as_of",
+    "holds": "1 when every condition holds for the entity's own row, otherwise 0",
+    "weekday": "the day of the week of a time of the entity's own row, 1 (Monday) to 7",
+    "hour": "the hour in UTC of a time of the entity's own row, 0 to 23",
+    "latest": "the value of a column in the newest row; of two rows at one instant, the one with the higher key",
+    "count": "how many rows; 0 when there are none",
+    "sum": "the sum of a column; 0 when there are no rows",
+    "mean": "the mean of a column; missing when there are no rows",
+    "min": "the smallest value of a column",
+    "max": "the largest value of a column",
+    "distinct": "how many different values of a column; 0 when there are no rows",
+    "days_since_last": "days from the newest row to the as_of",
+    "days_since_first": "days from the oldest row to the as_of",
+    "days_until_next": "days from the as_of to the nearest time in a column that still lies ahead",
+    "change": "a window against the one before, (now - before) / (now + before), -1 to 1; missing when both are empty",
+    "ratio": "one feature divided by another; missing when the divisor is 0",
+    "external": "a column of a feature table that was computed elsewhere, as last known before the as_of",
+}
+ROW_KINDS: tuple[Kind, ...] = ("attribute", "age", "holds", "weekday", "hour")
+DERIVED_KINDS: tuple[Kind, ...] = ("change", "ratio")
+ZERO_WHEN_NOTHING_HAPPENED: tuple[Kind, ...] = ("count", "sum", "distinct")
 
 
 @dataclass(frozen=True)
@@ -28,12 +51,12 @@ class Feature:
 
     Attributes:
         name: the column, unique within its entity.
-        kind: how it is computed; one row of the table of kinds in docs/features.md.
+        kind: how it is computed, see `KINDS`.
         column: the table column it reads; empty for `count`, `change` and `ratio`.
         where: only rows for which every condition holds.
         days: the window `[as_of - days, as_of)`; None reaches back to the first row.
         at: the time column that the window and the recency look at; empty means the table's own time.
-        active: only periods that have begun and not ended at the as_of.
+        offset_days: moves the window that many days into the past.
         of: for `change` and `ratio`, the two features of the same view that are compared.
         hidden: computed for `change` or `ratio` only, and not a column of the view.
         dtype, unit, meaning: what the value is; `number` or `category`, days, count, money, ..., in words.
@@ -47,7 +70,6 @@ class Feature:
     days: int | None = None
     offset_days: int = 0
     at: str = ""
-    active: bool = False
     of: tuple[str, ...] = ()
     hidden: bool = False
     dtype: Dtype = "number"
@@ -71,9 +93,15 @@ class View:
     table: str
     features: tuple[Feature, ...]
     where: tuple[Condition, ...] = ()
+    external: bool = False
 
     @property
     def contract(self) -> Table:
+        """The contract of the view's table.
+
+        Raises:
+            KeyError: the view is external; its table was computed elsewhere.
+        """
         return TABLES[self.table]
 
     @property
@@ -92,12 +120,20 @@ class View:
         return tuple(feature for feature in self.features if not feature.hidden)
 
 
-def view(name: str, entity: str, table: str, *groups: Feature | Iterable[Feature]) -> View:
-    """Declare a view from features and groups of features (what the windowed constructors below return)."""
+def view(name: str, entity: str, table: str, *groups: Feature | Iterable[Feature], only: tuple[Condition, ...] = ()) -> View:
+    """Declare a view from features and groups of features (what the constructors below return).
+
+    Whether the value of a column is a number or a category is read from the table's contract.
+    """
     features: list[Feature] = []
     for group in groups:
         features.extend([group] if isinstance(group, Feature) else group)
-    return View(name, entity, table, tuple(features))
+    return View(name, entity, table, tuple(_typed(feature, TABLES[table]) for feature in features), only)
+
+
+def _typed(feature: Feature, table: Table) -> Feature:
+    text = feature.kind in ("latest", "attribute") and table.column(feature.column).type in ("category", "id")
+    return replace(feature, dtype="category") if text else feature
 
 
 def where(*conditions: str) -> tuple[Condition, ...]:

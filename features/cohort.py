@@ -1,0 +1,73 @@
+"""A cohort: the entities that are eligible for a propensity at an as_of, decided from snapshot columns.
+
+Training, batch and service use the conditions of the same propensity; here over snapshots in SQL, and for one record in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+
+from features.database import connect
+from features.propensity import Propensity
+from features.settings import Workspace
+from features.snapshot import select_sql
+
+
+@dataclass(frozen=True)
+class Eligibility:
+    """How many entities were known at an as_of, and how many of them failed each condition first."""
+
+    known: int
+    eligible: int
+    obstacles: dict[str, int]
+
+
+def cohort(workspace: Workspace, propensity: Propensity, as_ofs: Sequence[datetime]) -> pd.DataFrame:
+    """The eligible entities.
+
+    Returns:
+        One row per eligible entity per as_of, sorted by as_of and entity_id: `entity_id` (str), `as_of` (datetime64[us, UTC]).
+
+    Raises:
+        SnapshotError: a snapshot has not been built.
+        FeatureError: a condition names a column that no view of the entity has.
+    """
+    known = select_sql(workspace, propensity.entity, as_ofs, _columns(propensity))
+    eligible = " and ".join([f"({condition.sql()})" for condition in propensity.conditions]) or "true"
+    with connect(workspace) as connection:
+        frame = connection.execute(f"select entity_id, as_of from ({known}) where {eligible} order by as_of, entity_id").df()
+    frame["as_of"] = frame["as_of"].astype("datetime64[us, UTC]")
+    return frame
+
+
+def eligibility(workspace: Workspace, propensity: Propensity, as_of: datetime) -> Eligibility:
+    """Counts of who was known, who is eligible, and which condition the others failed first.
+
+    Raises:
+        SnapshotError, FeatureError: as `cohort`.
+    """
+    known = select_sql(workspace, propensity.entity, [as_of], _columns(propensity))
+    cases = "".join(f" when not coalesce({condition.sql()}, false) then {i}" for i, condition in enumerate(propensity.conditions))
+    first = f"case{cases} end" if cases else "null"
+    with connect(workspace) as connection:
+        rows = connection.execute(f"select {first} as obstacle, count(*) from ({known}) group by obstacle").fetchall()
+    counts = {number: count for number, count in rows}
+    obstacles = {str(c): counts[i] for i, c in enumerate(propensity.conditions) if i in counts}
+    return Eligibility(sum(counts.values()), counts.get(None, 0), obstacles)
+
+
+def obstacle(propensity: Propensity, row: Mapping[str, object]) -> str | None:
+    """The first condition that one record fails, as it was written; None when the record is eligible.
+
+    Raises:
+        KeyError: the record lacks a column that a condition needs.
+    """
+    return next((str(condition) for condition in propensity.conditions if not condition.holds(row)), None)
+
+
+def _columns(propensity: Propensity) -> list[str]:
+    return list(dict.fromkeys(condition.column for condition in propensity.conditions))

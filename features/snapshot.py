@@ -1,0 +1,200 @@
+"""Snapshots: one row per entity per as_of, what was known before that instant; one Parquet file per view and as_of.
+
+A snapshot is built once, and again only if the view's SQL, or something that was known before its as_of, changed (`manifest`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from features.catalog import Catalog
+from features.compile import view_sql
+from features.console import Tick
+from features.database import connect, quote
+from features.errors import SnapshotError
+from features.feature import View
+from features.manifest import Manifest, digest, table_digests
+from features.settings import Workspace
+from features.tables import ENTITY_TABLES, TABLES
+from features.views import view_of, views
+
+ROWS_PER_STATEMENT = 2_000_000
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did: snapshot files built, found up to date, and rows written."""
+
+    built: int
+    kept: int
+    rows: int
+
+    def __add__(self, other: Built) -> Built:
+        return Built(self.built + other.built, self.kept + other.kept, self.rows + other.rows)
+
+
+def build(workspace: Workspace, as_ofs: Sequence[datetime], tick: Tick = lambda _: None) -> Built:
+    """Build the snapshots of every view at these instants, leaving what is up to date.
+
+    Args:
+        workspace: with ingested tables.
+        as_ofs: instants in UTC.
+        tick: called with 1 for every view and as_of that is done.
+
+    Raises:
+        TableError: nothing has been ingested.
+        FeatureError: a declaration cannot be compiled.
+    """
+    total = Built(0, 0, 0)
+    with connect(workspace) as connection:
+        builder = _Builder(workspace, connection, sorted(set(as_ofs)))
+        for view in views(workspace, builder.catalog):
+            if not view.external:
+                total = total + builder.build(view, tick)
+    return total
+
+
+def read(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns: Sequence[str]) -> pd.DataFrame:
+    """Snapshot columns of every entity known at these instants.
+
+    Returns:
+        One row per entity per as_of, sorted by as_of and entity_id: `entity_id` (str), `as_of` (datetime64[us, UTC]) and the
+        columns; numbers float64 with NaN for missing, categories str with None for missing.
+
+    Raises:
+        SnapshotError: a snapshot has not been built.
+        FeatureError: no view of this entity has a column of that name.
+    """
+    with connect(workspace) as connection:
+        frame = connection.execute(f"{select_sql(workspace, entity, as_ofs, columns)} order by as_of, entity_id").df()
+    frame["as_of"] = frame["as_of"].astype("datetime64[us, UTC]")
+    return frame
+
+
+def select_sql(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns: Sequence[str]) -> str:
+    """SQL for the same rows as `read`, to be filtered or counted further.
+
+    Raises:
+        SnapshotError: a snapshot has not been built.
+        FeatureError: no view of this entity has a column of that name.
+    """
+    present = views(workspace, Catalog.load(workspace))
+    profile = next((view for view in present if view.entity == entity and view.is_profile), None)
+    if profile is None:
+        raise SnapshotError(
+            f"snapshots of {entity}",
+            expected=f"the table {ENTITY_TABLES[entity].name}",
+            received="it was not in the export",
+            repair=f"deliver {ENTITY_TABLES[entity].name} through the adapter and ingest again",
+        )
+    holders = [view for view in dict.fromkeys([view_of(present, entity, name) for name in columns]) if view != profile]
+    joins = "".join(f" join {_files(workspace, view, as_ofs)} {view.name} using (entity_id, event_timestamp)" for view in holders)
+    wanted = "".join(f', {view_of(present, entity, name).name}."{name}"' for name in dict.fromkeys(columns))
+    return f"select entity_id, event_timestamp as as_of{wanted} from {_files(workspace, profile, as_ofs)} {profile.name}{joins}"
+
+
+def folder(workspace: Workspace, view: View) -> Path:
+    """Where the snapshot files of a view lie: one Parquet file per as_of."""
+    return workspace.snapshots / view.entity / view.name
+
+
+def label(as_of: datetime) -> str:
+    """An as_of as a file name, for example 20180515T000000000000Z."""
+    return as_of.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+
+
+def history_start(workspace: Workspace, entity: str) -> datetime:
+    """The first instant at which an entity was known; no snapshot before it has a row.
+
+    Raises:
+        SnapshotError: the entity's table is absent or empty.
+    """
+    catalog, table = Catalog.load(workspace), ENTITY_TABLES[entity]
+    first = None
+    if catalog.has(table.name):
+        with connect(workspace) as connection:
+            path = quote(str(catalog.path(workspace, table.name)))
+            row = connection.execute(f"select min(greatest(known_at, {table.time})) from read_parquet('{path}')").fetchone()
+            first = row[0] if row else None
+    if first is None:
+        raise SnapshotError(
+            f"history of {entity}",
+            expected=f"rows in {table.name}",
+            received="none",
+            repair=f"deliver {table.name} through the adapter and ingest again",
+        )
+    return first.replace(tzinfo=UTC)
+
+
+def _files(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> str:
+    paths = [folder(workspace, view) / f"{label(as_of)}.parquet" for as_of in dict.fromkeys(as_ofs)]
+    missing = [path.stem for path in paths if not path.is_file()]
+    if missing or not paths:
+        raise SnapshotError(
+            f"snapshots of {view.name}",
+            expected=f"{len(paths)} files",
+            received=f"{len(missing)} missing, for example {missing[0]}" if missing else "no as_of was asked for",
+            repair=f"run `foresell snapshot --workspace {workspace.root}`",
+        )
+    return "read_parquet([" + ", ".join(f"'{quote(str(path))}'" for path in paths) + "])"
+
+
+class _Builder:
+    """One build: the connection, the tables and what was known of them before each as_of."""
+
+    def __init__(self, workspace: Workspace, connection: duckdb.DuckDBPyConnection, as_ofs: Sequence[datetime]) -> None:
+        self.workspace, self.connection, self.as_ofs = workspace, connection, as_ofs
+        self.catalog = Catalog.load(workspace)
+        self.relations = {
+            name: f"read_parquet('{quote(str(self.catalog.path(workspace, name)))}')" for name in self.catalog.tables
+        }
+
+    @cached_property
+    def known(self) -> dict[str, list[str]]:
+        """For each table and as_of, a digest of what was known."""
+        return {
+            name: table_digests(self.connection, self.relations[name], TABLES[name], self._columns(name), self.as_ofs)
+            for name in self.catalog.tables
+        }
+
+    def build(self, view: View, tick: Tick) -> Built:
+        """Build the files of one view that are missing or no longer right."""
+        target = folder(self.workspace, view)
+        target.mkdir(parents=True, exist_ok=True)
+        manifest, columns = Manifest(target), self._columns(view.table)
+        manifest.drop_others(digest(duckdb.__version__, view_sql(view, dict.fromkeys(TABLES, ""), columns, [])))
+        spine = ENTITY_TABLES[view.entity].name
+        wanted = {as_of: digest(self.known[view.table][i], self.known[spine][i]) for i, as_of in enumerate(self.as_ofs)}
+        stale = [as_of for as_of in self.as_ofs if not manifest.holds(_file(as_of), wanted[as_of])]
+        tick(len(wanted) - len(stale))
+        rows, size = 0, max(1, ROWS_PER_STATEMENT // max(1, self.catalog.tables[spine].rows))
+        for start in range(0, len(stale), size):
+            chunk = stale[start : start + size]
+            self.connection.execute(f"create or replace temp table built as {view_sql(view, self.relations, columns, chunk)}")
+            for as_of in chunk:
+                rows += self._write(target / _file(as_of), as_of)
+                manifest.add(_file(as_of), wanted[as_of])
+                tick(1)
+            manifest.save()
+        return Built(len(stale), len(wanted) - len(stale), rows)
+
+    def _write(self, path: Path, as_of: datetime) -> int:
+        neighbour = path.with_suffix(".part")
+        chosen = f"from built where event_timestamp = timestamptz '{as_of.isoformat()}'"
+        rows = self.connection.execute(f"copy ({chosen}) to '{quote(str(neighbour))}' (format parquet)").fetchone()
+        neighbour.replace(path)
+        return int(rows[0]) if rows else 0
+
+    def _columns(self, table: str) -> dict[str, str]:
+        return self.catalog.tables[table].columns
+
+
+def _file(as_of: datetime) -> str:
+    return f"{label(as_of)}.parquet"
