@@ -11,10 +11,12 @@ from datetime import datetime
 
 import pandas as pd
 
+from features.catalog import Catalog
 from features.database import connect
-from features.propensity import Propensity
+from features.propensity import Propensity, load_all
 from features.settings import Workspace
-from features.snapshot import select_sql
+from features.snapshot import history_start, select_sql
+from features.tables import ENTITY_TABLES
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,25 @@ class Eligibility:
     known: int
     eligible: int
     obstacles: dict[str, int]
+
+
+def mature_as_ofs(workspace: Workspace, propensity: Propensity) -> list[datetime]:
+    """The instants of the propensity's grid at which someone was known and whose labels are mature, oldest first.
+
+    Raises:
+        SnapshotError: the entity's table is absent or empty.
+    """
+    return propensity.as_ofs(history_start(workspace, propensity.entity), Catalog.load(workspace).now)
+
+
+def snapshot_as_ofs(workspace: Workspace) -> list[datetime]:
+    """Every instant that training any propensity of the workspace needs, and the newest one, for scoring; oldest first."""
+    catalog = Catalog.load(workspace)
+    instants = {catalog.now}
+    for propensity in load_all(workspace):
+        if catalog.has(ENTITY_TABLES[propensity.entity].name) and catalog.has(propensity.outcome.source):
+            instants.update(mature_as_ofs(workspace, propensity))
+    return sorted(instants)
 
 
 def cohort(workspace: Workspace, propensity: Propensity, as_ofs: Sequence[datetime]) -> pd.DataFrame:

@@ -79,6 +79,14 @@ class Feature:
     low: str = ""
 
     @property
+    def bounds(self) -> str:
+        """Which rows count, in words."""
+        if self.kind in ROW_KINDS or self.kind in DERIVED_KINDS or self.kind == "external":
+            return "as known before the as_of"
+        end = f"as_of - {self.offset_days}d" if self.offset_days else "as_of"
+        return f"[{'the first row' if self.days is None else f'as_of - {self.days + self.offset_days}d'}, {end})"
+
+    @property
     def empty(self) -> float | None:
         """The value for an entity to which nothing ever happened: 0 for counts and sums, otherwise missing."""
         return 0.0 if self.kind in ZERO_WHEN_NOTHING_HAPPENED else None

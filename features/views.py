@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 from collections import Counter
 from collections.abc import Iterable
@@ -10,12 +11,12 @@ from pathlib import Path
 
 from features import customer, lead
 from features.catalog import Catalog
-from features.compile import is_computable
+from features.compile import is_computable, view_sql
 from features.condition import Condition
 from features.errors import FeatureError
-from features.feature import DERIVED_KINDS, Feature, View
+from features.feature import DERIVED_KINDS, KINDS, Feature, View
 from features.settings import Attribute, External, Workspace
-from features.tables import ATTRIBUTE_HISTORY, ENTITIES, ENTITY_TABLES
+from features.tables import ATTRIBUTE_HISTORY, ENTITIES, ENTITY_TABLES, TABLES
 
 DECLARED: tuple[View, ...] = (*lead.VIEWS, *customer.VIEWS)
 
@@ -140,3 +141,46 @@ def _require_unique_names(present: Iterable[View]) -> None:
             received=f"more than once: {', '.join(twice)}",
             repair="rename one of them; names follow <measure>_<statistic>_<window>",
         )
+
+
+def describe(workspace: Workspace, catalog: Catalog, name: str) -> list[dict[str, str]]:
+    """What there is to know about a feature, once for every entity that has one of that name.
+
+    Raises:
+        FeatureError: no entity has such a feature; near misses are named.
+    """
+    present = views(workspace, catalog)
+    holders = [view for view in present if any(feature.name == name for feature in view.columns)]
+    if not holders:
+        every = sorted({feature.name for view in present for feature in view.columns})
+        near = difflib.get_close_matches(name, every, n=3)
+        raise FeatureError(
+            f"feature {name!r}",
+            expected="a feature of this workspace",
+            received=f"none of that name; near: {', '.join(near)}" if near else "none of that name",
+            repair="`foresell features list` names them",
+        )
+    return [_facts(view, next(f for f in view.columns if f.name == name), catalog) for view in holders]
+
+
+def _facts(view: View, feature: Feature, catalog: Catalog) -> dict[str, str]:
+    parts = tuple(f for f in view.features if f.name in feature.of and f != feature)
+    alone = replace(view, features=(*(replace(part, hidden=True) for part in parts), feature))
+    columns = {} if view.external else catalog.tables[view.table].columns
+    return {
+        "feature": feature.name,
+        "entity": view.entity,
+        "view": view.name,
+        "table": view.table,
+        "kind": f"{feature.kind}: {KINDS[feature.kind]}",
+        "type": f"{feature.dtype}{f', {feature.unit}' if feature.unit else ''}",
+        "meaning": feature.meaning,
+        "bounds": feature.bounds,
+        "rows": " and ".join(str(condition) for condition in (*view.where, *feature.where)) or "all",
+        "when nothing happened": "missing" if feature.empty is None else f"{feature.empty:.0f}",
+        "high": feature.high or "-",
+        "low": feature.low or "-",
+        "sql": "computed elsewhere"
+        if view.external
+        else view_sql(alone, {name: name for name in TABLES}, columns, [catalog.now]),
+    }
