@@ -26,7 +26,6 @@ from features.settings import Strict
 from training.calibration import Calibration
 
 MODEL_FILE, CONTRACT_FILE = "model.txt", "contract.json"
-FORMAT = 1
 FEW_ROWS = 1_000  # below it, waking other threads costs more than it saves
 Floats = NDArray[np.float64]
 Value = float | str | None
@@ -83,7 +82,7 @@ class Contract(Strict):
         versions: of the libraries that made the model.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     propensity: dict[str, Any]
     features: tuple[Column, ...]
     calibration: Calibration
@@ -144,7 +143,7 @@ class Model:
 
     def raw(self, matrix: Floats) -> Floats:
         """LightGBM's raw score (log-odds before calibration), one per row."""
-        threads = {"num_threads": 1} if len(matrix) < FEW_ROWS else {}
+        threads: dict[str, Any] = {"num_threads": 1} if len(matrix) < FEW_ROWS else {}
         return np.asarray(self.booster.predict(matrix, raw_score=True, **threads), dtype=np.float64)
 
     def probability(self, matrix: Floats) -> Floats:
@@ -152,7 +151,7 @@ class Model:
         return self.contract.calibration.probability(self.raw(matrix))
 
     def contributions(self, matrix: Floats) -> Floats:
-        """Exact TreeSHAP contributions to the raw score, in log-odds: a column a feature, last the base; a row adds up to `raw`."""
+        """Exact TreeSHAP contributions to the raw score, in log-odds: a column a feature, last the base; rows add up to `raw`."""
         return np.asarray(self.booster.predict(matrix, pred_contrib=True), dtype=np.float64)
 
     def percentile(self, probability: Floats) -> Floats:
@@ -192,7 +191,7 @@ class Model:
         except (FileNotFoundError, ValidationError) as problem:
             raise ContractError(
                 f"model in {folder}",
-                expected=f"{MODEL_FILE} and {CONTRACT_FILE} of format {FORMAT}",
+                expected=f"{MODEL_FILE} and {CONTRACT_FILE} of format 1",
                 received=" ".join(str(problem).split()),
                 repair="train again with this version of Foresell",
             ) from None
@@ -222,7 +221,7 @@ def encode(frame: pd.DataFrame, features: Sequence[Column]) -> Floats:
 def _encode_series(series: pd.Series, column: Column) -> Floats:
     if column.dtype == "number":
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
-    codes = pd.Index(column.categories, dtype=object).get_indexer(series.astype(object)).astype(np.float64)
+    codes = pd.Index(column.categories, dtype=object).get_indexer(pd.Index(series, dtype=object)).astype(np.float64)
     codes[codes < 0] = column.other
     codes[series.isna().to_numpy()] = np.nan
     return codes

@@ -1,0 +1,227 @@
+"""How good calibrated probabilities are: figures with intervals, and the curves behind the plots.
+
+Every figure is computed from row weights, so that one code gives the point estimate (weights of 1) and each bootstrap replicate
+(how often the row's entity was drawn). Replicates draw entities, not rows: the rows of one customer stay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
+BINS = 10
+LIFT_SHARES = (0.01, 0.05, 0.10, 0.20)
+REPLICATES = 200
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An estimate with the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of one set of rows.
+
+    Attributes:
+        figures: `auc`, `pr_auc`, `log_loss`, `brier`, `calibration_error`, `lift_at_1pct`, `..._5pct`, `..._10pct`, `..._20pct`.
+        chance_calibration_error: the calibration error that perfectly calibrated probabilities would show on so many rows.
+        rows, positives, entities: what was counted.
+    """
+
+    figures: Mapping[str, Figure]
+    chance_calibration_error: float
+    rows: int
+    positives: int
+    entities: int
+
+    def __getitem__(self, name: str) -> Figure:
+        return self.figures[name]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The points behind the plots.
+
+    `reliability`: predicted, observed, low, high, rows of each of ten equal bins. `gains`: contacted share, found share of the
+    positives. `histogram`: lower edge, upper edge, share of the positives, share of the negatives.
+    """
+
+    reliability: tuple[tuple[float, float, float, float, int], ...]
+    gains: tuple[tuple[float, float], ...]
+    histogram: tuple[tuple[float, float, float, float], ...]
+
+
+class Ranking:
+    """Rows sorted once by falling probability, so that a replicate costs a few cumulative sums.
+
+    Ties count as ties: half a pair in the AUC, one threshold in the PR AUC, a proportional share in the lift.
+    """
+
+    def __init__(self, probability: Floats, labels: Labels) -> None:
+        """Sort the rows; both classes must be present for the AUC to exist."""
+        self.order = np.argsort(-probability, kind="stable")
+        self.probability = probability[self.order]
+        self.labels = labels[self.order].astype(np.float64)
+        self.starts = np.flatnonzero(np.r_[True, np.diff(self.probability) != 0])
+        self.losses = -np.log(np.where(self.labels == 1, self.probability, 1 - self.probability))
+        self.squares = (self.probability - self.labels) ** 2
+        self.bin = np.minimum(np.arange(len(labels)) * BINS // max(len(labels), 1), BINS - 1)
+
+    def figures(self, weights: Floats) -> dict[str, float]:
+        """Every figure under row weights given in the order of the rows."""
+        weight = weights[self.order]
+        positive = np.add.reduceat(weight * self.labels, self.starts)
+        total = np.add.reduceat(weight, self.starts)
+        lifts = {f"lift_at_{share:.0%}".replace("%", "pct"): _lift(positive, total, share) for share in LIFT_SHARES}
+        whole = float(weight.sum())
+        return {
+            "auc": _auc(positive, total),
+            "pr_auc": _average_precision(positive, total),
+            "log_loss": float(weight @ self.losses) / whole,
+            "brier": float(weight @ self.squares) / whole,
+            "calibration_error": self._calibration_error(weight, self.labels),
+            **lifts,
+        }
+
+    def chance_calibration_error(self, seed: int, draws: int = 50) -> float:
+        """The mean calibration error if every label were drawn from its own predicted probability."""
+        random = np.random.default_rng(seed)
+        ones = np.ones(len(self.labels))
+        drawn = (random.random((draws, len(ones))) < self.probability).astype(np.float64)
+        return float(np.mean([self._calibration_error(ones, labels) for labels in drawn]))
+
+    def _calibration_error(self, weight: Floats, labels: Floats) -> float:
+        gaps = np.bincount(self.bin, weight * (labels - self.probability), BINS)
+        return float(np.abs(gaps).sum() / weight.sum())
+
+
+def evaluate(probability: Floats, labels: Labels, entities: pd.Series, seed: int, replicates: int = REPLICATES) -> Evaluation:
+    """The figures with their bootstrap intervals.
+
+    Args:
+        probability: calibrated, one per row.
+        labels: 0 or 1, both present.
+        entities: the entity of each row; the unit that is drawn.
+        seed: equal seeds give equal intervals.
+        replicates: bootstrap draws.
+    """
+    ranking = Ranking(probability, labels)
+    codes, names = pd.factorize(entities)
+    point = ranking.figures(np.ones(len(labels)))
+    drawn = bootstrap(codes, len(names), ranking.figures, seed, replicates)
+    figures = {name: Figure(value, *_interval(drawn[name])) for name, value in point.items()}
+    chance = ranking.chance_calibration_error(seed)
+    return Evaluation(figures, chance, len(labels), int(labels.sum()), len(names))
+
+
+def auc_difference(first: Floats, second: Floats, labels: Labels, entities: pd.Series, seed: int) -> Figure:
+    """AUC of the first minus AUC of the second probability on the same rows, with its paired bootstrap interval."""
+    one, two = Ranking(first, labels), Ranking(second, labels)
+    codes, names = pd.factorize(entities)
+
+    def difference(weights: Floats) -> dict[str, float]:
+        return {"auc": one.figures(weights)["auc"] - two.figures(weights)["auc"]}
+
+    drawn = bootstrap(codes, len(names), difference, seed, REPLICATES)
+    return Figure(difference(np.ones(len(labels)))["auc"], *_interval(drawn["auc"]))
+
+
+def bootstrap(
+    codes: NDArray[np.intp], entities: int, statistic: Callable[[Floats], dict[str, float]], seed: int, replicates: int
+) -> dict[str, Floats]:
+    """`statistic` under the row weights of each replicate; entities are drawn with replacement.
+
+    Args:
+        codes: the number of each row's entity, 0 to `entities` - 1.
+        entities: how many there are.
+        statistic: from row weights to named figures.
+        seed: of the draws.
+        replicates: how many.
+    """
+    random = np.random.default_rng(seed)
+    results = []
+    for _ in range(replicates):
+        times_drawn = np.bincount(random.integers(0, entities, entities), minlength=entities).astype(np.float64)
+        results.append(statistic(times_drawn[codes]))
+    return {name: np.array([result[name] for result in results]) for name in results[0]}
+
+
+def curves(probability: Floats, labels: Labels) -> Curves:
+    """Reliability in ten equal bins (Wilson intervals), cumulative gains in 100 steps, and the score distribution by outcome."""
+    return Curves(_reliability(probability, labels), _gains(probability, labels), _histogram(probability, labels))
+
+
+def _auc(positive: Floats, total: Floats) -> float:
+    negative = total - positive
+    above = np.cumsum(positive) - positive
+    pairs = float(positive.sum()) * float(negative.sum())
+    return float(negative @ (above + positive / 2)) / pairs if pairs else float("nan")
+
+
+def _average_precision(positive: Floats, total: Floats) -> float:
+    found, contacted = np.cumsum(positive), np.cumsum(total)
+    if not found[-1]:
+        return float("nan")
+    precision = np.divide(found, contacted, out=np.zeros_like(found), where=contacted > 0)
+    return float(positive @ precision) / float(found[-1])
+
+
+def _lift(positive: Floats, total: Floats, share: float) -> float:
+    found, contacted = np.r_[0.0, np.cumsum(positive)], np.r_[0.0, np.cumsum(total)]
+    if not found[-1]:
+        return float("nan")
+    return float(np.interp(share * contacted[-1], contacted, found)) / float(found[-1]) / share
+
+
+def _interval(values: Floats) -> tuple[float, float]:
+    tail = (1 - LEVEL) / 2
+    low, high = np.nanquantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _reliability(probability: Floats, labels: Labels) -> tuple[tuple[float, float, float, float, int], ...]:
+    parts = np.array_split(np.argsort(probability, kind="stable"), min(BINS, len(labels)))
+    return tuple(
+        (float(probability[part].mean()), float(labels[part].mean()), *_wilson(int(labels[part].sum()), len(part)), len(part))
+        for part in parts
+    )
+
+
+def _wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's score interval of a share at 95 %."""
+    z = 1.959964
+    share, shrink = successes / trials, 1 + z * z / trials
+    centre = (share + z * z / (2 * trials)) / shrink
+    half = z * float(np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))) / shrink
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def _gains(probability: Floats, labels: Labels) -> tuple[tuple[float, float], ...]:
+    ranking = Ranking(probability, labels)
+    positive = np.add.reduceat(ranking.labels, ranking.starts)
+    contacted = np.r_[0, ranking.starts[1:], len(labels)] / len(labels)
+    found = np.r_[0.0, np.cumsum(positive)] / positive.sum()
+    shares = np.linspace(0, 1, 101)
+    return tuple(zip(shares.tolist(), np.interp(shares, contacted, found).tolist(), strict=True))
+
+
+def _histogram(probability: Floats, labels: Labels) -> tuple[tuple[float, float, float, float], ...]:
+    edges = np.linspace(0, min(1.0, float(np.quantile(probability, 0.999)) * 1.05), 31)
+    counts = [np.histogram(np.minimum(probability[labels == value], edges[-1]), edges)[0] for value in (1, 0)]
+    shares = [count / max(int(count.sum()), 1) for count in counts]
+    return tuple(
+        (float(low), float(high), float(one), float(zero))
+        for low, high, one, zero in zip(edges[:-1], edges[1:], *shares, strict=True)
+    )
