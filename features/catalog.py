@@ -31,7 +31,7 @@ class Catalog:
     """What is in a workspace: the tables, the attributes that may become features, and what "now" is for the data.
 
     `observed_until` is the instant up to which outcomes have been recorded: a label is mature only when its horizon ends by then.
-    `version` is a digest of the tables' content.
+    `version` is a digest of the tables' content. `notes` are sentences: what ingest left out, read as missing or decided.
     """
 
     version: str
@@ -39,6 +39,7 @@ class Catalog:
     observed_until: str
     tables: dict[str, StoredTable]
     attributes: dict[str, dict[str, Attribute]]
+    notes: tuple[str, ...] = ()
 
     @property
     def now(self) -> datetime:
@@ -69,6 +70,7 @@ class Catalog:
             table: {name: Attribute(**attribute) for name, attribute in attributes.items()}
             for table, attributes in raw["attributes"].items()
         }
+        raw["notes"] = tuple(raw.get("notes", ()))
         return cls(**raw)
 
     def save(self, workspace: Workspace) -> None:

@@ -21,6 +21,9 @@ Each carries where it happened, what was expected, what came instead and how to 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class ForesellError(Exception):
     """The root: `where`, `expected`, `received` and `repair` are sentences without a full stop."""
@@ -99,3 +102,10 @@ class RegistryError(ForesellError):
 
 class LostRowsError(ForesellError):
     pass
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word that `word` was most likely meant to be, whatever its case; None when nothing comes near."""
+    by_lower = {name.lower(): name for name in known}
+    matches = get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[matches[0]] if matches else None

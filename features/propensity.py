@@ -13,12 +13,12 @@ from typing import Literal
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
+from features.adapter import adapter_folder
 from features.condition import Condition
 from features.errors import CallError, PropensityError
 from features.settings import Settings, Strict, Workspace, parse_instant, read_toml
 
 SHIPPED = Path(__file__).parent / "propensities"
-ADAPTERS = Path(__file__).parent / "adapters"
 GRID_ORIGIN = parse_instant("2018-01-01")  # a Monday
 _DAYS = re.compile(r"^(\d+)d$")
 _THRESHOLD = re.compile(r"^\s*(?P<times>\d+(?:\.\d+)?)\s*(?:\*\s*(?P<column>[a-z_][a-z0-9_]*))?\s*$")
@@ -212,7 +212,7 @@ def load_all(workspace: Workspace) -> list[Propensity]:
 
 def propensity_files(root: Path, settings: Settings) -> dict[str, Path]:
     """The file in force for each name."""
-    folders = (SHIPPED, ADAPTERS / settings.adapter / "propensities", root / "propensities")
+    folders = (SHIPPED, adapter_folder(root, settings) / "propensities", root / "propensities")
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 

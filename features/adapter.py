@@ -1,0 +1,150 @@
+"""An adapter: the folder of SQL that maps one CRM's export to the canonical tables.
+
+```
+features/adapters/<name>/         or, in a workspace, any folder that `adapter` in foresell.toml names
+    adapter.toml                  what the export is, what "now" is for it, its extra attributes
+    <table>.sql                   one SELECT in DuckDB's dialect per canonical table, over views named by file stem
+    propensities/*.toml           propensities that replace the shipped ones of the same name
+```
+
+In SQL an export file is a table named by its stem: `olist_sellers_dataset.csv` is `olist_sellers_dataset`, and so is
+`olist_sellers_dataset.parquet`. Columns of CSV and Excel files are text, Parquet columns keep their types: cast what you
+calculate with, and hand everything else through as it is, because ingest casts it to the contract and shows the raw value of
+what it cannot cast. `select *` hands through a whole file; error messages then show its row numbers.
+
+Which tables are required: those that `required` lists, and always at least one of `leads` and `customers`. Every other table is
+optional: it is left out, and ingest says so, when one of the files its SQL reads is not in the export.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from features.errors import WorkspaceError, nearest
+from features.settings import Attribute, IngestSettings, Settings, Strict, Workspace, read_toml
+from features.tables import TABLES
+
+ADAPTERS = Path(__file__).parent / "adapters"
+ADAPTER_FILE = "adapter.toml"
+_PERSONAL = re.compile(
+    r"^name$|(^|_)(e_?mail|phone|mobile|fax|surname|street|address|iban)(_|$)"
+    r"|(^|_)(first|last|full|middle|maiden|family|given|customer|contact|company|account)_?name(_|$)",
+    re.IGNORECASE,
+)
+
+
+class AdapterFile(Strict):
+    """`adapter.toml`. `ingest` and `attributes` are defaults that foresell.toml may override key by key."""
+
+    description: str
+    now: str | None = None
+    required: tuple[str, ...] = ()
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
+    attributes: dict[str, dict[str, Attribute]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter on disk, read and checked."""
+
+    name: str
+    folder: Path
+    file: AdapterFile
+
+    @classmethod
+    def find(cls, root: Path, settings: Settings) -> Adapter:
+        """The adapter that a workspace's settings name.
+
+        Raises:
+            WorkspaceError: there is none of that name, or its adapter.toml is wrong.
+        """
+        folder = adapter_folder(root, settings)
+        if not (folder / ADAPTER_FILE).is_file():
+            raise _no_adapter(settings.adapter, folder)
+        file = read_toml(folder / ADAPTER_FILE, AdapterFile, WorkspaceError)
+        for table in (*file.required, *file.attributes, *(path.stem for path in folder.glob("*.sql"))):
+            check_table(table, f"adapter {settings.adapter}")
+        return cls(settings.adapter, folder, file)
+
+    def queries(self) -> dict[str, str]:
+        """The SQL of each canonical table the adapter fills, in the order of the contracts."""
+        paths = {table: self.folder / f"{table}.sql" for table in TABLES}
+        return {table: path.read_text(encoding="utf-8") for table, path in paths.items() if path.is_file()}
+
+    def reading(self, settings: Settings) -> IngestSettings:
+        """How the export is read: the adapter's `[ingest]`, key by key overridden by foresell.toml's."""
+        own, overriding = (model.model_dump(exclude_unset=True) for model in (self.file.ingest, settings.ingest))
+        return IngestSettings.model_validate(own | overriding)
+
+    def attributes(self, settings: Settings) -> dict[str, dict[str, Attribute]]:
+        """The declared extra columns of each table: the adapter's, overridden by foresell.toml's.
+
+        Raises:
+            WorkspaceError: an attribute of an unknown table, of a column that is in the contract, or one that names a person.
+        """
+        tables = {**self.file.attributes, **settings.attributes}
+        merged = {table: {**self.file.attributes.get(table, {}), **settings.attributes.get(table, {})} for table in tables}
+        for table, attributes in merged.items():
+            check_table(table, "[attributes]")
+            for name in attributes:
+                _check_attribute(table, name)
+        return merged
+
+
+def adapter_folder(root: Path, settings: Settings) -> Path:
+    """Where the adapter lies: a shipped one of that name first, then a folder relative to the workspace."""
+    ours = ADAPTERS / settings.adapter
+    return ours if (ours / ADAPTER_FILE).is_file() else root / settings.adapter
+
+
+def shipped() -> list[str]:
+    """The names of the adapters that come with Foresell."""
+    return sorted(path.parent.name for path in ADAPTERS.glob(f"*/{ADAPTER_FILE}"))
+
+
+def find(workspace: Workspace) -> Adapter:
+    """The adapter of a workspace; raises as `Adapter.find` does."""
+    return Adapter.find(workspace.root, workspace.settings)
+
+
+def check_table(name: str, where: str) -> None:
+    """Raise a WorkspaceError unless `name` is a canonical table."""
+    if name not in TABLES:
+        near = nearest(name, TABLES)
+        raise WorkspaceError(
+            f"{where}, table `{name}`",
+            expected=f"a canonical table: {', '.join(TABLES)}",
+            received=f"`{name}`",
+            repair=f"rename it to `{near}`" if near else "rename it to one of these",
+        )
+
+
+def _check_attribute(table: str, name: str) -> None:
+    if name in (*TABLES[table].names, "known_until"):
+        raise WorkspaceError(
+            f"[attributes.{table}], attribute `{name}`",
+            expected="a column that is not in the table's contract",
+            received=f"`{name}`, which is",
+            repair="remove it: columns of the contract need no declaration",
+        )
+    if _PERSONAL.search(name):
+        raise WorkspaceError(
+            f"[attributes.{table}], attribute `{name}`",
+            expected="something about the account that may become a feature",
+            received=f"`{name}`, which reads like a name, an e-mail, a phone number or an address",
+            repair="leave it out: what identifies a person is never a feature",
+        )
+
+
+def _no_adapter(name: str, folder: Path) -> WorkspaceError:
+    near = nearest(name, shipped())
+    return WorkspaceError(
+        f"adapter {name!r}",
+        expected=f"one of {', '.join(shipped())}, or a folder of your own with {ADAPTER_FILE}, relative to the workspace",
+        received=f"no {ADAPTER_FILE} in {folder}",
+        repair=f"write `{near}`" if near else "check the spelling or the path",
+    )
