@@ -1,0 +1,146 @@
+"""LightGBM with defaults by size, and its number of rounds by cross-validation that keeps an entity's rows together.
+
+Nothing here is tuned to a data set. Small data get shallow trees, slow learning and strong regularisation; large data get more
+leaves. Classes are never weighted and rows never resampled: probabilities are wanted. Equal rows give an equal model, on any
+number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from features.console import Tick
+from training.model import Column, Floats, Typical, encode
+from training.split import FOLDS, Mask, folds
+
+SEED = 20180515
+MOST_ROUNDS = 1_500
+PATIENCE = 40
+MOST_CATEGORIES = 200
+LEAST_ROWS_PER_CATEGORY = 10
+ONE_FOLD_FROM = 60_000  # rows; from here on one fold in five tells the number of rounds as well as five do
+Labels = NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A fitted booster as text, what it was fitted with, and what each row scored out of sample.
+
+    Attributes:
+        text: LightGBM's own format.
+        features: the contract of the matrix.
+        parameters: LightGBM's, with `rounds`.
+        out_of_fold: the raw score of each row by models that did not see its entity; None if only the rounds were wanted.
+    """
+
+    text: str
+    features: tuple[Column, ...]
+    parameters: dict[str, Any]
+    out_of_fold: Floats | None
+
+
+def learn(
+    frame: pd.DataFrame, labels: Labels, dtypes: dict[str, str], *, cross_fit: bool, tick: Tick = lambda _: None
+) -> Learned:
+    """Fit one model.
+
+    Args:
+        frame: `entity_id` and the features, one row per label.
+        labels: 0 or 1, both present.
+        dtypes: `number` or `category` of each feature, in the order of the matrix.
+        cross_fit: whether out-of-fold scores of every row are wanted; they cost five models.
+        tick: called with the number of boosting rounds done.
+    """
+    features = tuple(describe(frame[name], dtype) for name, dtype in dtypes.items())
+    matrix = encode(frame, features)
+    fold = folds(frame["entity_id"])
+    parameters = defaults(len(frame), int(min(labels.sum(), len(labels) - labels.sum())))
+    rounds, out_of_fold = _cross_validate(matrix, labels, features, parameters, _parts(fold, cross_fit), tick)
+    booster = lightgbm.train(parameters, _dataset(matrix, labels, features), rounds)
+    return Learned(booster.model_to_string(), features, {**parameters, "rounds": rounds}, out_of_fold if cross_fit else None)
+
+
+def defaults(rows: int, rarer: int) -> dict[str, Any]:
+    """LightGBM's parameters for so many rows, of which `rarer` are of the rarer class."""
+    leaves = 6 if rarer < 1_000 else 12 if rarer < 5_000 else 24 if rarer < 50_000 else 63
+    return {
+        "objective": "binary",
+        "learning_rate": 0.03 if rows < 20_000 else 0.05 if rows < 1_000_000 else 0.1,
+        "num_leaves": leaves,
+        "max_depth": 6,
+        "min_data_in_leaf": int(np.clip(rows // 200, 20, 200)),
+        "lambda_l2": 10.0,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "cat_smooth": 20.0,
+        "cat_l2": 20.0,
+        "max_cat_threshold": 16,
+        "max_bin": 127,
+        "seed": SEED,
+        "deterministic": True,
+        "force_col_wise": True,
+        "verbosity": -1,
+    }
+
+
+def describe(series: pd.Series, dtype: str) -> Column:
+    """The contract of one feature, from the values the model is fitted on."""
+    missing = float(series.isna().mean())
+    if dtype == "category":
+        counts = series.dropna().astype(str).value_counts()
+        kept = sorted(counts[counts >= LEAST_ROWS_PER_CATEGORY].items(), key=lambda pair: (-pair[1], pair[0]))
+        categories = tuple(str(value) for value, _ in kept[:MOST_CATEGORIES])
+        return Column(
+            name=str(series.name),
+            dtype="category",
+            categories=categories,
+            typical=Typical(missing=missing, commonest=categories[0] if categories else None),
+        )
+    values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    values = values[~np.isnan(values)]
+    shares = {"p10": 0.10, "p25": 0.25, "median": 0.50, "p75": 0.75, "p90": 0.90}
+    quantiles = {name: float(np.quantile(values, share)) for name, share in shares.items()} if len(values) else {}
+    return Column(name=str(series.name), dtype="number", typical=Typical(missing=missing, **quantiles))
+
+
+def _parts(fold: NDArray[np.int64], cross_fit: bool) -> list[Mask]:
+    """The validation rows of each cross-validation model."""
+    wanted = range(FOLDS) if cross_fit or len(fold) < ONE_FOLD_FROM else range(1)
+    return [fold == number for number in wanted if (fold == number).any() and (fold != number).any()]
+
+
+def _cross_validate(
+    matrix: Floats, labels: Labels, features: Sequence[Column], parameters: dict[str, Any], parts: Sequence[Mask], tick: Tick
+) -> tuple[int, Floats]:
+    """The number of rounds with the least log loss, and each row's raw score at that number by the model that did not see it."""
+    models = lightgbm.cv(
+        parameters,
+        _dataset(matrix, labels, features),
+        MOST_ROUNDS,
+        folds=[(np.flatnonzero(~part), np.flatnonzero(part)) for part in parts],
+        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False), _progress(tick)],
+        return_cvbooster=True,
+    )["cvbooster"]
+    rounds = max(1, int(models.best_iteration))
+    out_of_fold = np.full(len(labels), np.nan)
+    for part, booster in zip(parts, models.boosters, strict=True):
+        out_of_fold[part] = booster.predict(matrix[part], raw_score=True, num_iteration=rounds)
+    return rounds, out_of_fold
+
+
+def _dataset(matrix: Floats, labels: Labels, features: Sequence[Column]) -> lightgbm.Dataset:
+    categorical = [column.name for column in features if column.dtype == "category"]
+    names = [column.name for column in features]
+    return lightgbm.Dataset(matrix, labels, feature_name=names, categorical_feature=categorical, free_raw_data=False)
+
+
+def _progress(tick: Tick) -> Callable[[Any], None]:
+    return lambda environment: tick(1)
