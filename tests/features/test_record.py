@@ -1,0 +1,124 @@
+"""The packed record: what goes in comes out, to the bit, and nothing is decoded with a layout it was not encoded with."""
+
+import math
+import struct
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.errors import ContractError
+from features.record import VERSION, Layout, as_of_of, decode, digest_of, encode, mismatch
+
+AS_OF = datetime(2018, 5, 15, 6, 30, 0, 1, tzinfo=UTC)
+LAYOUT = Layout((("orders_count_30d", "number"), ("channel", "category"), ("days_since_last", "number"), ("country", "category")))
+
+
+def frame(*rows: tuple[object, object, object, object]) -> pd.DataFrame:
+    columns = [name for name, _ in LAYOUT.columns]
+    typed = pd.DataFrame(list(rows), columns=columns, dtype=object)
+    return typed.astype({name: "float64" for name in LAYOUT.numbers})
+
+
+def bits(number: object) -> bytes:
+    return struct.pack("<d", number)
+
+
+def test_values_come_back_as_they_went_in() -> None:
+    (data,) = encode(LAYOUT, AS_OF, frame((3.0, "email", 0.1 + 0.2, "Österreich")))
+    assert decode(LAYOUT, data) == {
+        "orders_count_30d": 3.0,
+        "days_since_last": 0.1 + 0.2,
+        "channel": "email",
+        "country": "Österreich",
+    }
+    assert as_of_of(data) == AS_OF
+    assert digest_of(data) == LAYOUT.digest
+
+
+def test_missing_is_not_empty() -> None:
+    missing, empty = (
+        decode(LAYOUT, data) for data in encode(LAYOUT, AS_OF, frame((np.nan, None, 0.0, np.nan), (0.0, "", 0.0, "")))
+    )
+    assert math.isnan(missing["orders_count_30d"])
+    assert (missing["channel"], missing["country"]) == (None, None)
+    assert (empty["channel"], empty["country"]) == ("", "")
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
+texts = st.none() | st.text(max_size=40)
+
+
+@given(st.lists(st.tuples(numbers, texts, numbers, texts), max_size=20))
+def test_any_value_survives_to_the_bit(rows: list[tuple[float, str | None, float, str | None]]) -> None:
+    for row, data in zip(rows, encode(LAYOUT, AS_OF, frame(*rows)), strict=True):
+        values = decode(LAYOUT, data)
+        for name, value in zip([name for name, _ in LAYOUT.columns], row, strict=True):
+            same = values[name] == value if not isinstance(value, float) else bits(values[name]) == bits(value)
+            assert same or (isinstance(value, float) and math.isnan(value) and math.isnan(values[name]))
+
+
+def test_every_missing_number_has_the_same_bits() -> None:
+    odd = struct.unpack("<d", struct.pack("<Q", 0xFFF8000000000123))[0]
+    first, second = encode(LAYOUT, AS_OF, frame((odd, "a", 1.0, "b"), (np.nan, "a", 1.0, "b")))
+    assert first == second
+
+
+@pytest.mark.parametrize("only", ["number", "category"])
+def test_a_layout_of_one_kind_only(only: str) -> None:
+    layout = Layout(tuple(column for column in LAYOUT.columns if column[1] == only))
+    (data,) = encode(layout, AS_OF, frame((1.0, "a", 2.0, None)))
+    assert list(decode(layout, data).values()) == ([1.0, 2.0] if only == "number" else ["a", None])
+
+
+def test_no_rows() -> None:
+    assert encode(LAYOUT, AS_OF, frame()) == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        LAYOUT.columns[::-1],
+        LAYOUT.columns[:3],
+        (("orders_count_30d", "category"), *LAYOUT.columns[1:]),
+        (("orders_count_90d", "number"), *LAYOUT.columns[1:]),
+    ],
+    ids=["order", "fewer", "dtype", "name"],
+)
+def test_another_layout_never_decodes(columns: tuple) -> None:
+    (data,) = encode(LAYOUT, AS_OF, frame((1.0, "a", 2.0, "b")))
+    with pytest.raises(ContractError, match=LAYOUT.digest.hex()):
+        decode(Layout(columns), data)
+
+
+def test_a_layout_survives_json() -> None:
+    assert Layout.from_json(LAYOUT.to_json()) == LAYOUT
+
+
+def test_a_frame_that_lacks_a_column_is_shown_as_a_line_diff() -> None:
+    with pytest.raises(ContractError, match="- country") as caught:
+        encode(LAYOUT, AS_OF, frame((1.0, "a", 2.0, "b")).drop(columns="country"))
+    assert "- channel" not in str(caught.value)
+
+
+def test_mismatch_names_what_lacks_and_what_is_too_much() -> None:
+    error = mismatch("the record of customer 7", ["a", "b", "c"], ["a", "c", "d"])
+    assert error.received.splitlines()[1:] == ["    - b", "    + d"]
+
+
+@pytest.mark.parametrize("cut", [0, 10, 23, 24, 40, -1])
+def test_a_damaged_record_is_refused(cut: int) -> None:
+    (data,) = encode(LAYOUT, AS_OF, frame((1.0, "email", 2.0, "AT")))
+    with pytest.raises(ContractError, match="whole record"):
+        decode(LAYOUT, data[:cut])
+    with pytest.raises(ContractError, match="whole record"):
+        decode(LAYOUT, data + b"x")
+
+
+def test_an_unknown_version_is_refused() -> None:
+    (data,) = encode(LAYOUT, AS_OF, frame((1.0, "email", 2.0, "AT")))
+    with pytest.raises(ContractError, match=f"version {VERSION + 1}"):
+        decode(LAYOUT, bytes([VERSION + 1]) + data[1:])
