@@ -70,7 +70,8 @@ def _known(table: Table) -> str:
 
 
 def _columns_read(view: View) -> set[str]:
-    read = {view.contract.time, *view.contract.key}
+    newest_wanted = any(feature.kind == "latest" for feature in view.features)
+    read = {view.contract.time, *(view.contract.key if newest_wanted else ())}
     for feature in view.features:
         read |= {feature.column, feature.at, *(condition.column for condition in feature.where)} - {""}
     return read
