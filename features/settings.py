@@ -31,64 +31,72 @@ class Attribute(Strict):
     `attribute_history` are used, as they were at each as_of.
     """
 
-    type: Type = "category"
-    fixed: bool = False
-    meaning: str = ""
-    unit: str = ""
-    high: str = ""
-    low: str = ""
+    type: Type = Field("category", description="`category`, `number`, `money`, `integer`, `flag`, `timestamp` or `id`")
+    fixed: bool = Field(False, description="the value never changes once the row is known")
+    meaning: str = Field("", description="what it is, in words")
+    unit: str = Field("", description="the unit of a number")
+    high: str = Field("", description="what a rep would say when the value is high")
+    low: str = Field("", description="what a rep would say when the value is low")
 
 
 class External(Strict):
     """A feature table computed elsewhere: Parquet with an entity id, the instant each row became known, and feature columns."""
 
-    entity: Literal["lead", "customer"]
-    path: str
-    id: str
-    timestamp: str
-    columns: dict[str, Attribute]
+    entity: Literal["lead", "customer"] = Field(description="whose features they are")
+    path: str = Field(description="a Parquet file or glob, relative to the workspace")
+    id: str = Field(description="the column with the entity's id")
+    timestamp: str = Field(description="the column with the instant at which the row became known, UTC")
+    columns: dict[str, Attribute] = Field(description="the feature columns, each described like an attribute")
 
 
 class IngestSettings(Strict):
     """How exports are read."""
 
-    duplicates: Literal["reject", "merge"] = "reject"
-    timezone: str = "UTC"
-    decimal: Literal[".", ","] = "."
-    day_first: bool | None = None
+    duplicates: Literal["reject", "merge"] = Field("reject", description="rows with one key and one `known_at`: stop, or merge")
+    timezone: str = Field("UTC", description="the zone of times that carry none, such as `Europe/Berlin`")
+    decimal: Literal[".", ","] = Field(".", description="the decimal sign of numbers in text files")
+    day_first: bool | None = Field(
+        None, description="whether 03/04/2026 is the third of April; unset means such a date is an error"
+    )
 
 
 class StoreSettings(Strict):
     """Where the online store is: `sqlite`, or a Redis address such as `redis://127.0.0.1:6379`."""
 
-    online: str = "sqlite"
+    online: str = Field("sqlite", description="`sqlite`, or a Redis address such as `redis://127.0.0.1:6379`")
 
 
 class MlflowSettings(Strict):
     """An MLflow tracking server; empty means the workspace's own `mlruns/`."""
 
-    tracking_uri: str = ""
+    tracking_uri: str = Field("", description="a tracking server; empty means the workspace's `mlruns/`")
 
 
 class DuckdbSettings(Strict):
     """Limits of the engine that builds snapshots; null means DuckDB's own defaults."""
 
-    memory_limit: str | None = None
-    threads: int | None = None
+    memory_limit: str | None = Field(None, description="such as `8GB`; beyond it DuckDB spills to `data/spill`")
+    threads: int | None = Field(None, description="how many threads; unset means every core")
 
 
 class Settings(Strict):
     """`foresell.toml`."""
 
-    adapter: str = "canonical"
-    source: str = "export"
-    now: str | None = None
-    ingest: IngestSettings = Field(default_factory=IngestSettings)
-    store: StoreSettings = Field(default_factory=StoreSettings)
-    mlflow: MlflowSettings = Field(default_factory=MlflowSettings)
-    duckdb: DuckdbSettings = Field(default_factory=DuckdbSettings)
-    attributes: dict[str, dict[str, Attribute]] = Field(default_factory=dict)
-    external: dict[str, External] = Field(default_factory=dict)
+    adapter: str = Field("canonical", description="a shipped adapter, or the path of a folder with one")
+    source: str = Field("export", description="the folder of the CRM export, relative to the workspace")
+    now: str | None = Field(
+        None, description="the instant up to which the export tells; unset: the adapter's, or that of the ingest"
+    )
+    ingest: IngestSettings = Field(default_factory=IngestSettings, description="how exports are read")
+    store: StoreSettings = Field(default_factory=StoreSettings, description="the online store")
+    mlflow: MlflowSettings = Field(default_factory=MlflowSettings, description="where runs and models are kept")
+    duckdb: DuckdbSettings = Field(default_factory=DuckdbSettings, description="the engine that builds snapshots")
+    attributes: dict[str, dict[str, Attribute]] = Field(
+        default_factory=dict, description="`[attributes.TABLE.COLUMN]`: extra columns of an entity table that become features"
+    )
+    external: dict[str, External] = Field(
+        default_factory=dict, description="`[external.NAME]`: feature tables computed elsewhere"
+    )
 
 
 @dataclass(frozen=True)
