@@ -1,0 +1,42 @@
+"""What every test may use: the real data, the servers, and the rule that in CI nothing is skipped."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from features.console import silence_telemetry
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+NO_SKIPS = "FORESELL_NO_SKIPS" in os.environ
+
+silence_telemetry()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("real_data") and not SHARED_DATA.is_dir():
+        _skip(f"real data: no folder {SHARED_DATA}")
+    if item.get_closest_marker("redis") and not _listens(6379):
+        _skip("Redis: nothing listens on 127.0.0.1:6379")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets; tests that use it carry the marker `real_data`."""
+    return SHARED_DATA
+
+
+def _skip(reason: str) -> None:
+    if NO_SKIPS:
+        pytest.fail(f"would be skipped, which CI does not allow: {reason}")
+    pytest.skip(reason)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
