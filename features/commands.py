@@ -7,8 +7,39 @@ from datetime import datetime
 
 import click
 
-from features.console import Instant, emit, json_option, progress, results, step, workspace_option
+from features.console import Instant, emit, json_option, messages, progress, results, step, workspace_option
 from features.settings import Workspace
+
+
+@click.command()
+@workspace_option
+@json_option
+@click.pass_context
+def check(ctx: click.Context, workspace: Workspace, as_json: bool) -> None:
+    """Check the ingested tables: what is wrong, what it costs, how to mend it.
+
+    Prints a usability report and writes data docs. Exit code 1 if there are errors: train and score refuse such tables.
+    Warnings cost only the rows or the attributes they name.
+
+    \b
+    Example:
+      foresell check --workspace W
+      foresell check --workspace W --json
+    """
+    from features import quality
+    from features.catalog import Catalog
+    from features.usability import show
+
+    catalog = Catalog.load(workspace)
+    with messages().status(f"checking {len(catalog.tables)} tables"):
+        usability = quality.check(workspace, catalog.now)
+    if as_json:
+        emit(usability.as_dict())
+    else:
+        show(usability, results())
+        step(f"data docs: open {usability.docs} in a browser")
+    if not usability.usable:
+        ctx.exit(1)
 
 
 @click.command()
@@ -105,4 +136,4 @@ def describe(workspace: Workspace, name: str, as_json: bool) -> None:
         results().print()
 
 
-COMMANDS: tuple[click.Command, ...] = (snapshot, features)
+COMMANDS: tuple[click.Command, ...] = (check, snapshot, features)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ExpectationSuiteValidationResult,
         ExpectationValidationResult,
     )
+    from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.execution_engine import SqlAlchemyExecutionEngine
     from great_expectations.expectations.expectation import Expectation
 
@@ -55,8 +56,9 @@ def check(workspace: Workspace, as_of: datetime) -> Usability:
     """
     catalog = Catalog.load(workspace)
     checked = _examine(workspace, catalog, as_of)
-    usability = replace(_usability(catalog, checked, as_of), docs=str(workspace.quality / "docs" / "index.html"))
-    data_docs.write(usability, workspace.quality / "docs", _document(workspace, catalog.version, checked, as_of))
+    found = _usability(catalog, checked, as_of)
+    pages = _document(workspace, catalog.version, checked, as_of)
+    usability = replace(found, docs=str(data_docs.write(found, workspace.quality / _DOCS, pages)))
     usability.save(workspace)
     return usability
 
@@ -136,14 +138,19 @@ def _document(workspace: Workspace, version: str, checked: Sequence[Checked], as
         name = ExpectationSuiteIdentifier(one.table)
         key = ValidationResultIdentifier(name, RunIdentifier(version, as_of), one.table)
         kept = context.suites.add_or_update(suite(one.rules))
-        judged = verdict(kept, one.rules, one.facts, {"run_id": key.run_id.to_json_dict()})
+        judged = verdict(kept, one.rules, one.facts, _origin(one.table, key.run_id))
         context.validation_results_store.store_validation_results(judged, key, name)
         pages += [name, key]
     context.build_data_docs(resource_identifiers=pages, build_index=False)
-    folder = workspace.quality / "docs" / "validations"
+    folder = workspace.quality / _DOCS / "validations"
     return {
         one.table: folder.joinpath(*key.to_tuple()).with_suffix(".html") for one, key in zip(checked, pages[1::2], strict=True)
     }
+
+
+def _origin(table: str, run: RunIdentifier) -> dict[str, Any]:
+    """What GX's pages say about where a result comes from."""
+    return {"run_id": run.to_json_dict(), "active_batch_definition": {"data_asset_name": table}}
 
 
 def suite(rules: Sequence[Rule]) -> ExpectationSuite:
@@ -231,8 +238,9 @@ def _value(rule: Rule, example: dict[str, Any]) -> Any:
     return example
 
 
+_DOCS = "docs"
 _SITE: Any = {
     "class_name": "SiteBuilder",
     "show_how_to_buttons": False,
-    "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": "../docs/"},
+    "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": f"../{_DOCS}/"},
 }

@@ -20,6 +20,7 @@ from features.tables import ENTITY_KEYS, ENTITY_TABLES, SQL_TYPES, TABLES, Colum
 Severity = Literal["error", "warning"]
 
 TOLERATED = 0.05  # share of rows that may break a rule about single rows before the warning becomes an error
+_TOLERANTLY = f"in at least {1 - TOLERATED:.0%} of the rows"
 MOSTLY_MISSING = 0.5  # an attribute that is missing more often than this says little
 FRESH = timedelta(days=35)  # a monthly export is never called stale
 WARN_BELOW, FAIL_BELOW = 0.8, 0.5  # rows against the last ingest
@@ -147,7 +148,7 @@ def _required(contract: Table) -> Iterator[Rule]:
         if column.required or column.name == "known_at":
             yield Rule(
                 contract.name, column.name, "missing", "error", "expect_column_values_to_not_be_null", {"column": column.name},
-                holds=f"every row has a `{column.name}`",
+                holds=f"no row lacks its `{column.name}`",
                 wrong=f"{{rows}} without a `{column.name}`",
                 cost=_cost_of_missing(contract, column),
                 repair=f"let the adapter's {contract.name}.sql fill `{column.name}`, or leave these rows out",
@@ -201,18 +202,21 @@ def _anybody(contract: Table, stored: StoredTable) -> Iterator[Rule]:
     )  # fmt: skip
 
 
-def _broken_rows(contract: Table, column: str, about: str, condition: str, concerned: str, **words: str) -> Iterator[Rule]:
-    """A rule that one table and one condition cannot state: GX's own expectation for it is a query that must return nothing."""
+def _broken_rows(
+    contract: Table, column: str, about: str, condition: str, concerned: str, *, holds: str, **words: str
+) -> Iterator[Rule]:
+    """A rule that needs more than one column or table: GX's own expectation for it is a query that must return nothing."""
     shown = ", ".join(dict.fromkeys([*contract.key, *([column] if column else [])]))
-    tiers: tuple[tuple[Severity, float], ...] = (("warning", 0.0), ("error", TOLERATED))
-    for severity, share in tiers:
+    tiers: tuple[tuple[Severity, float, str], ...] = (("warning", 0.0, holds), ("error", TOLERATED, f"{holds}, {_TOLERANTLY}"))
+    for severity, share, tier in tiers:
         query = (
             f"with broken as (select {shown} from {{batch}} as checked where {condition}) select * from broken"
             f" where (select count(*) from broken) > {share} * (select count(*) from {{batch}} as checked where {concerned})"
         )
         yield Rule(
-            contract.name, column, about, severity, "unexpected_rows_expectation", {"unexpected_rows_query": query}, **words
-        )
+            contract.name, column, about, severity, "unexpected_rows_expectation", {"unexpected_rows_query": query},
+            holds=tier, **words,
+        )  # fmt: skip
 
 
 def _values(contract: Table) -> Iterator[Rule]:
@@ -304,7 +308,8 @@ def _attributes(contract: Table, catalog: Catalog) -> Iterator[Rule]:
 
 def _tiers(rule: Rule) -> list[Rule]:
     """The rule as a warning for any row, and as an error for more than the tolerated share of rows."""
-    return [rule, replace(rule, severity="error", arguments={**rule.arguments, "mostly": 1 - TOLERATED})]
+    tolerant = {**rule.arguments, "mostly": 1 - TOLERATED}
+    return [rule, replace(rule, severity="error", arguments=tolerant, holds=f"{rule.holds}, {_TOLERANTLY}")]
 
 
 def _names(columns: list[str]) -> str:

@@ -15,7 +15,7 @@ from features.catalog import write_atomically
 from features.errors import QualityError
 from features.measure import Fact
 from features.rule import Rule, Severity
-from features.settings import Workspace
+from features.settings import Workspace, parse_instant
 
 USABILITY_FILE = "usability.json"
 
@@ -83,6 +83,11 @@ class Usability:
     def usable(self) -> bool:
         return not self.errors
 
+    @property
+    def instant(self) -> str:
+        """`as_of` for people."""
+        return f"{parse_instant(self.as_of):%Y-%m-%d %H:%M} UTC"
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json` and for the file: the fields, and `usable`."""
         return {"usable": self.usable, **asdict(self)}
@@ -124,7 +129,7 @@ def show(usability: Usability, console: Console) -> None:
 
 
 def _rows_per_table(usability: Usability) -> RichTable:
-    table = RichTable("table", title=f"Tables as known on {usability.as_of}", title_justify="left")
+    table = RichTable("table", title=f"As known on {usability.instant}", title_justify="left")
     for heading in ("rows", "errors", "warnings"):
         table.add_column(heading, justify="right")
     for name, rows in usability.tables.items():
