@@ -139,8 +139,9 @@ def _sum_sql(propensity: Propensity) -> str:
     """The sum over the horizon, ordered so that it is the same to the bit in every run, against the threshold."""
     total = "coalesce(sum(outcomes.amount order by outcomes.happened, outcomes.amount), 0)"
     return (
-        f"select cast(coalesce({total} >= any_value(cohort.threshold), false) as tinyint) as label "
-        "from cohort left join outcomes on cohort.entity_id = outcomes.entity_id and outcomes.happened >= cohort.begin and outcomes.happened < cohort.until "
+        f"select cast(coalesce({total} >= any_value(cohort.threshold), false) as tinyint) as label from cohort "
+        "left join outcomes on cohort.entity_id = outcomes.entity_id "
+        "and outcomes.happened >= cohort.begin and outcomes.happened < cohort.until "
         "group by cohort.number order by cohort.number"
     )
 

@@ -37,13 +37,22 @@ class Learned:
         text: LightGBM's own format.
         features: the contract of the matrix.
         parameters: LightGBM's, with `rounds`.
-        out_of_fold: the raw score of each row by models that did not see its entity; None if only the rounds were wanted.
+        out_of_fold: the raw score of each row by a model that did not see its entity; NaN where no such score was wanted.
     """
 
     text: str
     features: tuple[Column, ...]
     parameters: dict[str, Any]
-    out_of_fold: Floats | None
+    out_of_fold: Floats
+
+    def raw(self, frame: pd.DataFrame) -> Floats:
+        """The raw score of each row of a frame.
+
+        Raises:
+            ContractError: a feature is missing or of another type.
+        """
+        booster = lightgbm.Booster(model_str=self.text)
+        return np.asarray(booster.predict(encode(frame, self.features), raw_score=True), dtype=np.float64)
 
 
 def learn(
@@ -64,7 +73,7 @@ def learn(
     parameters = defaults(len(frame), int(min(labels.sum(), len(labels) - labels.sum())))
     rounds, out_of_fold = _cross_validate(matrix, labels, features, parameters, _parts(fold, cross_fit), tick)
     booster = lightgbm.train(parameters, _dataset(matrix, labels, features), rounds)
-    return Learned(booster.model_to_string(), features, {**parameters, "rounds": rounds}, out_of_fold if cross_fit else None)
+    return Learned(booster.model_to_string(), features, {**parameters, "rounds": rounds}, out_of_fold)
 
 
 def defaults(rows: int, rarer: int) -> dict[str, Any]:
@@ -106,9 +115,11 @@ def describe(series: pd.Series, dtype: str) -> Column:
         )
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     values = values[~np.isnan(values)]
-    shares = {"p10": 0.10, "p25": 0.25, "median": 0.50, "p75": 0.75, "p90": 0.90}
-    quantiles = {name: float(np.quantile(values, share)) for name, share in shares.items()} if len(values) else {}
-    return Column(name=str(series.name), dtype="number", typical=Typical(missing=missing, **quantiles))
+    if not len(values):
+        return Column(name=str(series.name), dtype="number", typical=Typical(missing=missing))
+    p10, p25, median, p75, p90 = (float(value) for value in np.quantile(values, [0.10, 0.25, 0.50, 0.75, 0.90]))
+    typical = Typical(missing=missing, p10=p10, p25=p25, median=median, p75=p75, p90=p90)
+    return Column(name=str(series.name), dtype="number", typical=typical)
 
 
 def _parts(fold: NDArray[np.int64], cross_fit: bool) -> list[Mask]:
@@ -121,7 +132,7 @@ def _cross_validate(
     matrix: Floats, labels: Labels, features: Sequence[Column], parameters: dict[str, Any], parts: Sequence[Mask], tick: Tick
 ) -> tuple[int, Floats]:
     """The number of rounds with the least log loss, and each row's raw score at that number by the model that did not see it."""
-    models = lightgbm.cv(
+    models: Any = lightgbm.cv(
         parameters,
         _dataset(matrix, labels, features),
         MOST_ROUNDS,

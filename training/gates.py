@@ -1,0 +1,113 @@
+"""The verdict: whether a model may be promoted, with one sentence per gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from features.propensity import Gates
+from training.evaluation import Evaluation, Figure
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate, whether it was passed, and why in a sentence."""
+
+    gate: str
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every gate, in the order of the propensity file."""
+
+    gates: tuple[Gate, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(gate.passed for gate in self.gates)
+
+    @property
+    def word(self) -> str:
+        """`pass` or `fail`."""
+        return "pass" if self.passed else "fail"
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The champion on the same test rows: its version and the AUC of the new model minus its own.
+
+    `difference` is None where the two cannot be compared, and `obstacle` says why.
+    """
+
+    version: str
+    difference: Figure | None
+    obstacle: str = ""
+
+
+def judge(gates: Gates, test: Evaluation, rival: Rival | None) -> Verdict:
+    """Hold the figures of the test rows against the gates of the propensity.
+
+    Args:
+        gates: the floors.
+        test: figures of rows that nothing was fitted or calibrated on.
+        rival: the champion on the same rows; None if there is no champion.
+    """
+    return Verdict(
+        (
+            _positives(gates, test),
+            _auc(gates, test),
+            _lift(gates, test),
+            _calibration(gates, test),
+            *([_champion(rival)] if gates.not_worse_than_champion else []),
+        )
+    )
+
+
+def _positives(gates: Gates, test: Evaluation) -> Gate:
+    passed = test.positives >= gates.min_positives
+    words = "at least" if passed else "fewer than"
+    sentence = f"The test holds {test.positives:,} positives, {words} the {gates.min_positives:,} asked for."
+    return Gate("min_positives", passed, sentence)
+
+
+def _auc(gates: Gates, test: Evaluation) -> Gate:
+    auc = test["auc"]
+    passed = auc.value >= gates.min_auc
+    words = "reaches" if passed else "misses"
+    return Gate("min_auc", passed, f"AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) {words} {gates.min_auc:.3f}.")
+
+
+def _lift(gates: Gates, test: Evaluation) -> Gate:
+    lift = test["lift_at_10pct"].value
+    passed = lift >= gates.lift_at_10pct
+    words = "reaches" if passed else "misses"
+    sentence = f"The best tenth holds {lift:.2f} times its share of the positives, {words} {gates.lift_at_10pct:.2f}."
+    return Gate("lift_at_10pct", passed, sentence)
+
+
+def _calibration(gates: Gates, test: Evaluation) -> Gate:
+    """Chance alone makes a calibration error on few rows, and only what is beyond it is held against the model."""
+    error, chance = test["calibration_error"].value, test.chance_calibration_error
+    passed = max(error - chance, 0.0) <= gates.max_calibration_error
+    words = "is within" if passed else "exceeds"
+    share = f"of which chance alone makes {chance:.3f} on so many rows"
+    sentence = f"Calibration error {error:.3f}, {share}, {words} {gates.max_calibration_error:.3f}."
+    return Gate("max_calibration_error", passed, sentence)
+
+
+def _champion(rival: Rival | None) -> Gate:
+    """Refused only where the new model is worse beyond the noise: the whole interval of the difference is below 0."""
+    if rival is None:
+        return Gate("not_worse_than_champion", True, "There is no champion yet.")
+    if rival.difference is None:
+        return Gate("not_worse_than_champion", True, f"Not compared with champion version {rival.version}: {rival.obstacle}.")
+    difference = rival.difference
+    passed = difference.high >= 0
+    words = "not worse" if passed else "worse"
+    return Gate(
+        "not_worse_than_champion",
+        passed,
+        f"On the same rows {words} than champion version {rival.version}: AUC {difference.value:+.3f} "
+        f"({difference.low:+.3f} to {difference.high:+.3f}).",
+    )

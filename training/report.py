@@ -1,0 +1,153 @@
+"""The report of a version: one machine-readable document and one HTML page, made once and stored with the version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from training import plots
+from training.dataset import Dataset
+from training.evaluation import Curves, Evaluation, Ranking, curves
+from training.fitting import Fitted
+from training.gates import Verdict
+from training.registry import REPORT_FOLDER, REPORT_HTML, Record
+
+SHOWN_FEATURES = 15
+FIGURE_WORDS = {
+    "auc": ("ROC AUC", "how often a positive is ranked above a negative; 0.5 is chance"),
+    "pr_auc": ("PR AUC", "precision averaged over recall; the base rate is chance"),
+    "log_loss": ("log loss", "cost of wrong probabilities; lower is better"),
+    "brier": ("Brier score", "squared error of the probabilities; lower is better"),
+    "calibration_error": ("calibration error", "mean gap between predicted and observed in ten equal bins"),
+    "lift_at_1pct": ("lift, best 1 %", "positives among the best 1 % against a random 1 %"),
+    "lift_at_5pct": ("lift, best 5 %", ""),
+    "lift_at_10pct": ("lift, best 10 %", ""),
+    "lift_at_20pct": ("lift, best 20 %", ""),
+}
+
+
+def record(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, at: datetime) -> Record:
+    """Everything the registry keeps of a training.
+
+    Args:
+        data: the dataset.
+        fitted: the model and its probabilities on the test rows.
+        test: the figures of those.
+        verdict: the gates.
+        at: when the model was trained.
+    """
+    made = document(data, fitted, test, verdict, at)
+    drawn = _plots(data, fitted, test)
+    contract = fitted.model.contract
+    metrics = {f"test_{name}": figure.value for name, figure in test.figures.items()}
+    metrics |= {f"test_{name}_{side}": getattr(test[name], side) for name in test.figures for side in ("low", "high")}
+    metrics |= _other_splits(data, fitted)
+    tags = {
+        "propensity": contract.propensity["name"],
+        "verdict": verdict.word,
+        "split": fitted.split.by,
+        "calibration": f"{contract.calibration.method}, {fitted.split.calibrated}",
+        "data_fingerprint": contract.fingerprint,
+    }
+
+    def pages(version: str) -> dict[str, str]:
+        html = page(made, drawn, version)
+        return {f"{REPORT_FOLDER}/{REPORT_HTML}": html, **{f"plots/{name}.svg": svg for name, svg in drawn.items()}}
+
+    parameters = {**contract.parameters, "features": len(contract.features), "data_fingerprint": contract.fingerprint}
+    return Record(parameters, metrics, tags, made, pages)
+
+
+def document(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, at: datetime) -> dict[str, Any]:
+    """The machine-readable report; the registry adds propensity, version and champion when it is read."""
+    contract = fitted.model.contract
+    window = contract.windows["test"]
+    figures = {name: figure.value for name, figure in test.figures.items()}
+    bounds = {f"{name}_{side}": getattr(figure, side) for name, figure in test.figures.items() for side in ("low", "high")}
+    return {
+        "name": contract.propensity["name"],
+        "entity": contract.propensity["entity"],
+        "question": contract.propensity["question"],
+        "verdict": verdict.word,
+        "gates": [asdict(gate) for gate in verdict.gates],
+        "test": {
+            **figures,
+            **bounds,
+            "chance_calibration_error": test.chance_calibration_error,
+            "rows": test.rows,
+            "positives": test.positives,
+            "entities": test.entities,
+            "from": window.first[:10],
+            "to": window.last[:10],
+        },
+        "split": {"by": fitted.split.by, "calibrated": fitted.split.calibrated, "sentences": list(contract.split)},
+        "windows": {name: window.model_dump() for name, window in contract.windows.items()},
+        "calibration": contract.calibration.method,
+        "features": len(contract.features),
+        "importance": dict(list(fitted.model.importance().items())[:SHOWN_FEATURES]),
+        "dropped": list(data.dropped),
+        "eligible": list(contract.propensity["eligible"]),
+        "horizon": contract.propensity["horizon"],
+        "parameters": contract.parameters,
+        "versions": contract.versions,
+        "data_fingerprint": contract.fingerprint,
+        "trained_at": at.isoformat(timespec="seconds"),
+    }
+
+
+def page(made: Mapping[str, Any], drawn: Mapping[str, str], version: str) -> str:
+    """The HTML page, complete in itself: no script, no font, no image from elsewhere."""
+    from jinja2 import Environment, StrictUndefined
+
+    template = resources.files("training").joinpath("report.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(**made, version=version, plots=drawn, words=FIGURE_WORDS)
+
+
+def _plots(data: Dataset, fitted: Fitted, test: Evaluation) -> dict[str, str]:
+    labels = data.labels[fitted.split.test]
+    drawn: Curves = curves(fitted.probability, labels)
+    figures = {f"{share} %": test[f"lift_at_{share}pct"] for share in (1, 5, 10, 20)}
+    made = {
+        "reliability": plots.reliability(drawn),
+        "gains": plots.gains(drawn, float(labels.mean())),
+        "lift": plots.lift({name: (figure.value, figure.low, figure.high) for name, figure in figures.items()}),
+        "distribution": plots.distribution(drawn),
+        "importance": plots.importance(dict(list(fitted.model.importance().items())[:SHOWN_FEATURES])),
+    }
+    return {"timeline": plots.timeline(_dates(data, fitted)), **made} if fitted.split.by == "time" else made
+
+
+def _dates(data: Dataset, fitted: Fitted) -> list[plots.Date]:
+    """Each as_of with the role of its rows; calibration goes before fitting where rows were cross-fitted."""
+    split = fitted.split
+    rows = data.frame[["as_of", "label"]].assign(role="unused", predicted=np.nan)
+    for role, mask in (("train", split.fit), ("calibration", split.calibration), ("test", split.test)):
+        rows.loc[mask, "role"] = role
+    rows.loc[split.test, "predicted"] = fitted.probability
+    return [
+        plots.Date(
+            as_of=pd.Timestamp(str(as_of)).to_pydatetime(),
+            role=str(group["role"].iloc[0]),
+            rows=len(group),
+            rate=float(group["label"].mean()),
+            predicted=None if group["predicted"].isna().any() else float(group["predicted"].mean()),
+        )
+        for as_of, group in rows.groupby("as_of", sort=True)
+    ]
+
+
+def _other_splits(data: Dataset, fitted: Fitted) -> dict[str, float]:
+    """The figures on the rows that were fitted and calibrated on: flattering, and logged to see how much."""
+    made: dict[str, float] = {}
+    for name, mask in (("train", fitted.split.fit), ("calibration", fitted.split.calibration)):
+        rows = data.frame[mask]
+        ranking = Ranking(fitted.model.probability(fitted.model.matrix(rows)), rows["label"].to_numpy(np.int8))
+        made |= {f"{name}_{figure}": value for figure, value in ranking.figures(np.ones(len(rows))).items()}
+    return made

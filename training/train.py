@@ -1,0 +1,97 @@
+"""The recipe: from a workspace's tables to a registered version with its report and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from features import quality, snapshot, store
+from features.catalog import Catalog
+from features.console import Tick
+from features.errors import ContractError
+from features.propensity import Propensity
+from features.settings import Workspace
+from features.views import views
+from training import dataset, evaluation, leakage, registry, report
+from training.dataset import Dataset
+from training.evaluation import Evaluation
+from training.fitting import Fitted, fit
+from training.gates import Rival, Verdict, judge
+from training.learner import MOST_ROUNDS, SEED
+
+Watch = Callable[[str, int], AbstractContextManager[Tick]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A registered version: its figures on the test rows and its verdict."""
+
+    propensity: str
+    version: str
+    test: Evaluation
+    verdict: Verdict
+
+
+def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Watch) -> Trained:
+    """Check, build, learn, judge and register one propensity.
+
+    Args:
+        workspace: with ingested tables; missing snapshots are built.
+        propensity: the question.
+        at: when this is done; it goes into the report.
+        watch: opens a progress bar for a step of so many units.
+
+    Raises:
+        QualityError: the tables hold errors.
+        PropensityError: the tables lack what the propensity asks about.
+        DataFloorError: too little matured data; says what is missing.
+        LeakageError: a feature knows the outcome.
+    """
+    quality.require(workspace)
+    data = _dataset(workspace, propensity, watch)
+    leakage.require_none(leakage.findings(data.frame, data.labels, list(data.dtypes), data.attributes), propensity.name)
+    with watch(f"{propensity.name}: learning", MOST_ROUNDS) as tick:
+        fitted = fit(data, propensity, tick)
+    with watch(f"{propensity.name}: judging", 3) as tick:
+        rows, labels = data.frame[fitted.split.test], data.labels[fitted.split.test]
+        test = evaluation.evaluate(fitted.probability, labels, rows["entity_id"], SEED)
+        tick(1)
+        verdict = judge(propensity.gates, test, _rival(workspace, propensity, fitted, rows, labels))
+        tick(1)
+        version = registry.register(workspace, fitted.model, report.record(data, fitted, test, verdict, at))
+        tick(1)
+    return Trained(propensity.name, version, test, verdict)
+
+
+def _dataset(workspace: Workspace, propensity: Propensity, watch: Watch) -> Dataset:
+    instants = dataset.as_ofs(workspace, propensity)
+    present = [view for view in views(workspace, Catalog.load(workspace)) if not view.external]
+    with watch(f"{propensity.name}: snapshots", len(instants) * len(present)) as tick:
+        snapshot.build(workspace, instants, tick)
+    with watch(f"{propensity.name}: dataset", 2) as tick:
+        store.apply(workspace)
+        tick(1)
+        data = dataset.build(workspace, propensity, instants)
+        tick(1)
+    return data
+
+
+def _rival(workspace: Workspace, propensity: Propensity, fitted: Fitted, rows: pd.DataFrame, labels: Any) -> Rival | None:
+    """The champion on the same test rows, unless it has learned from them or cannot read them."""
+    version = registry.champion_version(workspace, propensity.name)
+    if version is None:
+        return None
+    model = registry.load(workspace, propensity.name, version).model
+    learned_until = pd.Timestamp(model.contract.windows["calibration"].last) + model.propensity.horizon
+    if fitted.split.by == "entity" or learned_until > rows["as_of"].min():
+        return Rival(version, None, "it has learned from these rows")
+    try:
+        theirs = model.probability(model.matrix(rows))
+    except ContractError:
+        return Rival(version, None, "it was trained on features that these rows do not have")
+    return Rival(version, evaluation.auc_difference(fitted.probability, theirs, labels, rows["entity_id"], SEED))
