@@ -76,7 +76,11 @@ class Condition:
         return {"<": below, "<=": below or equal, ">": not below and not equal, ">=": not below}[self.operator]
 
     def __str__(self) -> str:
-        return self.sql().replace('"', "")
+        if not self.values:
+            return f"{self.column} {self.operator}"
+        words = [_word(value) for value in self.values]
+        listed = ", ".join(words)
+        return f"{self.column} {self.operator} {f'({listed})' if self.operator == 'in' else listed}"
 
 
 def _parse_list(text: str, whole: str) -> tuple[Value, ...]:
@@ -92,15 +96,29 @@ def _parse_value(text: str, whole: str) -> Value:
     if text in ("true", "false"):
         return text == "true"
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         raise _not_a_condition(whole) from None
+    if not math.isfinite(number):
+        raise _not_a_condition(whole)
+    return number
 
 
 def _literal(value: Value) -> str:
+    return f"{_word(value)}e0" if _is_fraction(value) and "e" not in _word(value) else _word(value)
+
+
+def _is_fraction(value: Value) -> bool:
+    """DuckDB reads 0.1 as a decimal and 0.1e0 as the double it is compared with."""
+    return isinstance(value, float) and not isinstance(value, bool) and "." in _word(value)
+
+
+def _word(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else f"{value:.15g}"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(float(value))
 
 
 def _not_a_condition(text: str) -> CallError:
