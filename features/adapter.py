@@ -18,21 +18,25 @@ optional: it is left out, and ingest says so, when one of the files its SQL read
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import duckdb
 from pydantic import Field
 
-from features.errors import WorkspaceError, nearest
-from features.settings import Attribute, IngestSettings, Settings, Strict, Workspace, read_toml
+from features.errors import TableError, WorkspaceError, nearest
+from features.settings import Attribute, IngestSettings, Settings, Strict, read_toml
 from features.tables import TABLES
 
 ADAPTERS = Path(__file__).parent / "adapters"
 ADAPTER_FILE = "adapter.toml"
 _PERSONAL = re.compile(
-    r"^name$|(^|_)(e_?mail|phone|mobile|fax|surname|street|address|iban)(_|$)"
-    r"|(^|_)(first|last|full|middle|maiden|family|given|customer|contact|company|account)_?name(_|$)",
+    r"^name$|(^|_)((first|last|full|middle|maiden|family|given|customer|contact|company|account)_?name|surname|iban)$"
+    r"|(^|_)(e_?mail|phone|mobile|fax|street|address)(_?(number|no|address|line|\d))*$",
     re.IGNORECASE,
 )
 
@@ -75,7 +79,7 @@ class Adapter:
         paths = {table: self.folder / f"{table}.sql" for table in TABLES}
         return {table: path.read_text(encoding="utf-8") for table, path in paths.items() if path.is_file()}
 
-    def reading(self, settings: Settings) -> IngestSettings:
+    def rules(self, settings: Settings) -> IngestSettings:
         """How the export is read: the adapter's `[ingest]`, key by key overridden by foresell.toml's."""
         own, overriding = (model.model_dump(exclude_unset=True) for model in (self.file.ingest, settings.ingest))
         return IngestSettings.model_validate(own | overriding)
@@ -106,9 +110,24 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in ADAPTERS.glob(f"*/{ADAPTER_FILE}"))
 
 
-def find(workspace: Workspace) -> Adapter:
-    """The adapter of a workspace; raises as `Adapter.find` does."""
-    return Adapter.find(workspace.root, workspace.settings)
+def files_read(script: str, sql: str) -> set[str]:
+    """The stems of the export files that an SQL script reads.
+
+    Raises:
+        TableError: it is not one SELECT statement.
+    """
+    with duckdb.connect() as connection:
+        row = connection.execute("select json_serialize_sql(?)", [sql]).fetchone()
+    tree = json.loads(row[0] if row else "{}")
+    if tree.get("error", True) or len(tree["statements"]) != 1:
+        raise TableError(
+            f"adapter script {script}",
+            expected="one SELECT statement in DuckDB's dialect",
+            received=tree.get("error_message", "several statements"),
+            repair="mend the SQL",
+        )
+    own = {entry["key"] for node in _nodes(tree) if "cte_map" in node for entry in node["cte_map"]["map"]}
+    return {node["table_name"] for node in _nodes(tree) if node.get("type") == "BASE_TABLE"} - own
 
 
 def check_table(name: str, where: str) -> None:
@@ -121,6 +140,14 @@ def check_table(name: str, where: str) -> None:
             received=f"`{name}`",
             repair=f"rename it to `{near}`" if near else "rename it to one of these",
         )
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON document."""
+    if isinstance(tree, dict):
+        yield tree
+    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _nodes(child)
 
 
 def _check_attribute(table: str, name: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -40,6 +42,49 @@ def check(ctx: click.Context, workspace: Workspace, as_json: bool) -> None:
         step(f"data docs: open {usability.docs} in a browser")
     if not usability.usable:
         ctx.exit(1)
+
+
+@click.command()
+@click.option("--adapter", default="canonical", show_default=True, help="A shipped adapter, or a folder of your own.")
+@click.option("--from", "source", type=click.Path(path_type=Path), required=True, help="The folder of the CRM's export.")
+@click.option("--workspace", "root", type=click.Path(path_type=Path), default=".", show_default=True, help="The folder to begin.")
+def init(adapter: str, source: Path, root: Path) -> None:
+    """Begin a workspace: write its foresell.toml, a tour of every setting.
+
+    \b
+    Example:
+      foresell init --adapter olist --from exports/olist --workspace W
+    """
+    from features.tour import init as write_settings
+
+    step(f"wrote {write_settings(root, adapter, source)}; next: foresell ingest --workspace {root}")
+
+
+@click.command()
+@workspace_option
+@json_option
+def ingest(workspace: Workspace, as_json: bool) -> None:
+    """Read the CRM's export into tables that keep their contracts: all of them, or none.
+
+    \b
+    Example:
+      foresell ingest --workspace W
+    """
+    from features.adapter import Adapter
+    from features.ingest import run
+
+    scripts = len(Adapter.find(workspace.root, workspace.settings).queries())
+    with progress("ingest", scripts) as tick:
+        catalog = run(workspace, datetime.now(UTC), tick)
+    for table in catalog.tables.values():
+        before = "" if table.previous_rows is None else f", {table.previous_rows:,} last time"
+        merged = f", {table.merged:,} duplicates merged" if table.merged else ""
+        step(f"{table.name}: {table.rows:,} rows{before}{merged}")
+    for note in catalog.notes:
+        messages().print(f"· {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    step(f"version {catalog.version}, observed until {catalog.now:%Y-%m-%d %H:%M} UTC")
+    if as_json:
+        emit({**asdict(catalog), "attributes": {table: sorted(names) for table, names in catalog.attributes.items()}})
 
 
 @click.command()
@@ -136,4 +181,4 @@ def describe(workspace: Workspace, name: str, as_json: bool) -> None:
         results().print()
 
 
-COMMANDS: tuple[click.Command, ...] = (check, snapshot, features)
+COMMANDS: tuple[click.Command, ...] = (init, ingest, check, snapshot, features)

@@ -1,0 +1,178 @@
+"""Ingest: an export becomes tables that keep their contracts, all of them at once or none of them.
+
+The same export gives the same version, whatever the order of its rows. Whatever goes wrong, and a kill at any moment, leaves the
+last catalog and its tables as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from features import publication, versions
+from features.adapter import Adapter, files_read
+from features.catalog import Catalog, StoredTable
+from features.database import connect, quote
+from features.delivery import Delivery
+from features.errors import TableError, WorkspaceError
+from features.export import Export
+from features.reading import readings
+from features.settings import Attribute, IngestSettings, Workspace, parse_instant
+from features.tables import ENTITY_TABLES
+
+Tick = Callable[[int], None]
+Attributes = Mapping[str, Mapping[str, Attribute]]
+
+
+@dataclass(frozen=True)
+class Script:
+    """The SQL of one canonical table and the stems of the files it reads."""
+
+    table: str
+    name: str
+    sql: str
+    stems: frozenset[str]
+
+
+def run(workspace: Workspace, now: datetime, tick: Tick = lambda units: None) -> Catalog:
+    """Read the workspace's export through its adapter, check it, store it, and return the new catalog.
+
+    Args:
+        workspace: its settings name the adapter and the export.
+        now: up to when outcomes are recorded, unless foresell.toml or adapter.toml says so.
+        tick: called with 1 for each of the adapter's scripts.
+
+    Raises:
+        TableError: the export does not fit the contract of a table.
+        WorkspaceError: the adapter or the settings are wrong, or another ingest is at work.
+    """
+    adapter = Adapter.find(workspace.root, workspace.settings)
+    attributes, rules = adapter.attributes(workspace.settings), adapter.rules(workspace.settings)
+    export = Export.open(workspace.source)
+    scripts, notes = ready(adapter, export)
+    tick(len(adapter.queries()) - len(scripts))
+    with publication.building(workspace) as folder, _connected(workspace, rules) as connection:
+        stored = {}
+        for script in scripts:
+            raw = folder / f"{script.table}.raw"
+            declared = attributes.get(script.table, {})
+            delivery = Delivery(connection, export, script.table, script.name, script.sql, script.stems, declared, rules, raw)
+            stored[script.table], said = _store(delivery, folder)
+            notes += said
+            tick(1)
+        notes += _without_history(connection, attributes, stored, folder)
+        catalog = Catalog(
+            version=publication.digest(connection, stored, folder),
+            adapter=adapter.name,
+            observed_until=_observed_until(workspace, adapter, now).isoformat(),
+            tables=stored,
+            attributes={table: dict(attributes[table]) for table in stored if attributes.get(table)},
+            notes=(*notes, *export.unended(stem for script in scripts for stem in script.stems)),
+        )
+        return publication.publish(workspace, folder, catalog)
+
+
+def ready(adapter: Adapter, export: Export) -> tuple[list[Script], list[str]]:
+    """The scripts whose files are all there, and notes about optional tables that are left out.
+
+    Raises:
+        TableError: a required table misses a file, a file is nearly named as a missing one, or no entity's table is there.
+    """
+    scripts = [_script(adapter, table, sql) for table, sql in adapter.queries().items()]
+    taken = {stem for script in scripts for stem in script.stems}
+    notes = []
+    for script in scripts:
+        for stem in export.missing(script.stems):
+            near = export.near(stem, taken)
+            if near is not None or script.table in adapter.file.required:
+                raise _no_file(export, script, stem, near)
+        if export.missing(script.stems):
+            notes.append(f"{script.table}: left out, because the export has no {', '.join(export.missing(script.stems))}")
+    found = [script for script in scripts if not export.missing(script.stems)]
+    if not {script.table for script in found} & {table.name for table in ENTITY_TABLES.values()}:
+        raise _no_entity(adapter, export, scripts)
+    return found, notes
+
+
+def _script(adapter: Adapter, table: str, sql: str) -> Script:
+    name = f"{adapter.name}/{table}.sql"
+    return Script(table, name, sql, frozenset(files_read(name, sql)))
+
+
+@contextmanager
+def _connected(workspace: Workspace, rules: IngestSettings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for which a time without a zone is local to the export."""
+    with connect(workspace) as connection:
+        try:
+            connection.execute(f"set TimeZone = '{quote(rules.timezone)}'")
+        except duckdb.Error as problem:
+            raise WorkspaceError(
+                "[ingest], key `timezone`",
+                expected="the name of a time zone, such as Europe/Berlin",
+                received=repr(rules.timezone),
+                repair=str(problem).rpartition("\n")[2] or "check the spelling",
+            ) from None
+        yield connection
+
+
+def _store(delivery: Delivery, folder: Path) -> tuple[StoredTable, list[str]]:
+    """Extract, check and write one table; what was stored, and notes."""
+    name = delivery.table
+    delivery.extract()
+    left_out = delivery.check_columns()
+    columns, decided = readings(delivery)
+    target = folder / f"{name}.parquet"
+    merged = versions.store(delivery, columns, target)
+    delivery.raw.unlink()
+    source = f"read_parquet('{quote(str(target))}')"
+    types = {row[0]: row[1] for row in delivery.connection.execute(f"describe from {source}").fetchall()}
+    rows = delivery.connection.execute(f"select count(*) from {source}").fetchone() or (0,)
+    stored = StoredTable(name, target.name, rows[0], types, merged.rows)
+    return stored, left_out + decided + ([merged.note(name)] if merged.rows else [])
+
+
+def _without_history(
+    connection: duckdb.DuckDBPyConnection, attributes: Attributes, stored: Mapping[str, StoredTable], folder: Path
+) -> list[str]:
+    """A note for each attribute that cannot become a feature, because it may change and no history says when."""
+    history = set()
+    if "attribute_history" in stored:
+        source = f"read_parquet('{quote(str(folder / stored['attribute_history'].file))}')"
+        history = set(connection.execute(f"select distinct entity, field from {source}").fetchall())
+    return [
+        f"{table}.{name}: no feature, because it is not declared `fixed` and attribute_history has no values of it"
+        for entity, table in ((entity, contract.name) for entity, contract in ENTITY_TABLES.items())
+        if table in stored
+        for name, attribute in attributes.get(table, {}).items()
+        if not attribute.fixed and (entity, name) not in history
+    ]
+
+
+def _observed_until(workspace: Workspace, adapter: Adapter, now: datetime) -> datetime:
+    declared = workspace.settings.now or adapter.file.now
+    return parse_instant(declared) if declared else now.astimezone(UTC)
+
+
+def _no_file(export: Export, script: Script, stem: str, near: Path | None) -> TableError:
+    return TableError(
+        f"export {export.folder}, table {script.table}",
+        expected=f"a file `{stem}` in any format, which {script.name} reads",
+        received=f"{near.name}, which nothing reads" if near else f"files {export.names(export.files)}",
+        repair=f"rename {near.name} to {stem} if that is what it is, otherwise remove it" if near else "add it to the export",
+    )
+
+
+def _no_entity(adapter: Adapter, export: Export, scripts: list[Script]) -> TableError:
+    wanted = {script.table: sorted(script.stems) for script in scripts}
+    needs = "; ".join(f"{table} from {', '.join(wanted[table])}" for table in ("leads", "customers") if table in wanted)
+    return TableError(
+        f"export {export.folder}",
+        expected=f"leads or customers ({needs})",
+        received=f"files {export.names(export.files)}",
+        repair=f"correct `source` in foresell.toml, choose another adapter than {adapter.name}, or rename the files",
+    )
