@@ -9,16 +9,21 @@ from features.settings import Workspace
 
 def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB connection for one piece of work; close it with `with`."""
-    settings = workspace.settings.duckdb
     connection = duckdb.connect()
+    connection.execute(f"set temp_directory = '{quote(str(workspace.root / 'data' / 'spill'))}'")
+    limit(connection, workspace)
+    return connection
+
+
+def limit(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    """Set UTC and the workspace's limits on a connection, also one that a library opened."""
+    settings = workspace.settings.duckdb
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set preserve_insertion_order = false")
-    connection.execute(f"set temp_directory = '{quote(str(workspace.root / 'data' / 'spill'))}'")
     if settings.memory_limit:
         connection.execute(f"set memory_limit = '{quote(settings.memory_limit)}'")
     if settings.threads:
         connection.execute(f"set threads = {settings.threads}")
-    return connection
 
 
 def quote(text: str) -> str:

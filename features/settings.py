@@ -64,6 +64,9 @@ class StoreSettings(Strict):
     """Where the online store is: `sqlite`, or a Redis address such as `redis://127.0.0.1:6379`."""
 
     online: str = Field("sqlite", description="`sqlite`, or a Redis address such as `redis://127.0.0.1:6379`")
+    project: str = Field(
+        "", description="the name of this workspace in a shared online store; empty derives one from the folder's path"
+    )
 
 
 class MlflowSettings(Strict):

@@ -1,0 +1,166 @@
+"""The online store: one packed record per entity, written by materialisation, read by the service."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.catalog import write_atomically
+from features.console import Tick
+from features.errors import ContractError, StoreError
+from features.record import Layout, Record, as_of_of, decode, digest_of
+from features.settings import Workspace
+from features.snapshot import label
+from features.storage import ROWS_PER_WRITE
+
+if TYPE_CHECKING:
+    import pyarrow
+    from feast import FeatureView
+
+IDS_PER_READ = 1_000
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What became of the records of one entity: written, the same already, or left because a newer one was there."""
+
+    entity: str
+    written: int
+    same: int
+    newer: int
+
+
+class Online:
+    """The online store, open. One instance serves many threads."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Open it; takes seconds, for Feast is heavy.
+
+        Raises:
+            StoreError: Feast has not been told what this workspace declares.
+        """
+        from features.repo.opening import answering, feast_of
+
+        self._workspace, self._answering = workspace, answering
+        self._layouts: dict[bytes, Layout] = {}
+        with feast_of(workspace) as self._feast:
+            from features.repo.schema import entity_keys, record_view
+
+            registered = {view.name: view for view in self._feast.list_feature_views()}
+            self._entity_keys = entity_keys
+            self._views = {e.name: registered[record_view(e.name)] for e in self._feast.list_entities()}
+
+    def read(self, entity: str, ids: Sequence[str]) -> list[Record | None]:
+        """The record of each id, in the same order; None for one that is not in the store.
+
+        Raises:
+            StoreError: the store does not answer, or holds no records of this entity.
+            ContractError: a record is damaged, or nobody knows its layout any more.
+        """
+        found = zip(ids, self.read_packed(entity, ids), strict=True)
+        return [None if data is None else self._unpacked(entity_id, data) for entity_id, data in found]
+
+    def read_packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
+        """As `read`, still packed."""
+        view, found = self._view(entity), []
+        for start in range(0, len(ids), IDS_PER_READ):
+            keys = self._entity_keys(entity, ids[start : start + IDS_PER_READ])
+            with self._answering(self._workspace):
+                found += self._feast.provider.online_read(self._feast.config, view, keys, ["record"])
+        # Redis answers an unknown id with an empty value, SQLite with no values at all
+        return [(values["record"].bytes_val or None) if values else None for _, values in found]
+
+    def put(self, entity: str, as_of: datetime, records: Mapping[str, bytes], tick: Tick = lambda _: None) -> Materialized:
+        """Write packed records of one as_of, but not over newer ones, and not where nothing would change.
+
+        Neither store sees to this by itself: SQLite lets an older row replace a newer one, and Redis either does so too or
+        leaves out a correction at the same instant.
+        """
+        held = dict(zip(records, self.read_packed(entity, list(records)), strict=True))
+        current = {entity_id: data for entity_id, data in records.items() if not _is_newer(held[entity_id], as_of)}
+        changed = [(entity_id, data) for entity_id, data in current.items() if held[entity_id] != data]
+        tick(len(records) - len(changed))
+        if current or not records:
+            write_records(self._workspace, entity, as_of, current)
+        for start in range(0, len(changed), ROWS_PER_WRITE):
+            chunk = changed[start : start + ROWS_PER_WRITE]
+            with self._answering(self._workspace):
+                self._feast.write_to_online_store(self._view(entity).name, df=_rows(entity, as_of, chunk).to_pandas())
+            tick(len(chunk))
+        if changed:
+            self._feast.registry.apply_materialization(self._view(entity), self._feast.project, as_of, as_of)
+        return Materialized(entity, len(changed), len(current) - len(changed), len(records) - len(current))
+
+    def _view(self, entity: str) -> FeatureView:
+        if entity not in self._views:
+            raise StoreError(
+                f"online store of {self._workspace.root}",
+                expected=f"records of {entity}",
+                received=f"records of {', '.join(self._views) or 'nothing'}",
+                repair=f"run `foresell snapshot --workspace {self._workspace.root}`",
+            )
+        return self._views[entity]
+
+    def _unpacked(self, entity_id: str, data: bytes) -> Record:
+        return Record(entity_id, as_of_of(data), decode(self._layout(digest_of(data)), data))
+
+    def _layout(self, digest: bytes) -> Layout:
+        if digest not in self._layouts:
+            self._layouts[digest] = _read_layout(self._workspace, digest)
+        return self._layouts[digest]
+
+
+def write_layout(workspace: Workspace, layout: Layout) -> None:
+    """Keep a layout under its digest, so that records written with it stay readable when the declarations have moved on."""
+    write_atomically(_layout_file(workspace, layout.digest), layout.to_json().encode())
+
+
+def write_records(workspace: Workspace, entity: str, as_of: datetime, records: Mapping[str, bytes]) -> None:
+    """Put packed records where `feast materialize` finds them, in place of those of older as_ofs.
+
+    Only what may be online is ever there, so that no range given to `feast materialize` turns the clock back.
+    """
+    import pyarrow.parquet
+
+    folder = workspace.snapshots / entity / "record"
+    folder.mkdir(parents=True, exist_ok=True)
+    neighbour = folder / f".{label(as_of)}.part"
+    pyarrow.parquet.write_table(_rows(entity, as_of, records.items()), neighbour)
+    neighbour.replace(folder / f"{label(as_of)}.parquet")
+    for older in [path for path in folder.glob("*.parquet") if path.stem < label(as_of)]:
+        older.unlink()
+
+
+def _rows(entity: str, as_of: datetime, records: Collection[tuple[str, bytes]]) -> pyarrow.Table:
+    import pyarrow
+
+    ids, packed = zip(*records, strict=True) if records else ((), ())
+    instants = pyarrow.array([as_of] * len(ids), pyarrow.timestamp("us", "UTC"))
+    columns = [pyarrow.array(ids, pyarrow.string()), instants, pyarrow.array(packed, pyarrow.binary())]
+    return pyarrow.table(columns, names=[f"{entity}_id", "event_timestamp", "record"])
+
+
+def _is_newer(held: bytes | None, as_of: datetime) -> bool:
+    try:
+        return held is not None and as_of_of(held) > as_of
+    except ContractError:  # of a version that nobody can read: better a record than that
+        return False
+
+
+def _read_layout(workspace: Workspace, digest: bytes) -> Layout:
+    path = _layout_file(workspace, digest)
+    if not path.is_file():
+        raise ContractError(
+            "a record of the online store",
+            expected=f"a layout that is kept in {path.parent}",
+            received=f"layout {digest.hex()}",
+            repair=f"run `foresell snapshot --workspace {workspace.root}` to write the records anew",
+        )
+    return Layout.from_json(path.read_text(encoding="utf-8"))
+
+
+def _layout_file(workspace: Workspace, digest: bytes) -> Path:
+    return workspace.store / "layouts" / f"{digest.hex()}.json"

@@ -1,0 +1,54 @@
+"""Feast opened for a workspace."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from features.console import silence_telemetry
+from features.errors import StoreError
+from features.settings import Workspace
+from features.storage import config, expanded, without_password
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+
+@contextmanager
+def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
+    """Feast's store of a workspace, without telemetry and without warnings that no user can act on.
+
+    Raises:
+        WorkspaceError: `[store] online` in foresell.toml is wrong.
+        StoreError: the registry cannot be opened.
+    """
+    silence_telemetry()
+    workspace.store.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from feast import FeatureStore, RepoConfig
+
+        yield FeatureStore(config=RepoConfig(**expanded(config(workspace))))
+
+
+@contextmanager
+def answering(workspace: Workspace) -> Iterator[None]:
+    """Turns what an online store raises when it cannot be reached or read into an error that says so.
+
+    Raises:
+        StoreError: it cannot.
+    """
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except (sqlite3.Error, RedisError) as problem:
+        raise StoreError(
+            f"online store {without_password(workspace)}",
+            expected="an answer",
+            received=f"{type(problem).__name__}: {problem}",
+            repair="start it, or correct `[store] online` in foresell.toml; `foresell snapshot` fills one that is empty",
+        ) from problem

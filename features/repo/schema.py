@@ -1,0 +1,137 @@
+"""Views and propensities in Feast's terms: entities, feature views over the snapshot files, one feature service a propensity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, Project, ValueType
+from feast.data_format import ParquetFormat
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.types import Bytes, Float64, String
+
+from features.catalog import Catalog
+from features.errors import FeatureError
+from features.feature import View
+from features.propensity import Propensity, load_all
+from features.settings import Workspace
+from features.storage import project
+from features.views import views
+
+EVENT_TIMESTAMP = "event_timestamp"
+RECORD = "record"
+# Feast's shortest: the join finds a snapshot of exactly the as_of, never silently an older one
+EXACTLY = timedelta(microseconds=1)
+FOREVER = timedelta(0)
+NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+# Feast's join uses these names itself, and drops every column that ends in _y
+TAKEN = re.compile(
+    r"^(rn|entity_id|lead_id|customer_id|entity_row_id|event_timestamp|event_expire_timestamp|spine_position|.*_y+)$"
+)
+
+
+def objects(workspace: Workspace) -> list[Any]:
+    """Everything that Feast is told about a workspace: its project, entities, feature views and feature services.
+
+    Raises:
+        TableError: nothing has been ingested.
+        FeatureError, PropensityError: a declaration is wrong.
+    """
+    present = views(workspace, Catalog.load(workspace))
+    _require_names(present)
+    entities = {name: _entity(name) for name in dict.fromkeys(view.entity for view in present)}
+    offline = {view.name: _offline(workspace, view, entities[view.entity]) for view in present}
+    online = [_online(workspace, entity) for entity in entities.values()]
+    asked = [propensity for propensity in load_all(workspace) if propensity.entity in entities]
+    services = [_service(propensity, present, offline) for propensity in asked]
+    described = Project(name=project(workspace), description="Foresell: what was known, when")
+    return [described, *entities.values(), *offline.values(), *online, *(s for s in services if s.feature_view_projections)]
+
+
+def join_key(entity: str) -> str:
+    """The column under which Feast knows an entity's id."""
+    return f"{entity}_id"
+
+
+def entity_keys(entity: str, ids: Iterable[str]) -> list[EntityKey]:
+    """Ids as Feast's online stores look them up."""
+    names = [join_key(entity)]
+    return [EntityKey(join_keys=names, entity_values=[Value(string_val=entity_id)]) for entity_id in ids]
+
+
+def record_view(entity: str) -> str:
+    """The name of the feature view whose one feature is the packed record."""
+    return f"{entity}_{RECORD}"
+
+
+def _entity(name: str) -> Entity:
+    return Entity(name=name, join_keys=[join_key(name)], value_type=ValueType.STRING, description=f"one {name} of the CRM")
+
+
+def _offline(workspace: Workspace, view: View, entity: Entity) -> FeatureView:
+    fields = [
+        Field(
+            name=feature.name,
+            dtype=Float64 if feature.dtype == "number" else String,
+            description=feature.meaning,
+            tags={"kind": feature.kind, "unit": feature.unit, "bounds": feature.bounds},
+        )
+        for feature in view.columns
+    ]
+    return FeatureView(
+        name=view.name,
+        entities=[entity],
+        schema=[Field(name=entity.join_key, dtype=String), *fields],
+        source=_source(view.name, workspace.snapshots / view.entity / view.name, {"entity_id": entity.join_key}),
+        ttl=FOREVER if view.external else EXACTLY,
+        online=False,
+        description=f"{view.entity}: computed elsewhere" if view.external else f"{view.entity}: from table {view.table}",
+        tags={"table": view.table, "external": str(view.external).lower()},
+    )
+
+
+def _online(workspace: Workspace, entity: Entity) -> FeatureView:
+    return FeatureView(
+        name=record_view(entity.name),
+        entities=[entity],
+        schema=[Field(name=entity.join_key, dtype=String), Field(name=RECORD, dtype=Bytes, description="see features/record.py")],
+        source=_source(record_view(entity.name), workspace.snapshots / entity.name / RECORD, {}),
+        ttl=FOREVER,
+        description=f"everything known of one {entity.name}, packed: what the service reads",
+    )
+
+
+def _source(name: str, folder: Path, names: dict[str, str]) -> FileSource:
+    return FileSource(
+        name=name,
+        path=str(folder / "*.parquet"),
+        timestamp_field=EVENT_TIMESTAMP,
+        field_mapping=names,
+        file_format=ParquetFormat(),
+    )
+
+
+def _service(propensity: Propensity, present: Sequence[View], offline: dict[str, FeatureView]) -> FeatureService:
+    mine = [view.name for view in present if view.entity == propensity.entity]
+    chosen = propensity.features or dict.fromkeys(mine, ("*",))
+    wanted = {name: names for name, names in chosen.items() if name in mine}
+    projections = [offline[name] if "*" in names else offline[name][list(names)] for name, names in wanted.items()]
+    return FeatureService(name=propensity.name, features=projections, description=propensity.question)
+
+
+def _require_names(present: Iterable[View]) -> None:
+    seen: set[str] = set()
+    for view in present:
+        wrong = [feature.name for feature in view.columns if not NAME.match(feature.name) or TAKEN.match(feature.name)]
+        if wrong or not NAME.match(view.name) or view.name == RECORD or view.name in seen:
+            raise FeatureError(
+                f"view {view.name!r}" + (f", feature {wrong[0]!r}" if wrong else ""),
+                expected="names of lower-case letters, digits and _, once per view, and none that Feast's join uses itself",
+                received=repr(wrong[0]) if wrong else f"{view.name!r}" + (" a second time" if view.name in seen else ""),
+                repair=f"rename it; `{RECORD}`, `rn` and names that end in `_y` are among those that Feast's join uses",
+            )
+        seen.add(view.name)

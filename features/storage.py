@@ -1,0 +1,119 @@
+"""Where Feast keeps a workspace's registry and records: `foresell.toml` in the terms of Feast's `feature_store.yaml`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from features.catalog import write_atomically
+from features.errors import WorkspaceError
+from features.settings import REPOSITORY, Workspace
+
+FEAST_YAML = "feature_store.yaml"
+PROJECT = "foresell"
+ROWS_PER_WRITE = 10_000
+REDIS_PATIENCE = {"socket_connect_timeout": "2", "socket_timeout": "5"}
+
+
+def project(workspace: Workspace) -> str:
+    """Feast's project: every key in a shared online store carries it, so that two workspaces never mix.
+
+    It is `[store] project`, else `foresell` for the repository itself, else derived from the workspace's path.
+    """
+    if workspace.settings.store.project:
+        return workspace.settings.store.project
+    if workspace.root == REPOSITORY:
+        return PROJECT
+    return f"{PROJECT}_{blake2b(str(workspace.root).encode(), digest_size=6).hexdigest()}"
+
+
+def config(workspace: Workspace) -> dict[str, Any]:
+    """Feast's configuration, as `feature_store.yaml` would have it. `${NAME}` in it stands for an environment variable.
+
+    The registry is a SQLite database because Feast rewrites a registry file in place, under the eyes of its readers.
+
+    Raises:
+        WorkspaceError: `[store] online` is neither `sqlite` nor a Redis address.
+    """
+    return {
+        "project": project(workspace),
+        "provider": "local",
+        "registry": {
+            "registry_type": "sql",
+            "path": f"sqlite:///{workspace.store / 'registry.db'}",
+            "cache_ttl_seconds": 60,
+            "serve_features_while_materializing": True,
+        },
+        "offline_store": {"type": "duckdb"},
+        "online_store": _online_store(workspace),
+        # without a size Feast writes only the first Arrow batch; without the latest it may end with an older row
+        "materialization": {"pull_latest_features": True, "online_write_batch_size": ROWS_PER_WRITE},
+        "entity_key_serialization_version": 3,
+    }
+
+
+def expanded(raw: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with its environment variables filled in, as Feast does when it reads the file."""
+    return json.loads(os.path.expandvars(json.dumps(raw)))
+
+
+def write(workspace: Workspace) -> Path:
+    """Write the configuration for `feast -c features/repo -f THIS_FILE ...`; JSON is YAML."""
+    path = workspace.store / FEAST_YAML
+    write_atomically(path, (json.dumps(config(workspace), indent=2) + "\n").encode())
+    return path
+
+
+def workspace_of(yaml: Path) -> Workspace:
+    """The workspace that a `feature_store.yaml` belongs to: the one it lies in, or the repository for the one in features/repo.
+
+    Raises:
+        WorkspaceError: there is no workspace there.
+    """
+    own = yaml.resolve().parents[2]
+    return Workspace.open(own if yaml.resolve() == own / "data" / "store" / FEAST_YAML else REPOSITORY)
+
+
+def without_password(workspace: Workspace) -> str:
+    """The online store's address, fit to be shown."""
+    return re.sub(r"//[^@/]*@", "//", workspace.settings.store.online)
+
+
+def _online_store(workspace: Workspace) -> dict[str, Any]:
+    address = workspace.settings.store.online
+    if address == "sqlite":
+        return {"type": "sqlite", "path": str(workspace.store / "online.db")}
+    # Feast compares only event timestamps when it deduplicates, so that a correction at the same as_of would never land;
+    # features.store compares whole records instead
+    return {"type": "redis", "connection_string": _redis(address), "skip_dedup": True}
+
+
+def _redis(address: str) -> str:
+    """`redis://user:password@host:6379/0` as Feast writes it: `host:6379,db=0,username=user,password=password`."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port or 6379
+    except ValueError:
+        raise _not_an_address(address) from None
+    options = {**REDIS_PATIENCE, **dict(parse_qsl(parts.query))}
+    options |= {"db": parts.path.strip("/")} if parts.path.strip("/") else {}
+    options |= {"username": unquote(parts.username)} if parts.username else {}
+    options |= {"password": unquote(parts.password)} if parts.password else {}
+    options |= {"ssl": "true"} if parts.scheme == "rediss" else {}
+    if parts.scheme not in ("redis", "rediss") or not host or any("," in value for value in options.values()):
+        raise _not_an_address(address)
+    return ",".join([f"{host}:{port}", *(f"{name}={value}" for name, value in options.items())])
+
+
+def _not_an_address(address: str) -> WorkspaceError:
+    return WorkspaceError(
+        "[store] online in foresell.toml",
+        expected="`sqlite`, or a Redis address such as redis://127.0.0.1:6379, without a comma in it",
+        received=repr(address),
+        repair="a password may stay out of the file: redis://:${REDIS_PASSWORD}@host:6379",
+    )
