@@ -16,7 +16,7 @@ from features.feature import Feature, View
 from features.tables import ATTRIBUTE_HISTORY
 
 Value = float | str | None
-Given = float | str | datetime | None
+Given = float | bool | str | datetime | None
 Type = Literal["number", "category", "timestamp"]
 SECONDS_PER_DAY = 86_400.0
 
@@ -35,8 +35,10 @@ class Attribute:
         return (self.column,) if self.type == "timestamp" else (self.feature.name, self.column)
 
     def value(self, given: Given, now: datetime) -> Value:
-        """The feature's value for what was given."""
-        return _days_since(given, now) if isinstance(given, datetime) else given
+        """The feature's value for what was given; true and false are 1 and 0."""
+        if isinstance(given, datetime):
+            return _days_since(given, now)
+        return float(given) if isinstance(given, int) else given
 
 
 def attributes(views: Iterable[View], entity: str) -> tuple[Attribute, ...]:

@@ -9,15 +9,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
+import pandas as pd
 
 from features.cohort import obstacle
 from features.condition import Condition
 from features.errors import ContractError
 from features.feature import Feature
 from features.propensity import Grades, Propensity
+from features.record import Record
 from serving.reasons import Reason, Value, top_reasons, wordings
 from training.model import Model
 
@@ -30,7 +32,7 @@ class Score:
     """What is foreseen of one entity for one propensity, or why nothing is.
 
     Attributes:
-        entity_id: the CRM's id.
+        entity_id: the CRM's id; None for a newcomer that has none yet.
         propensity: which question.
         eligible: whether the question applies; if not, `why` says so and there is neither score nor reason.
         score: 1 to 100, the percentile rounded up.
@@ -46,7 +48,7 @@ class Score:
         model_version: the champion's version.
     """
 
-    entity_id: str
+    entity_id: str | None
     propensity: str
     eligible: bool
     why: str | None
@@ -91,25 +93,23 @@ class Scorer:
         value = [self.propensity.value.column] if self.propensity.value else []
         return tuple(dict.fromkeys((*self.model.columns, *self.eligibility_columns, *value)))
 
-    def score(self, ids: Sequence[str], rows: Sequence[Row], as_ofs: Sequence[datetime], scored_at: datetime) -> list[Score]:
-        """One score for each row, in the same order.
+    def score(self, records: Sequence[Record], scored_at: datetime) -> list[Score]:
+        """One score for each record, in the same order.
 
         Args:
-            ids: the entities.
-            rows: for each the values of at least `columns`; None or NaN where there is none.
-            as_ofs: for each the instant before which its features were known.
+            records: what was known of each entity; the values of at least `columns`.
             scored_at: the instant of scoring.
 
         Raises:
-            ContractError: a row lacks a column, or has text where a number belongs.
+            ContractError: a record lacks a column, or has text where a number belongs.
         """
-        _require_columns(rows, self.columns)
-        obstacles = [self._obstacle(row) for row in rows]
-        able = [position for position, why in enumerate(obstacles) if why is None]
-        foreseen = iter(self._foresee([ids[i] for i in able], [rows[i] for i in able], [as_ofs[i] for i in able], scored_at))
+        self._require_columns(records)
+        obstacles = [self._obstacle(record.values) for record in records]
+        able = [record for record, why in zip(records, obstacles, strict=True) if why is None]
+        foreseen = iter(self._foresee(able, scored_at))
         return [
-            next(foreseen) if why is None else self.unscored(entity_id, why, as_of, scored_at)
-            for entity_id, why, as_of in zip(ids, obstacles, as_ofs, strict=True)
+            next(foreseen) if why is None else self.unscored(record.entity_id, why, record.as_of, scored_at)
+            for record, why in zip(records, obstacles, strict=True)
         ]
 
     def unscored(self, entity_id: str, why: str, feature_as_of: datetime | None, scored_at: datetime) -> Score:
@@ -127,18 +127,18 @@ class Scorer:
         value = row[Condition.parse(failed).column]
         return f"not eligible for {self.propensity.name}: that takes {failed}, but here it is {_told(value)}"
 
-    def _foresee(self, ids: Sequence[str], rows: Sequence[Row], as_ofs: Sequence[datetime], scored_at: datetime) -> list[Score]:
+    def _foresee(self, records: Sequence[Record], scored_at: datetime) -> list[Score]:
         """The scores of eligible entities."""
-        if not rows:
+        if not records:
             return []
-        matrix = np.vstack([self.model.row(row) for row in rows])
+        matrix = np.vstack([self.model.row(record.values) for record in records])
         probabilities = self.model.probability(matrix)
         percentiles = self.model.percentile(probabilities).tolist()
         contributions = self.model.contributions(matrix)[:, :-1].tolist()
         absent = np.isnan(matrix)
         return [
             Score(
-                entity_id=ids[i],
+                entity_id=record.entity_id,
                 propensity=self.propensity.name,
                 eligible=True,
                 why=None,
@@ -146,15 +146,15 @@ class Scorer:
                 probability=probability,
                 percentile=percentiles[i],
                 grade=grade(percentiles[i], self.propensity.grades),
-                expected_value=self._expected_value(probability, rows[i]),
-                reasons=top_reasons(self._wording, self._values(rows[i], absent[i]), contributions[i]),
+                expected_value=self._expected_value(probability, record.values),
+                reasons=top_reasons(self._wording, self._values(record.values, absent[i]), contributions[i]),
                 missing=tuple(self.model.columns[j] for j in np.flatnonzero(absent[i])),
-                unseen=tuple(self.model.unseen(rows[i])),
-                feature_as_of=as_ofs[i],
+                unseen=tuple(self.model.unseen(record.values)),
+                feature_as_of=record.as_of,
                 scored_at=scored_at,
                 model_version=self.version,
             )
-            for i, probability in enumerate(probabilities.tolist())
+            for i, (record, probability) in enumerate(zip(records, probabilities.tolist(), strict=True))
         ]
 
     def _values(self, row: Row, absent: np.ndarray) -> list[Value]:
@@ -167,6 +167,25 @@ class Scorer:
         if not isinstance(worth, int | float) or math.isnan(worth):
             return None
         return probability * worth * self.propensity.value.times
+
+    def _require_columns(self, records: Sequence[Record]) -> None:
+        lacking = sorted({name for record in records for name in self.columns if name not in record.values})
+        if lacking:
+            raise ContractError(
+                "the records to be scored",
+                expected=f"the {len(self.columns)} columns that version {self.version} of {self.propensity.name} needs",
+                received=f"none of the name {', '.join(lacking)}",
+                repair="restore the table or declaration that gave them, or train and promote again without them",
+            )
+
+
+def records(frame: pd.DataFrame) -> list[Record]:
+    """The rows of a frame with `entity_id`, `as_of` and feature columns, as records."""
+    rows = cast(list[dict[str, Value]], frame.drop(columns=["entity_id", "as_of"]).to_dict("records"))
+    return [
+        Record(entity_id, as_of.to_pydatetime(), row)
+        for entity_id, as_of, row in zip(frame["entity_id"].tolist(), frame["as_of"], rows, strict=True)
+    ]
 
 
 def _told(value: Value) -> str:
@@ -187,14 +206,3 @@ def grade(percentile: float, floors: Grades) -> Grade:
     if percentile >= floors.B:
         return "B"
     return "C" if percentile >= floors.C else "D"
-
-
-def _require_columns(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    lacking = sorted({name for row in rows for name in columns if name not in row})
-    if lacking:
-        raise ContractError(
-            "the rows to be scored",
-            expected=f"the {len(columns)} columns the champion was trained on",
-            received=f"none of the name {', '.join(lacking)}",
-            repair="restore the table or declaration that gave them, or train and promote again without them",
-        )

@@ -13,7 +13,8 @@ import pytest
 from features.errors import ContractError
 from features.feature import Feature
 from features.propensity import Grades
-from serving.scorer import Score, Scorer, grade, points
+from features.record import Record
+from serving.scorer import Score, Scorer, grade, points, records
 from training.model import Model
 
 AS_OF = datetime(2018, 5, 15, tzinfo=UTC)
@@ -28,19 +29,21 @@ def scorer(model: Model, declarations: dict[str, Feature]) -> Scorer:
 Rows = list[dict[str, float | str | None]]
 
 
+def recorded(rows: Rows) -> list[Record]:
+    return [Record(f"c{i}", AS_OF, row) for i, row in enumerate(rows)]
+
+
 def score(scorer: Scorer, rows: Rows) -> list[Score]:
-    return scorer.score([f"c{i}" for i in range(len(rows))], rows, [AS_OF] * len(rows), NOW)
+    return scorer.score(recorded(rows), NOW)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_a_score_is_the_same_to_the_bit_in_company_of_any_size(scorer: Scorer, rows_of: Callable[..., Rows], size: int) -> None:
-    rows = rows_of(1000, seed=3)
-    ids = [f"c{i}" for i in range(len(rows))]
+    all_records = recorded(rows_of(1001, seed=3))
     in_parts: list[Score] = []
-    for start in range(0, len(rows), size):
-        part = slice(start, start + size)
-        in_parts += scorer.score(ids[part], rows[part], [AS_OF] * len(rows[part]), NOW)
-    assert in_parts == score(scorer, rows)
+    for start in range(0, len(all_records), size):
+        in_parts += scorer.score(all_records[start : start + size], NOW)
+    assert in_parts == scorer.score(all_records, NOW)
 
 
 def test_the_probability_and_the_contributions_are_the_models(scorer: Scorer, model: Model, rows_of: Callable[..., Rows]) -> None:
@@ -127,3 +130,11 @@ def test_the_number_shown_is_the_percentile_rounded_up(percentile: float, shown:
 )
 def test_a_grade_begins_at_its_floor(percentile: float, given: str) -> None:
     assert grade(percentile, Grades()) == given
+
+
+def test_a_frame_becomes_records(scorer: Scorer, rows_of: Callable[..., Rows]) -> None:
+    rows = rows_of(3)
+    frame = pd.DataFrame(rows).assign(entity_id=["a", "b", "c"], as_of=pd.Series([AS_OF] * 3, dtype="datetime64[us, UTC]"))
+    made = records(frame)
+    assert [record.entity_id for record in made] == ["a", "b", "c"] and made[0].as_of == AS_OF
+    assert [s.probability for s in scorer.score(made, NOW)] == [s.probability for s in score(scorer, rows)]

@@ -1,0 +1,130 @@
+"""The batch: every eligible entity scored at one as_of, one partition for each propensity that has a champion.
+
+It is for the record, so it does not look at the clock: `scored_at` is the as_of, and running it again gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+
+from features import quality, store
+from features.catalog import Catalog
+from features.cohort import cohort, eligibility
+from features.console import Tick
+from features.errors import ForesellError, LostRowsError, RegistryError
+from features.propensity import propensity_files
+from features.settings import Workspace
+from features.snapshot import build
+from features.views import feature_map, views
+from serving.partition import Receipt, folder, publish
+from serving.scorer import Score, Scorer, records
+from training.registry import Registered, champion, champion_version
+
+ROWS_PER_BATCH = 5_000
+Progress = Callable[[str, int], AbstractContextManager[Tick]]
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a run did: a receipt for each propensity that was scored, an error for each that was not."""
+
+    as_of: datetime
+    receipts: tuple[Receipt, ...]
+    failures: dict[str, ForesellError]
+
+
+def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: Progress) -> Night:
+    """Score propensities at an as_of; one that fails does not stop the others.
+
+    Args:
+        workspace: with ingested tables and at least one champion.
+        as_of: features were known before this instant.
+        names: the propensities; empty means every one that has a champion.
+        progress: opens a progress bar, as `features.console.progress` does.
+
+    Raises:
+        QualityError: the tables hold errors that scores must not be built on.
+        RegistryError: no propensity has a champion.
+    """
+    wanted = list(dict.fromkeys(names)) or with_champion(workspace)
+    quality.require(workspace)
+    with progress("snapshot", len(views(workspace, Catalog.load(workspace)))) as tick:
+        build(workspace, [as_of], tick)
+    store.apply(workspace)
+    receipts, failures = [], {}
+    for name in wanted:
+        try:
+            receipts.append(score_propensity(workspace, champion(workspace, name), as_of, progress))
+        except ForesellError as error:
+            failures[name] = error
+    return Night(as_of, tuple(receipts), failures)
+
+
+def with_champion(workspace: Workspace) -> list[str]:
+    """The propensities that have a champion, by name.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    names = [name for name in sorted(propensity_files(workspace.root, workspace.settings)) if champion_version(workspace, name)]
+    if not names:
+        raise RegistryError(
+            f"workspace {workspace.root}",
+            expected="at least one propensity with a champion",
+            received="none",
+            repair="run `foresell train --all`, then `foresell promote NAME` for those that passed their gates",
+        )
+    return names
+
+
+def score_propensity(workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress) -> Receipt:
+    """Score one propensity's cohort and publish its partition.
+
+    Raises:
+        LostRowsError: somebody eligible has no score.
+        SnapshotError, StoreError, FeatureError: the features cannot be had.
+        ContractError: the features are others than the champion was trained on.
+    """
+    catalog, question = Catalog.load(workspace), registered.model.propensity
+    scorer = Scorer(registered.model, registered.version, feature_map(views(workspace, catalog), question.entity))
+    counts = eligibility(workspace, question, as_of)
+    spine = cohort(workspace, question, [as_of])
+    frame = store.historical(workspace, question.entity, spine, scorer.columns)
+    _require_as_many(question.name, len(frame), counts.eligible)
+    facts = {
+        "propensity": question.name, "as_of": as_of.isoformat(), "model_version": registered.version,
+        "catalog_version": catalog.version, "known": counts.known, "ineligible": counts.obstacles,
+    }  # fmt: skip
+    with progress(question.name, len(frame)) as tick:
+        receipt = publish(folder(workspace, question.name, as_of), _batches(scorer, frame, as_of, tick), facts)
+    return receipt
+
+
+def _require_as_many(name: str, rows: int, eligible: int) -> None:
+    if rows != eligible:
+        raise _lost(name, f"{eligible:,} eligible entities with features", f"{rows:,}")
+
+
+def _batches(scorer: Scorer, frame: pd.DataFrame, as_of: datetime, tick: Tick) -> Iterator[list[Score]]:
+    for start in range(0, len(frame), ROWS_PER_BATCH):
+        scores = scorer.score(records(frame.iloc[start : start + ROWS_PER_BATCH]), scored_at=as_of)
+        _require_everybody(scores)
+        yield scores
+        tick(len(scores))
+
+
+def _require_everybody(scores: Sequence[Score]) -> None:
+    """Everybody in the cohort is eligible by the same conditions in Python as in SQL."""
+    lost = next((score for score in scores if not score.eligible), None)
+    if lost is not None:
+        raise _lost(lost.propensity, "a score for everybody in the cohort", f"none for {lost.entity_id}: {lost.why}")
+
+
+def _lost(name: str, expected: str, received: str) -> LostRowsError:
+    repair = "the snapshot changed while it was read; run `foresell score` again"
+    return LostRowsError(f"batch of {name}", expected=expected, received=received, repair=repair)

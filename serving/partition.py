@@ -1,0 +1,179 @@
+"""A partition: the scores of one propensity at one as_of, in one Parquet file with a receipt beside it.
+
+`scores/propensity=churn/as_of=2018-05-15/part-0.parquet` holds the fields the service answers with, sorted by entity. Readers
+that know Hive layouts add `as_of` from the folder's name. The same scores give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.catalog import write_atomically
+from features.settings import Workspace
+from serving.reasons import Value
+from serving.scorer import Score
+
+PART, RECEIPT = "part-0.parquet", "_receipt.json"
+_INSTANT = pa.timestamp("us", tz="UTC")
+_REASON = pa.struct(
+    [
+        ("feature", pa.string()),
+        ("value", pa.string()),  # numbers and categories in one column: a number is written so that it reads back the same
+        ("text", pa.string()),
+        ("direction", pa.string()),
+        ("contribution", pa.float64()),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("entity_id", pa.string()),
+        ("propensity", pa.dictionary(pa.int32(), pa.string())),  # the type engines give to the folder's name
+        ("eligible", pa.bool_()),
+        ("why", pa.string()),
+        ("score", pa.int32()),
+        ("probability", pa.float64()),
+        ("percentile", pa.float64()),
+        ("grade", pa.string()),
+        ("expected_value", pa.float64()),
+        ("reasons", pa.list_(_REASON)),
+        ("missing", pa.list_(pa.string())),
+        ("unseen", pa.list_(pa.string())),
+        ("feature_as_of", _INSTANT),
+        ("scored_at", _INSTANT),
+        ("model_version", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of everybody known at an as_of.
+
+    Attributes:
+        propensity, as_of, model_version: which question, when, answered by which champion.
+        catalog_version: digest of the tables the features were made from.
+        known: entities known at the as_of.
+        rows: how many of them were eligible and have a score.
+        ineligible: how many failed each condition first.
+        grades: how many scores of each grade.
+        mean_probability: over the scores; None when there are none.
+        sha256: of the Parquet file, so that a receipt of another file is noticed.
+    """
+
+    propensity: str
+    as_of: str
+    model_version: str
+    catalog_version: str
+    known: int
+    rows: int
+    ineligible: dict[str, int]
+    grades: dict[str, int]
+    mean_probability: float | None
+    sha256: str
+
+
+def folder(workspace: Workspace, propensity: str, as_of: datetime) -> Path:
+    """Where a partition lies."""
+    return workspace.scores / f"propensity={propensity}" / f"as_of={label(as_of)}"
+
+
+def label(as_of: datetime) -> str:
+    """An as_of in a folder's name: `2018-05-15`, or `20180515T063000Z` when it is not midnight."""
+    instant = as_of.astimezone(UTC)
+    if instant.time() == time():
+        return f"{instant:%Y-%m-%d}"
+    fraction = f"{instant:.%f}" if instant.microsecond else ""
+    return f"{instant:%Y%m%dT%H%M%S}{fraction}Z"
+
+
+def publish(target: Path, scores: Iterable[list[Score]], facts: Mapping[str, Any]) -> Receipt:
+    """Write the scores into a neighbour file, put it in place of the old one in one step, then write the receipt.
+
+    Whoever kills the process leaves the old file or the new one, never a part of one.
+
+    Args:
+        target: the partition's folder.
+        scores: batches, in the order of the rows.
+        facts: the fields of the receipt that the scores do not tell.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
+    neighbour = target / f".{PART}.{os.getpid()}"
+    try:
+        tally = _write(neighbour, scores)
+        receipt = Receipt(**facts, **tally.facts(), sha256=_digest(neighbour))
+        neighbour.replace(target / PART)
+    finally:
+        neighbour.unlink(missing_ok=True)
+    write_atomically(target / RECEIPT, (json.dumps(asdict(receipt), indent=1) + "\n").encode())
+    return receipt
+
+
+def table(scores: Iterable[Score]) -> pa.Table:
+    """Scores as an Arrow table of the partition's schema."""
+    return pa.Table.from_pylist([_row(score) for score in scores], schema=SCHEMA)
+
+
+class _Tally:
+    """Counts over the scores as they pass."""
+
+    def __init__(self) -> None:
+        self.grades = Counter({grade: 0 for grade in "ABCD"})
+        self.total = 0.0
+
+    def add(self, scores: Iterable[Score]) -> None:
+        for score in scores:
+            self.grades[str(score.grade)] += 1
+            self.total += score.probability or 0.0
+
+    def facts(self) -> dict[str, Any]:
+        rows = sum(self.grades.values())
+        return {"rows": rows, "grades": dict(self.grades), "mean_probability": self.total / rows if rows else None}
+
+
+def _write(path: Path, batches: Iterable[list[Score]]) -> _Tally:
+    tally = _Tally()
+    with path.open("wb") as file:
+        with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+            for scores in batches:
+                tally.add(scores)
+                writer.write_table(table(scores))
+        file.flush()
+        os.fsync(file.fileno())
+    return tally
+
+
+def _row(score: Score) -> dict[str, Any]:
+    row = asdict(score)
+    return {**row, "reasons": [{**reason, "value": _text(reason["value"])} for reason in row["reasons"]]}
+
+
+def _text(value: Value) -> str | None:
+    return value if value is None or isinstance(value, str) else repr(value)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed process left behind."""
+    for path in target.glob(f".{PART}.*"):
+        try:
+            os.kill(int(path.suffix[1:]), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            continue

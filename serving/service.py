@@ -1,0 +1,65 @@
+"""The BentoML service, and the one door to BentoML. Thin: the routes are in serving.api, the scores in serving.scorer.
+
+`foresell serve` runs it; so does `FORESELL_WORKSPACE=DIR bentoml serve serving.service:Foresell`.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+from features.console import silence_telemetry
+from features.settings import Workspace
+from serving.api import application, open_routes
+from serving.desk import Desk, open_desks
+
+silence_telemetry()
+import bentoml  # noqa: E402
+
+WORKSPACE = "FORESELL_WORKSPACE"
+API_PAGE = "docs"
+
+app = application()
+
+
+@bentoml.service(name="foresell", traffic={"timeout": 60})
+@bentoml.asgi_app(app)
+class Foresell:
+    """Scores of leads and customers, with reasons: one route for each propensity of the workspace."""
+
+    def __init__(self) -> None:
+        """Open the workspace that the environment names, and load its champions.
+
+        Raises:
+            WorkspaceError: there is no such workspace.
+            TableError: nothing has been ingested.
+        """
+        self.desks = open_desks(Workspace.open(Path(os.environ.get(WORKSPACE, "."))))
+        open_routes(app, self.desks)
+        _tame_garbage_collection()
+
+    async def __is_ready__(self) -> bool:
+        """Whether at least one propensity can be answered."""
+        return any(isinstance(desk, Desk) for desk in self.desks.values())
+
+
+def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
+    """Serve until interrupted or terminated; requests that were accepted are answered first.
+
+    Args:
+        workspace: with at least one champion.
+        host: the address to listen at.
+        port: a port that is free.
+        workers: processes that answer side by side.
+    """
+    os.environ[WORKSPACE] = str(workspace.root)
+    Foresell.config["workers"] = workers
+    Foresell.serve_http(host=host, port=port)
+
+
+def _tame_garbage_collection() -> None:
+    """Leave what was loaded at start-up out of every later collection: pauses of 90 ms become 1 ms (STACK.md)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
