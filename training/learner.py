@@ -25,6 +25,7 @@ MOST_ROUNDS = 1_500
 PATIENCE = 40
 MOST_CATEGORIES = 200
 LEAST_ROWS_PER_CATEGORY = 10
+ONE_THREAD_BELOW = 2_000_000  # values in the matrix; on less, threads wait for each other more than they work
 ONE_FOLD_FROM = 60_000  # rows; from here on one fold in five tells the number of rounds as well as five do
 Labels = NDArray[np.int8]
 
@@ -70,14 +71,14 @@ def learn(
     features = tuple(describe(frame[name], dtype) for name, dtype in dtypes.items())
     matrix = encode(frame, features)
     fold = folds(frame["entity_id"])
-    parameters = defaults(len(frame), int(min(labels.sum(), len(labels) - labels.sum())))
+    parameters = defaults(*matrix.shape, int(min(labels.sum(), len(labels) - labels.sum())))
     rounds, out_of_fold = _cross_validate(matrix, labels, features, parameters, _parts(fold, cross_fit), tick)
     booster = lightgbm.train(parameters, _dataset(matrix, labels, features), rounds)
     return Learned(booster.model_to_string(), features, {**parameters, "rounds": rounds}, out_of_fold)
 
 
-def defaults(rows: int, rarer: int) -> dict[str, Any]:
-    """LightGBM's parameters for so many rows, of which `rarer` are of the rarer class."""
+def defaults(rows: int, features: int, rarer: int) -> dict[str, Any]:
+    """LightGBM's parameters for so many rows and features, when `rarer` of the rows are of the rarer class."""
     leaves = 6 if rarer < 1_000 else 12 if rarer < 5_000 else 24 if rarer < 50_000 else 63
     return {
         "objective": "binary",
@@ -96,6 +97,7 @@ def defaults(rows: int, rarer: int) -> dict[str, Any]:
         "seed": SEED,
         "deterministic": True,
         "force_col_wise": True,
+        "num_threads": 1 if rows * features < ONE_THREAD_BELOW else 0,
         "verbosity": -1,
     }
 

@@ -143,8 +143,7 @@ class Model:
 
     def raw(self, matrix: Floats) -> Floats:
         """LightGBM's raw score (log-odds before calibration), one per row."""
-        threads: dict[str, Any] = {"num_threads": 1} if len(matrix) < FEW_ROWS else {}
-        return np.asarray(self.booster.predict(matrix, raw_score=True, **threads), dtype=np.float64)
+        return np.asarray(self.booster.predict(matrix, raw_score=True, **_threads(matrix)), dtype=np.float64)
 
     def probability(self, matrix: Floats) -> Floats:
         """The calibrated probability of the outcome, one per row."""
@@ -152,7 +151,7 @@ class Model:
 
     def contributions(self, matrix: Floats) -> Floats:
         """Exact TreeSHAP contributions to the raw score, in log-odds: a column a feature, last the base; rows add up to `raw`."""
-        return np.asarray(self.booster.predict(matrix, pred_contrib=True), dtype=np.float64)
+        return np.asarray(self.booster.predict(matrix, pred_contrib=True, **_threads(matrix)), dtype=np.float64)
 
     def percentile(self, probability: Floats) -> Floats:
         """The share of the reference population with a lower probability, 0 to 1."""
@@ -216,6 +215,10 @@ def encode(frame: pd.DataFrame, features: Sequence[Column]) -> Floats:
     for position, column in enumerate(features):
         matrix[:, position] = _encode_series(frame[column.name], column)
     return matrix
+
+
+def _threads(matrix: Floats) -> dict[str, Any]:
+    return {"num_threads": 1} if len(matrix) < FEW_ROWS else {}
 
 
 def _encode_series(series: pd.Series, column: Column) -> Floats:

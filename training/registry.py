@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,7 +138,7 @@ def load(workspace: Workspace, name: str, version: str) -> Registered:
         found = _version(client, name, version)
         uri = client.get_model_version_download_uri(name, found.version)
         folder = download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=_uri(workspace))
-        return Registered(str(found.version), Model.load(Path(folder) / "data"))
+        return Registered(str(found.version), Model.load(Path(folder) / "data" / MODEL_FOLDER))
 
 
 def report(workspace: Workspace, name: str, version: str | None = None) -> tuple[dict[str, Any], str]:
@@ -210,11 +212,11 @@ def _load_pyfunc(path: str) -> Pyfunc:
 def _client(workspace: Workspace) -> Iterator[Any]:
     """A client of the workspace's store, with MLflow's own chatter kept to errors."""
     silence_telemetry()
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     uri = _uri(workspace)
     if not workspace.settings.mlflow.tracking_uri:
         workspace.mlruns.mkdir(parents=True, exist_ok=True)
@@ -261,13 +263,15 @@ def _log_model(mlflow: Any, model: Model, folder: Path) -> str:
     model.save(folder)
     types = {"number": DataType.double, "category": DataType.string}
     inputs = Schema([ColSpec(types[column.dtype], column.name, required=False) for column in model.contract.features])
-    logged = mlflow.pyfunc.log_model(
-        name=MODEL_FOLDER,
-        loader_module=__name__,
-        data_path=str(folder),
-        signature=ModelSignature(inputs, Schema([ColSpec(DataType.double)])),
-        pip_requirements=[f"{package}=={model.contract.versions[package]}" for package in REQUIREMENTS],
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input example was not provided")  # an example row would be a customer's
+        logged = mlflow.pyfunc.log_model(
+            name=MODEL_FOLDER,
+            loader_module=__name__,
+            data_path=str(folder),
+            signature=ModelSignature(inputs, Schema([ColSpec(DataType.double)])),
+            pip_requirements=[f"{package}=={model.contract.versions[package]}" for package in REQUIREMENTS],
+        )
     return str(logged.model_uri)
 
 
