@@ -52,6 +52,16 @@ class AdapterFile(Strict):
 
 
 @dataclass(frozen=True)
+class Script:
+    """The SQL of one canonical table and the stems of the export files it reads."""
+
+    table: str
+    name: str
+    sql: str
+    stems: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Adapter:
     """An adapter on disk, read and checked."""
 
@@ -74,10 +84,19 @@ class Adapter:
             check_table(table, f"adapter {settings.adapter}")
         return cls(settings.adapter, folder, file)
 
-    def queries(self) -> dict[str, str]:
-        """The SQL of each canonical table the adapter fills, in the order of the contracts."""
-        paths = {table: self.folder / f"{table}.sql" for table in TABLES}
-        return {table: path.read_text(encoding="utf-8") for table, path in paths.items() if path.is_file()}
+    def scripts(self) -> list[Script]:
+        """The SQL of each canonical table the adapter fills, in the order of the contracts.
+
+        Raises:
+            TableError: a file does not hold one SELECT statement.
+        """
+        found = [table for table in TABLES if (self.folder / f"{table}.sql").is_file()]
+        with duckdb.connect() as connection:
+            return [self._script(connection, table) for table in found]
+
+    def _script(self, connection: duckdb.DuckDBPyConnection, table: str) -> Script:
+        name, sql = f"{self.name}/{table}.sql", (self.folder / f"{table}.sql").read_text(encoding="utf-8")
+        return Script(table, name, sql, _files_read(connection, name, sql))
 
     def rules(self, settings: Settings) -> IngestSettings:
         """How the export is read: the adapter's `[ingest]`, key by key overridden by foresell.toml's."""
@@ -110,14 +129,9 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in ADAPTERS.glob(f"*/{ADAPTER_FILE}"))
 
 
-def files_read(script: str, sql: str) -> set[str]:
-    """The stems of the export files that an SQL script reads.
-
-    Raises:
-        TableError: it is not one SELECT statement.
-    """
-    with duckdb.connect() as connection:
-        row = connection.execute("select json_serialize_sql(?)", [sql]).fetchone()
+def _files_read(connection: duckdb.DuckDBPyConnection, script: str, sql: str) -> frozenset[str]:
+    """The stems of the export files that an SQL script reads."""
+    row = connection.execute("select json_serialize_sql(?)", [sql]).fetchone()
     tree = json.loads(row[0] if row else "{}")
     if tree.get("error", True) or len(tree["statements"]) != 1:
         raise TableError(
@@ -127,7 +141,7 @@ def files_read(script: str, sql: str) -> set[str]:
             repair="mend the SQL",
         )
     own = {entry["key"] for node in _nodes(tree) if "cte_map" in node for entry in node["cte_map"]["map"]}
-    return {node["table_name"] for node in _nodes(tree) if node.get("type") == "BASE_TABLE"} - own
+    return frozenset({node["table_name"] for node in _nodes(tree) if node.get("type") == "BASE_TABLE"} - own)
 
 
 def check_table(name: str, where: str) -> None:

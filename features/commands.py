@@ -73,8 +73,7 @@ def ingest(workspace: Workspace, as_json: bool) -> None:
     from features.adapter import Adapter
     from features.ingest import run
 
-    scripts = len(Adapter.find(workspace.root, workspace.settings).queries())
-    with progress("ingest", scripts) as tick:
+    with progress("ingest", len(Adapter.find(workspace.root, workspace.settings).scripts())) as tick:
         catalog = run(workspace, datetime.now(UTC), tick)
     for table in catalog.tables.values():
         before = "" if table.previous_rows is None else f", {table.previous_rows:,} last time"

@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -164,20 +165,18 @@ def _csv(path: Path) -> str:
 def _header(path: Path) -> tuple[str, list[str]]:
     """The delimiter and the column names of a CSV file."""
     try:
-        with _text(path) as file:
-            first = file.readline()
+        with _opened(path) as file:
+            first = file.readline().decode("utf-8-sig")
             delimiter = max(DELIMITERS, key=re.sub(r'"[^"]*"', "", first).count)
-            file.seek(0)
-            header = next(csv.reader(file, delimiter=delimiter), [])
+            header = next(csv.reader(chain([first], (line.decode() for line in file)), delimiter=delimiter), [])
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, csv.Error) as problem:
         raise _broken(path, str(problem)) from None
     return delimiter, _named(path, [column.strip() for column in header])
 
 
-def _text(path: Path) -> IO[str]:
-    """A text file, its byte order mark skipped."""
+def _opened(path: Path) -> IO[bytes]:
     opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
-    return opened(path, "rt", encoding="utf-8-sig", newline="")
+    return opened(path, "rb")
 
 
 def _named(path: Path, header: list[str]) -> list[str]:

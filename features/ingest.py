@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from features import publication, versions
-from features.adapter import Adapter, files_read
+from features.adapter import Adapter, Script
 from features.catalog import Catalog, StoredTable
 from features.database import connect, quote
 from features.delivery import Delivery
@@ -29,23 +28,13 @@ Tick = Callable[[int], None]
 Attributes = Mapping[str, Mapping[str, Attribute]]
 
 
-@dataclass(frozen=True)
-class Script:
-    """The SQL of one canonical table and the stems of the files it reads."""
-
-    table: str
-    name: str
-    sql: str
-    stems: frozenset[str]
-
-
 def run(workspace: Workspace, now: datetime, tick: Tick = lambda units: None) -> Catalog:
     """Read the workspace's export through its adapter, check it, store it, and return the new catalog.
 
     Args:
         workspace: its settings name the adapter and the export.
         now: up to when outcomes are recorded, unless foresell.toml or adapter.toml says so.
-        tick: called with 1 for each of the adapter's scripts.
+        tick: called with 1 for each of the adapter's scripts, whether it ran or was left out.
 
     Raises:
         TableError: the export does not fit the contract of a table.
@@ -55,7 +44,7 @@ def run(workspace: Workspace, now: datetime, tick: Tick = lambda units: None) ->
     attributes, rules = adapter.attributes(workspace.settings), adapter.rules(workspace.settings)
     export = Export.open(workspace.source)
     scripts, notes = ready(adapter, export)
-    tick(len(adapter.queries()) - len(scripts))
+    tick(len(notes))
     with publication.building(workspace) as folder, _connected(workspace, rules) as connection:
         stored = {}
         for script in scripts:
@@ -83,7 +72,7 @@ def ready(adapter: Adapter, export: Export) -> tuple[list[Script], list[str]]:
     Raises:
         TableError: a required table misses a file, a file is nearly named as a missing one, or no entity's table is there.
     """
-    scripts = [_script(adapter, table, sql) for table, sql in adapter.queries().items()]
+    scripts = adapter.scripts()
     taken = {stem for script in scripts for stem in script.stems}
     notes = []
     for script in scripts:
@@ -97,11 +86,6 @@ def ready(adapter: Adapter, export: Export) -> tuple[list[Script], list[str]]:
     if not {script.table for script in found} & {table.name for table in ENTITY_TABLES.values()}:
         raise _no_entity(adapter, export, scripts)
     return found, notes
-
-
-def _script(adapter: Adapter, table: str, sql: str) -> Script:
-    name = f"{adapter.name}/{table}.sql"
-    return Script(table, name, sql, frozenset(files_read(name, sql)))
 
 
 @contextmanager

@@ -77,8 +77,7 @@ def readings(delivery: Delivery) -> tuple[list[Reading], list[str]]:
             order, note = _order(delivery, name, raw) if kind == "timestamp" and family(source) == "text" else (None, "")
             columns.append(Reading(name, kind, required, raw, conversion(raw, source, kind, delivery.rules, order)))
             notes += [note] if note else []
-    _check(delivery, columns)
-    return columns, notes + _placeholders(delivery, columns)
+    return columns, notes + _check(delivery, columns)
 
 
 def _order(delivery: Delivery, name: str, raw: str) -> tuple[Order | None, str]:
@@ -100,27 +99,24 @@ def _order(delivery: Delivery, name: str, raw: str) -> tuple[Order | None, str]:
     return order, f"{delivery.table}.{name}: {affected:,} dates are read {order}" if days or months else ""
 
 
-def _check(delivery: Delivery, columns: list[Reading]) -> None:
-    """Refuse the first column with values that cannot be used, in one pass over the raw rows."""
+def _check(delivery: Delivery, columns: list[Reading]) -> list[str]:
+    """Refuse the first column with values that cannot be used, and note placeholder dates, in one pass over the raw rows."""
     faults = [(column, wanted, fault) for column in columns for wanted, fault in column.faults.items()]
-    counts = ", ".join(f"count(*) filter (where {fault})" for _, _, fault in faults)
+    dates = [column for column in columns if column.type == "timestamp"]
+    conditions = [*(fault for _, _, fault in faults), *(column.placeholder for column in dates)]
+    counts = ", ".join(f"count(*) filter (where {condition})" for condition in conditions)
     rows, *found = delivery.connection.execute(f"select count(*), {counts} from {delivery.source}").fetchone() or (0,)
     if not rows:
         raise _no_rows(delivery)
-    for (column, wanted, fault), count in zip(faults, found, strict=True):
+    for (column, wanted, fault), count in zip(faults, found, strict=False):
         if count:
             raise _unusable(delivery, column, wanted, fault, f"{count:,} of {rows:,}")
+    return [_placeholders(delivery, column, count) for column, count in zip(dates, found[len(faults) :], strict=True) if count]
 
 
-def _placeholders(delivery: Delivery, columns: list[Reading]) -> list[str]:
-    """A note for every optional column with dates that are read as missing."""
-    counted = [(column, delivery.count(column.placeholder)) for column in columns if column.type == "timestamp"]
-    table = delivery.table
-    return [
-        f"{table}.{column.name}: {count:,} dates of 1900 and before or 2099 and after are read as missing"
-        for column, count in counted
-        if count
-    ]
+def _placeholders(delivery: Delivery, column: Reading, count: int) -> str:
+    dates = f"{count:,} dates of 1900 and before or 2099 and after"
+    return f"{delivery.table}.{column.name}: {dates} are read as missing"
 
 
 def _unusable(delivery: Delivery, column: Reading, wanted: str, fault: str, share: str) -> TableError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from features.adapter import Adapter, files_read
+from features.adapter import Adapter
 from features.catalog import write_atomically
 from features.errors import CallError, TableError, WorkspaceError, nearest
 from features.export import Export
@@ -97,7 +97,7 @@ def _from(root: Path, source: Path) -> str:
 
 
 def _check_export(adapter: Adapter, source: Path) -> None:
-    known = {stem for table, sql in adapter.queries().items() for stem in files_read(f"{adapter.name}/{table}.sql", sql)}
+    known = {stem for script in adapter.scripts() for stem in script.stems}
     try:
         export = Export.open(source)
     except TableError as problem:
