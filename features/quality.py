@@ -20,7 +20,8 @@ from features.console import silence_telemetry
 from features.database import connect, quote
 from features.errors import TableError
 from features.measure import EXAMPLES, Fact, holds, measure
-from features.rule import Rule, rules
+from features.rule import Rule
+from features.ruleset import rules
 from features.settings import Workspace
 from features.tables import TABLES
 from features.usability import Finding, Usability

@@ -1,0 +1,272 @@
+"""Each rule with a table that breaks it and one at the edge of it; the report, the refusal, the record and the command."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from features import quality
+from features.catalog import Catalog
+from features.errors import QualityError, TableError
+from features.ruleset import FRESH
+from features.settings import Attribute, Workspace
+from features.usability import USABILITY_FILE, Finding, Usability
+from tests.worlds import Rows, make_workspace
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+NAIVE = NOW.replace(tzinfo=None)
+MAY = NAIVE - timedelta(days=15)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def sound() -> dict[str, Rows]:
+    """A world without a fault: 40 customers with an order and a survey each, and one row of what else the rules look at."""
+    ids = [f"c{number:02}" for number in range(40)]
+    return {
+        "leads": [{"lead_id": "l0", "created_at": MAY, "customer_id": "c00"}],
+        "customers": [{"customer_id": id, "created_at": MAY, "region": "ab"[number % 2]} for number, id in enumerate(ids)],
+        "interactions": [{"interaction_id": "i0", "lead_id": "l0", "occurred_at": MAY, "channel": "web", "kind": "visit"}],
+        "orders": [{"order_id": f"o-{id}", "customer_id": id, "occurred_at": MAY, "amount": 10, "discount": 0} for id in ids],
+        "surveys": [{"survey_id": f"s-{id}", "customer_id": id, "occurred_at": MAY, "kind": "nps", "score": 10} for id in ids],
+        "subscriptions": [{"subscription_id": "a0", "customer_id": "c00", "started_at": MAY, "plan": "basic"}],
+        "attribute_history": [
+            {"entity": "lead", "entity_id": "l0", "field": "size", "value": "big", "valid_from": MAY},
+            {"entity": "customer", "entity_id": "c00", "field": "size", "value": "big", "valid_from": MAY},
+        ],
+    }  # fmt: skip
+
+
+def world(root: Path, tables: dict[str, Rows], **catalog: Any) -> Workspace:
+    return make_workspace(
+        root, tables, now=NOW.isoformat(), attributes={"customers": {"region": Attribute(fixed=True)}}, **catalog
+    )
+
+
+def findings(workspace: Workspace) -> list[Finding]:
+    """What is found without GX's record of it."""
+    (workspace.quality / USABILITY_FILE).unlink(missing_ok=True)
+    with suppress(QualityError):
+        quality.require(workspace)
+    usability = Usability.last(workspace)
+    assert usability is not None
+    return [*usability.errors, *usability.warnings]
+
+
+def found(workspace: Workspace) -> set[tuple[str, str, str, str, int]]:
+    return {(one.severity, one.table, one.column, one.about, one.rows) for one in findings(workspace)}
+
+
+def test_sound_tables_have_no_findings(tmp_path: Path) -> None:
+    assert found(world(tmp_path, sound())) == set()
+
+
+def _changed(table: str, rows: int, **values: Any) -> dict[str, Rows]:
+    """The sound world with the first `rows` rows of a table changed."""
+    tables = sound()
+    for row in tables[table][:rows]:
+        row |= values
+    return tables
+
+
+BREACHES = {  # what is changed in the first rows of a table -> severity, column and kind of the one finding, and its rows
+    "a required value is missing": ("orders", 1, {"amount": None}, ("error", "amount", "missing", 1)),
+    "a key is missing": ("orders", 1, {"order_id": None}, ("error", "order_id", "missing", 1)),
+    "a key is repeated": ("orders", 2, {"order_id": "o"}, ("error", "order_id", "unique", 2)),
+    "an unknown customer": ("orders", 1, {"customer_id": "x"}, ("warning", "customer_id", "reference to customers", 1)),
+    "many unknown customers": ("orders", 3, {"customer_id": "x"}, ("error", "customer_id", "reference to customers", 3)),
+    "history of an unknown lead": ("attribute_history", 1, {"entity_id": "x"}, ("error", "entity_id", "reference to leads", 1)),
+    "an interaction of nobody": ("interactions", 1, {"lead_id": None}, ("error", "", "owner", 1)),
+    "a value that is not allowed": ("surveys", 1, {"kind": "NPS"}, ("warning", "kind", "allowed", 1)),
+    "many values that are not allowed": ("surveys", 3, {"kind": "NPS"}, ("error", "kind", "allowed", 3)),
+    "above the range": ("surveys", 1, {"score": 10.1}, ("warning", "score", "range", 1)),
+    "below the range": ("orders", 1, {"discount": -0.0001}, ("warning", "discount", "range", 1)),
+    "many below the range": ("orders", 3, {"discount": -1}, ("error", "discount", "range", 3)),
+    "known in the future": ("orders", 1, {"known_at": NAIVE + MICROSECOND}, ("warning", "known_at", "future", 1)),
+    "much known in the future": ("orders", 3, {"known_at": NAIVE + MICROSECOND}, ("error", "known_at", "future", 3)),
+    "known before it happened": ("orders", 1, {"known_at": MAY - MICROSECOND}, ("warning", "known_at", "order of times", 1)),
+    "won before it was created": ("leads", 1, {"converted_at": MAY - MICROSECOND}, ("warning", "converted_at", "order of times", 1)),
+    "ended before it began": ("subscriptions", 1, {"ended_at": MAY - MICROSECOND}, ("warning", "ended_at", "order of times", 1)),
+    "a subscription that is planned": (
+        "subscriptions", 1, {"started_at": NAIVE + MICROSECOND, "known_at": NAIVE + MICROSECOND - MICROSECOND},
+        ("warning", "started_at", "future", 1),
+    ),
+    "nothing new": ("subscriptions", 1, {"started_at": NAIVE - FRESH - MICROSECOND}, ("warning", "known_at", "fresh", 0)),
+    "an attribute that is mostly missing": ("customers", 21, {"region": None}, ("warning", "region", "mostly missing", 21)),
+    "a constant attribute": ("customers", 40, {"region": "a"}, ("warning", "region", "constant", 0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_breach_is_found(tmp_path: Path, breach: str) -> None:
+    table, rows, values, (severity, column, about, concerned) = BREACHES[breach]
+    assert (severity, table, column, about, concerned) in found(world(tmp_path, _changed(table, rows, **values)))
+
+
+@pytest.mark.parametrize("breach", sorted(set(BREACHES) - {"a subscription that is planned"}))
+def test_a_breach_is_told_once(tmp_path: Path, breach: str) -> None:
+    table, rows, values, _ = BREACHES[breach]
+    assert len(found(world(tmp_path, _changed(table, rows, **values)))) == 1
+
+
+EDGES = {
+    "known exactly now": ("orders", 40, {"known_at": NAIVE}),
+    "happened and known exactly now": ("orders", 40, {"occurred_at": NAIVE}),
+    "the highest value allowed": ("surveys", 40, {"score": 10}),
+    "the lowest value allowed": ("surveys", 40, {"score": 0}),
+    "an optional value is missing": ("orders", 40, {"discount": None}),
+    "two versions of one row": ("orders", 0, {}),
+    "won at the instant it was created": ("leads", 1, {"converted_at": MAY}),
+    "just fresh": ("subscriptions", 1, {"started_at": NAIVE - FRESH}),
+    "half of an attribute is missing": ("customers", 20, {"region": None}),
+    "an interaction of a customer": ("interactions", 1, {"lead_id": None, "customer_id": "c00"}),
+    "a lead who is no customer": ("leads", 1, {"customer_id": None}),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_edge_of_a_rule_is_no_breach(tmp_path: Path, edge: str) -> None:
+    table, rows, values = EDGES[edge]
+    tables = _changed(table, rows, **values)
+    if edge == "two versions of one row":
+        tables["orders"].append({**tables["orders"][0], "known_at": MAY + MICROSECOND})
+    if edge == "half of an attribute is missing":
+        tables["customers"][20]["region"] = "a"
+    assert found(world(tmp_path, tables)) == set()
+
+
+def test_exactly_the_tolerated_share_of_broken_rows_is_a_warning(tmp_path: Path) -> None:
+    """Two of forty orders are 5 %."""
+    for name, values in {
+        "reference": {"customer_id": "x"},
+        "range": {"discount": -1},
+        "future": {"known_at": NAIVE + MICROSECOND},
+    }.items():
+        severities = {one.severity for one in findings(world(tmp_path / name, _changed("orders", 2, **values)))}
+        assert severities == {"warning"}, name
+
+
+@pytest.mark.parametrize(
+    ("previous", "severity"), [(None, None), (40, None), (50, None), (51, "warning"), (80, "warning"), (81, "error")]
+)
+def test_fewer_rows_than_the_last_ingest(tmp_path: Path, previous: int | None, severity: str | None) -> None:
+    """40 rows are four fifths of 50 and half of 80."""
+    workspace = world(tmp_path, sound())
+    catalog = Catalog.load(workspace)
+    orders = replace(catalog.tables["orders"], previous_rows=previous)
+    replace(catalog, tables={**catalog.tables, "orders": orders}).save(workspace)
+    assert found(workspace) == ({(severity, "orders", "", "row count", 0)} if severity else set())
+
+
+def test_an_empty_table_is_told_once_and_is_an_error_for_entities(tmp_path: Path) -> None:
+    empty = {**sound(), "surveys": [], "leads": []}
+    told = {(one.severity, one.table) for one in findings(world(tmp_path, empty)) if one.about == "empty"}
+    assert told == {("warning", "surveys"), ("error", "leads")}
+    assert {one.about for one in findings(world(tmp_path, empty)) if one.table == "surveys"} == {"empty"}
+
+
+def _rewritten(workspace: Workspace, table: str, select: str) -> Workspace:
+    """The workspace with the file and the catalog entry of a table replaced by a query on it."""
+    catalog = Catalog.load(workspace)
+    path = catalog.path(workspace, table)
+    with duckdb.connect() as connection:
+        connection.execute(f"create table rewritten as select {select} from '{path}'")
+        connection.execute(f"copy rewritten to '{path}' (format parquet)")
+        columns = {name: kind for name, kind, *_ in connection.execute("describe rewritten").fetchall()}
+    stored = replace(catalog.tables[table], columns=columns)
+    replace(catalog, tables={**catalog.tables, table: stored}).save(workspace)
+    return workspace
+
+
+def test_a_missing_column_is_an_error_and_hides_what_cannot_be_measured(tmp_path: Path) -> None:
+    workspace = _rewritten(world(tmp_path, sound()), "orders", "* exclude (amount)")
+    assert found(workspace) == {("error", "orders", "amount", "column", 0)}
+
+
+def test_a_wrong_type_is_an_error_and_names_both_types(tmp_path: Path) -> None:
+    workspace = _rewritten(world(tmp_path, sound()), "orders", "* replace (amount::varchar as amount)")
+    (finding,) = findings(workspace)
+    assert (finding.severity, finding.about) == ("error", "type")
+    assert "VARCHAR" in finding.wrong and "DECIMAL(18,4)" in finding.wrong
+
+
+def test_a_wrong_type_of_an_optional_column_leaves_the_other_rules(tmp_path: Path) -> None:
+    workspace = _rewritten(
+        world(tmp_path, _changed("orders", 1, amount=None)), "orders", "* replace (discount::varchar as discount)"
+    )
+    assert {one.column for one in findings(workspace)} == {"amount", "discount"}
+
+
+def test_an_optional_owner_that_was_never_delivered_is_no_owner(tmp_path: Path) -> None:
+    workspace = _rewritten(world(tmp_path, sound()), "interactions", "* exclude (customer_id)")
+    assert found(workspace) == set()
+    workspace = _rewritten(workspace, "interactions", "* exclude (lead_id)")
+    assert found(workspace) == {("error", "interactions", "", "owner", 1)}
+
+
+def test_without_the_table_it_refers_to_a_reference_is_not_checked(tmp_path: Path) -> None:
+    tables = _changed("leads", 1, customer_id="x")
+    assert found(world(tmp_path, {"leads": tables["leads"]})) == set()
+
+
+def test_a_finding_names_the_first_five_rows_its_cost_and_its_repair(tmp_path: Path) -> None:
+    (finding,) = findings(world(tmp_path, _changed("orders", 7, customer_id="x")))
+    assert finding.wrong == "7 orders with a `customer_id` that customers does not have"
+    assert finding.examples == tuple({"order_id": f"o-c0{number}", "customer_id": "x"} for number in range(5))
+    assert finding.cost == "they cannot be joined to customers and count for nobody"
+    assert "orders.sql" in finding.repair
+
+
+def test_one_row_is_told_in_the_singular(tmp_path: Path) -> None:
+    (finding,) = findings(world(tmp_path, _changed("orders", 1, amount=None)))
+    assert finding.wrong == "1 order without a `amount`"
+
+
+def test_an_attribute_that_may_change_is_not_judged_by_the_entity_row(tmp_path: Path) -> None:
+    tables = _changed("customers", 40, region=None)
+    workspace = make_workspace(tmp_path, tables, now=NOW.isoformat(), attributes={"customers": {"region": Attribute()}})
+    assert found(workspace) == set()
+
+
+def test_a_damaged_file_is_an_error_that_names_the_table(tmp_path: Path) -> None:
+    workspace = world(tmp_path, sound())
+    path = Catalog.load(workspace).path(workspace, "orders")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(TableError, match="table orders"):
+        quality.require(workspace)
+
+
+def test_require_refuses_errors_and_says_what_to_do(tmp_path: Path) -> None:
+    workspace = world(tmp_path, _changed("orders", 3, amount=None, customer_id="x"))
+    with pytest.raises(QualityError) as raised:
+        quality.require(workspace)
+    assert raised.value.received == "3 orders without a `amount`, and 1 more error"
+    assert "foresell check" in raised.value.repair
+
+
+def test_require_takes_warnings(tmp_path: Path) -> None:
+    quality.require(world(tmp_path, _changed("orders", 1, customer_id="x")))
+
+
+def test_require_trusts_the_last_check_of_the_same_version_only(tmp_path: Path) -> None:
+    workspace = world(tmp_path, _changed("orders", 1, amount=None))
+    catalog = Catalog.load(workspace)
+    Usability(catalog.version, NOW.isoformat(), {}, (), ()).save(workspace)
+    quality.require(workspace)
+    replace(catalog, version="another").save(workspace)
+    with pytest.raises(QualityError):
+        quality.require(workspace)
+
+
+def test_require_does_not_load_great_expectations(tmp_path: Path) -> None:
+    script = f"from pathlib import Path; import sys; from features import quality; from features.settings import Settings, Workspace; quality.require(Workspace(Path({str(tmp_path)!r}), Settings())); assert 'great_expectations' not in sys.modules"
+    world(tmp_path, sound())
+    import subprocess
+
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(quality.__file__).parents[1])
