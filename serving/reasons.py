@@ -19,7 +19,10 @@ from features.propensity import Phrases
 Value = float | str | None
 Direction = Literal["raises", "lowers"]
 
+Range = tuple[float, float]
+
 TOP = 5
+NOT_KNOWN: Range = (math.nan, math.nan)
 _SAYS_NOTHING_HAPPENED = re.compile(r"\b(no|not|nothing|without)\b", re.IGNORECASE)
 
 
@@ -41,12 +44,12 @@ class Reason:
 class Wording:
     """How to speak about one feature: its declaration, a propensity's own phrases for it, and what is usual.
 
-    `usual` is the median of the model's reference population; NaN where there is none.
+    `usual` are the quartiles of the model's reference population: what lies between them is stated and not judged.
     """
 
     feature: Feature
     phrases: Phrases
-    usual: float
+    usual: Range
 
     def sentence(self, value: Value) -> str:
         """What the value of this feature says about an entity."""
@@ -66,22 +69,24 @@ class Wording:
         case" is not said of somebody with one case, however few that is.
         """
         counted = self.feature.kind in ZERO_WHEN_NOTHING_HAPPENED
-        pivot = {"change": 0.0, "holds": 0.5}.get(self.feature.kind, self.usual)
-        if value > pivot:
+        below, above = {"change": (0.0, 0.0), "holds": (0.5, 0.5)}.get(self.feature.kind, self.usual)
+        if value > above:
             return self.phrases.high or self.feature.high
-        if value < pivot or (counted and value == 0):
+        if value < below or (counted and value == 0):
             phrase = self.phrases.low or self.feature.low
             return "" if counted and value != 0 and _SAYS_NOTHING_HAPPENED.search(phrase) else phrase
         return ""
 
     def _comparison(self, value: float) -> str:
-        if value > self.usual:
+        below, above = self.usual
+        if value > above:
             return ", more than most"
-        return ", less than most" if value < self.usual else ""
+        fewer = "fewer" if self.feature.kind in ("count", "distinct") else "less"
+        return f", {fewer} than most" if value < below else ""
 
 
 def wordings(
-    names: Sequence[str], declarations: Mapping[str, Feature], phrases: Mapping[str, Phrases], usual: Mapping[str, float]
+    names: Sequence[str], declarations: Mapping[str, Feature], phrases: Mapping[str, Phrases], usual: Mapping[str, Range]
 ) -> tuple[Wording, ...]:
     """How to speak about each feature of a model, in the model's order.
 
@@ -89,13 +94,13 @@ def wordings(
         names: the features, ordered as in the model's contract.
         declarations: the declared features of the entity, by name.
         phrases: the `[reasons]` of the propensity.
-        usual: the median of each number in the model's reference population.
+        usual: the quartiles of each number in the model's reference population.
     """
     return tuple(
         Wording(
             declarations.get(name) or Feature(name, "external"),
             phrases.get(name) or Phrases(),
-            usual.get(name, math.nan),
+            usual.get(name, NOT_KNOWN),
         )
         for name in names
     )
@@ -121,6 +126,8 @@ def shown(feature: Feature, value: float) -> str:
         return f"{int(value):02d}:00 UTC"
     if feature.kind == "change":
         return f"{value:+.1f}"
+    if feature.unit == "days" and abs(value) >= 10:
+        return f"{value:,.0f} days"
     if feature.unit == "share":
         return f"{value:.0%}".replace("%", " %")
     return " ".join(part for part in (_plain(value), _unit(feature.unit, value)) if part)
@@ -142,7 +149,7 @@ def _absence(feature: Feature) -> str:
         return f"{_capital(re.sub('^days until ', '', topic, flags=re.IGNORECASE))}: none ahead"
     if feature.kind in ("change", "ratio"):
         return f"{topic}: nothing to compare"
-    return f"{topic}: none" if feature.days else f"{topic}: none so far"
+    return f"{topic}: none known" if feature.days else f"{topic}: none known so far"
 
 
 def _topic(feature: Feature) -> str:

@@ -20,8 +20,8 @@ from features.errors import ContractError
 from features.feature import Feature
 from features.propensity import Grades, Propensity
 from features.record import Record
-from serving.reasons import Reason, Value, top_reasons, wordings
-from training.model import Model
+from serving.reasons import NOT_KNOWN, Range, Reason, Value, top_reasons, wordings
+from training.model import Model, Typical
 
 Grade = Literal["A", "B", "C", "D"]
 Row = Mapping[str, Value]
@@ -79,7 +79,7 @@ class Scorer:
         self.model = model
         self.version = version
         self.propensity: Propensity = model.propensity
-        usual = {c.name: math.nan if c.typical.median is None else c.typical.median for c in model.contract.features}
+        usual = {c.name: _quartiles(c.typical) for c in model.contract.features}
         self._wording = wordings(model.columns, declarations, self.propensity.reasons, usual)
 
     @property
@@ -177,6 +177,10 @@ class Scorer:
                 received=f"none of the name {', '.join(lacking)}",
                 repair="restore the table or declaration that gave them, or train and promote again without them",
             )
+
+
+def _quartiles(typical: Typical) -> Range:
+    return NOT_KNOWN if typical.p25 is None or typical.p75 is None else (typical.p25, typical.p75)
 
 
 def records(frame: pd.DataFrame) -> list[Record]:

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from features.console import silence_telemetry
 from features.settings import Workspace
@@ -18,12 +22,11 @@ silence_telemetry()
 import bentoml  # noqa: E402
 
 WORKSPACE = "FORESELL_WORKSPACE"
-API_PAGE = "docs"
 
 app = application()
 
 
-@bentoml.service(name="foresell", traffic={"timeout": 60})
+@bentoml.service(name="foresell", traffic={"timeout": 60}, logging={"access": {"enabled": False}})
 @bentoml.asgi_app(app)
 class Foresell:
     """Scores of leads and customers, with reasons: one route for each propensity of the workspace."""
@@ -34,28 +37,44 @@ class Foresell:
         Raises:
             WorkspaceError: there is no such workspace.
             TableError: nothing has been ingested.
+            StoreError: the online store has not been set up.
         """
         self.desks = open_desks(Workspace.open(Path(os.environ.get(WORKSPACE, "."))))
         open_routes(app, self.desks)
         _tame_garbage_collection()
+
+    @bentoml.on_shutdown
+    def release(self) -> None:
+        """Let everything be collected again, so that libraries can close what they hold."""
+        gc.unfreeze()
 
     async def __is_ready__(self) -> bool:
         """Whether at least one propensity can be answered."""
         return any(isinstance(desk, Desk) for desk in self.desks.values())
 
 
+def asgi() -> Any:
+    """The service as an ASGI application; a worker process calls this."""
+    return Foresell.to_asgi()  # type: ignore[attr-defined]
+
+
 def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
-    """Serve until interrupted or terminated; requests that were accepted are answered first.
+    """Serve in the foreground until interrupted or terminated; requests that were accepted are answered first.
 
     Args:
         workspace: with at least one champion.
         host: the address to listen at.
         port: a port that is free.
-        workers: processes that answer side by side.
+        workers: one answers in this very process, more in processes of their own.
     """
+    import uvicorn
+
     os.environ[WORKSPACE] = str(workspace.root)
-    Foresell.config["workers"] = workers
-    Foresell.serve_http(host=host, port=port)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn drains first, then hands the signal on
+    with tempfile.TemporaryDirectory() as metrics:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics  # where workers add up what /metrics tells
+        uvicorn.run("serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False)
 
 
 def _tame_garbage_collection() -> None:

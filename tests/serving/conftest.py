@@ -16,12 +16,12 @@ from training.calibration import fit
 from training.model import Column, Contract, Model, Typical, Window, encode
 
 COLUMNS = (
-    Column(name="logins_change_90d", dtype="number", typical=Typical(missing=0.1, median=0.0)),
-    Column(name="orders_count_90d", dtype="number", typical=Typical(missing=0.0, median=2.0)),
+    Column(name="logins_change_90d", dtype="number", typical=Typical(missing=0.1, p25=0.0, median=0.0, p75=0.0)),
+    Column(name="orders_count_90d", dtype="number", typical=Typical(missing=0.0, p25=1.0, median=2.0, p75=3.0)),
     Column(name="subscriptions_tier_latest", dtype="category", categories=("basic", "plus"), typical=Typical(missing=0.0)),
-    Column(name="logins_days_since_last", dtype="number", typical=Typical(missing=0.2, median=9.0)),
-    Column(name="nps_latest", dtype="number", typical=Typical(missing=0.5, median=7.0)),
-    Column(name="subscriptions_mrr_now", dtype="number", typical=Typical(missing=0.0, median=30.0)),
+    Column(name="logins_days_since_last", dtype="number", typical=Typical(missing=0.2, p25=4.5, median=9.0, p75=13.5)),
+    Column(name="nps_latest", dtype="number", typical=Typical(missing=0.5, p25=3.5, median=7.0, p75=10.5)),
+    Column(name="subscriptions_mrr_now", dtype="number", typical=Typical(missing=0.0, p25=15.0, median=30.0, p75=45.0)),
 )
 QUESTION = {
     "name": "churn", "question": "Will this customer cancel?", "entity": "customer", "horizon": "90d",

@@ -10,27 +10,28 @@ from features.customer import VIEWS as CUSTOMER_VIEWS
 from features.feature import Feature
 from features.lead import VIEWS as LEAD_VIEWS
 from features.propensity import Phrases
-from serving.reasons import Value, Wording, shown, top_reasons, wordings
+from serving.reasons import NOT_KNOWN, Value, Wording, shown, top_reasons, wordings
 
 DECLARED = {feature.name: feature for view in (*LEAD_VIEWS, *CUSTOMER_VIEWS) for feature in view.columns}
 
 
-def say(name: str, value: Value, usual: float = math.nan, phrases: Phrases | None = None) -> str:
+def say(name: str, value: Value, usual: tuple[float, float] = NOT_KNOWN, phrases: Phrases | None = None) -> str:
     return wordings([name], DECLARED, {name: phrases} if phrases else {}, {name: usual})[0].sentence(value)
 
 
 def test_a_change_speaks_of_risen_and_fallen_not_of_more_or_less_than_usual() -> None:
-    assert say("logins_change_90d", -0.1, usual=-0.5) == "Logins have fallen over the last 90 days (-0.1)"
-    assert say("logins_change_90d", 0.25, usual=0.5) == "Logins have risen over the last 90 days (+0.2)"
+    assert say("logins_change_90d", -0.1, usual=(-0.5, -0.5)) == "Logins have fallen over the last 90 days (-0.1)"
+    assert say("logins_change_90d", 0.25, usual=(0.5, 0.5)) == "Logins have risen over the last 90 days (+0.2)"
 
 
 def test_a_value_is_high_or_low_against_the_usual_one() -> None:
-    assert say("logins_days_since_last", 40.0, usual=12.0) == "Has not logged in for a while (40 days)"
-    assert say("logins_days_since_last", 1.0, usual=12.0) == "Logged in lately (1 day)"
+    assert say("logins_days_since_last", 40.0, usual=(12.0, 12.0)) == "Has not logged in for a while (40 days)"
+    assert say("logins_days_since_last", 1.0, usual=(12.0, 12.0)) == "Logged in lately (1 day)"
 
 
-def test_a_usual_value_is_stated_and_not_judged() -> None:
-    assert say("logins_days_since_last", 12.0, usual=12.0) == "Days since the last login: 12 days"
+@pytest.mark.parametrize("value", [9.0, 12.0, 20.0])
+def test_a_usual_value_is_stated_and_not_judged(value: float) -> None:
+    assert say("logins_days_since_last", value, usual=(9.0, 20.0)) == f"Days since the last login: {value:.0f} days"
 
 
 def test_without_a_usual_value_nothing_is_called_high_or_low() -> None:
@@ -38,8 +39,8 @@ def test_without_a_usual_value_nothing_is_called_high_or_low() -> None:
 
 
 def test_no_case_is_never_said_of_somebody_with_a_case() -> None:
-    assert say("cases_count_90d", 0.0, usual=0.0) == "Opened no case in the last 90 days (0)"
-    assert say("cases_count_90d", 2.0, usual=5.0) == "Cases opened in the last 90 days: 2, less than most"
+    assert say("cases_count_90d", 0.0, usual=(0.0, 0.0)) == "Opened no case in the last 90 days (0)"
+    assert say("cases_count_90d", 2.0, usual=(5.0, 5.0)) == "Cases opened in the last 90 days: 2, fewer than most"
 
 
 def test_the_phrases_of_a_propensity_come_first() -> None:
@@ -49,13 +50,13 @@ def test_the_phrases_of_a_propensity_come_first() -> None:
 
 
 def test_whether_something_holds_is_said_without_a_number() -> None:
-    assert say("lead_is_customer", 1.0, usual=0.0) == "Already a customer"
-    assert say("lead_is_customer", 0.0, usual=0.0) == "Not a customer yet"
+    assert say("lead_is_customer", 1.0, usual=(0.0, 0.0)) == "Already a customer"
+    assert say("lead_is_customer", 0.0, usual=(0.0, 0.0)) == "Not a customer yet"
 
 
 def test_a_category_names_its_value() -> None:
     assert say("channel_latest", "web") == "The channel of the last contact is web"
-    origin = Wording(Feature("lead_origin", "attribute", "origin", dtype="category"), Phrases(), math.nan)
+    origin = Wording(Feature("lead_origin", "attribute", "origin", dtype="category"), Phrases(), NOT_KNOWN)
     assert origin.sentence("organic_search") == "Origin is organic_search"
     assert origin.sentence(None) == "Origin is not known"
 
@@ -63,8 +64,8 @@ def test_a_category_names_its_value() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nps_latest", "The last answer to the NPS survey: none so far"),
-        ("csat_mean_365d", "Mean satisfaction in the last 365 days: none"),
+        ("nps_latest", "The last answer to the NPS survey: none known so far"),
+        ("csat_mean_365d", "Mean satisfaction in the last 365 days: none known"),
         ("orders_days_since_last", "The last order: never so far"),
         ("subscriptions_renewal_days", "The next renewal: none ahead"),
         ("orders_change_30d", "Orders of the last 30 days against the 30 before: nothing to compare"),
@@ -72,14 +73,14 @@ def test_a_category_names_its_value() -> None:
 )
 @pytest.mark.parametrize("missing", [None, math.nan])
 def test_a_missing_value_is_put_into_words(name: str, sentence: str, missing: Value) -> None:
-    assert say(name, missing, usual=3.0) == sentence
+    assert say(name, missing, usual=(3.0, 3.0)) == sentence
 
 
 def test_every_declared_feature_can_be_spoken_about_in_one_line() -> None:
     for feature in DECLARED.values():
         values: tuple[Value, ...] = ("web", None) if feature.dtype == "category" else (0.0, 1.0, 3.0, 1234.5, None)
         for value in values[:3] if feature.kind in ("weekday", "hour") else values:
-            sentence = say(feature.name, 1.0 if feature.kind == "weekday" and value == 0 else value, usual=2.0)
+            sentence = say(feature.name, 1.0 if feature.kind == "weekday" and value == 0 else value, usual=(2.0, 2.0))
             assert sentence[0] == sentence[0].upper() and "\n" not in sentence and "nan" not in sentence and len(sentence) < 120
 
 
@@ -92,6 +93,7 @@ def test_a_feature_that_is_no_longer_declared_is_spoken_about_by_its_name() -> N
     [
         ("days", "age", 1.0, "1 day"),
         ("days", "age", 0.25, "0.25 days"),
+        ("days", "age", 77.31, "77 days"),
         ("share", "ratio", 0.452, "45 %"),
         ("money", "sum", 1234567.891, "1,234,568"),
         ("money a month", "sum", 49.9, "49.9 a month"),
