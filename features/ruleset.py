@@ -197,7 +197,7 @@ def _values(contract: Table) -> Iterator[Rule]:
 
 def _times(contract: Table, now: datetime) -> Iterator[Rule]:
     until = now.replace(tzinfo=None)
-    planned = contract.kind in ("period", "history")  # a subscription may be known before it begins
+    planned = contract.kind in ("period", "history")  # what will begin may be known before it does
     for name in ("known_at", contract.time):
         rule = Rule(
             contract.name, name, "future", "warning", "expect_column_values_to_be_between", {"column": name, "max_value": until},
@@ -208,10 +208,8 @@ def _times(contract: Table, now: datetime) -> Iterator[Rule]:
         )  # fmt: skip
         yield from [rule] if planned and name == contract.time else tiers(rule)
     later = [column.name for column in contract.columns if column.revealed_by == column.name]
-    for name, cost in [
-        ("known_at", "known before they happened, they are seen only from their own time on"),
-        *((name, f"durations are negative, and the outcome counts at `{name}`, before the row was known") for name in later),
-    ]:
+    known_too_early = [] if planned else [("known_at", "they are seen only from their own time on")]
+    for name, cost in known_too_early + [(name, f"durations up to `{name}` are negative") for name in later]:
         yield Rule(
             contract.name, name, "order of times", "warning", "expect_column_pair_values_a_to_be_greater_than_b",
             {"column_A": name, "column_B": contract.time, "or_equal": True, "ignore_row_if": "either_value_is_missing"},
