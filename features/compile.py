@@ -45,7 +45,7 @@ def view_sql(view: View, relations: Mapping[str, str], columns: Mapping[str, str
 
 def _visible(view: View, relations: Mapping[str, str], columns: Mapping[str, str]) -> str:
     table = view.contract
-    needed = sorted(_columns_read(view) & set(columns))
+    needed = sorted(_columns_read(view) & (set(columns) | table.filled_later))
     read = ", ".join(f'{_masked(name, table, columns)} as "{name}"' for name in needed)
     reach = _reach(view)
     window = f" and t.{table.time} >= a.as_of - interval {reach} day" if reach else ""
@@ -78,11 +78,12 @@ def _columns_read(view: View) -> set[str]:
 
 
 def _masked(name: str, table: Table, columns: Mapping[str, str]) -> str:
-    """A column that is filled later reads as null until the instant that revealed it lies before the as_of."""
+    """A column that is filled later reads as null until the instant that revealed it lies before the as_of, or if it is absent."""
     revealed_by = next((column.revealed_by for column in table.columns if column.name == name), None)
     if revealed_by is None:
         return f't."{name}"'
-    return f'case when t."{revealed_by}" < a.as_of then t."{name}" end' if revealed_by in columns else "null"
+    present = revealed_by in columns and name in columns
+    return f'case when t."{revealed_by}" < a.as_of then t."{name}" end' if present else "null"
 
 
 def _reach(view: View) -> int | None:
@@ -182,7 +183,10 @@ def _output(feature: Feature) -> str:
     return f'cast({value} as {"double" if feature.dtype == "number" else "varchar"}) as "{feature.name}"'
 
 
-def is_computable(feature: Feature, columns: Mapping[str, str]) -> bool:
-    """Whether the table has every column that the feature reads."""
-    read = {feature.column, feature.at, *(condition.column for condition in feature.where)} - {""}
-    return read <= set(columns)
+def is_computable(feature: Feature, table: Table, columns: Mapping[str, str]) -> bool:
+    """Whether the table has every column that the feature reads.
+
+    A condition may name a column that is filled later and was not delivered: without `lost_at`, no lead was ever lost.
+    """
+    conditions = {condition.column for condition in feature.where} - table.filled_later
+    return ({feature.column, feature.at} - {""}) | conditions <= set(columns)

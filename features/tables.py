@@ -74,6 +74,11 @@ class Table:
         )
 
     @property
+    def filled_later(self) -> set[str]:
+        """The columns that are empty at first: events in disguise."""
+        return {column.name for column in self.columns if column.revealed_by}
+
+    @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.all_columns)
 

@@ -67,7 +67,7 @@ def _fed(view: View, catalog: Catalog) -> View:
     columns = catalog.tables[view.table].columns
     if view.key not in columns:
         return replace(view, features=())
-    measures = {f.name for f in view.features if f.kind not in DERIVED_KINDS and is_computable(f, columns)}
+    measures = {f.name for f in view.features if f.kind not in DERIVED_KINDS and is_computable(f, view.contract, columns)}
     kept = [f for f in view.features if f.name in measures or (f.kind in DERIVED_KINDS and set(f.of) <= measures)]
     return replace(view, features=tuple(kept))
 

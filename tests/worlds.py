@@ -25,19 +25,26 @@ def make_workspace(
     now: str = "2030-01-01",
     attributes: Mapping[str, Mapping[str, Attribute]] | None = None,
     settings: Settings | None = None,
+    without: Mapping[str, set[str]] | None = None,
 ) -> Workspace:
-    """A workspace whose canonical tables hold exactly these rows; `known_at` defaults to the table's time, as in ingest."""
+    """A workspace whose canonical tables hold exactly these rows; `known_at` defaults to the table's time, as in ingest.
+
+    `without` names columns that were not delivered, by table.
+    """
     attributes = {table: dict(columns) for table, columns in (attributes or {}).items()}
     workspace = Workspace(root, settings or Settings())
-    stored = {name: _store(workspace, name, rows, attributes.get(name, {})) for name, rows in tables.items()}
+    absent = without or {}
+    stored = {
+        name: _store(workspace, name, rows, attributes.get(name, {}), absent.get(name, set())) for name, rows in tables.items()
+    }
     digest = hashlib.sha256(repr(sorted(tables.items())).encode()).hexdigest()[:12]
     Catalog(digest, "canonical", now, stored, attributes).save(workspace)
     return workspace
 
 
-def _store(workspace: Workspace, name: str, rows: Rows, attributes: Mapping[str, Attribute]) -> StoredTable:
+def _store(workspace: Workspace, name: str, rows: Rows, attributes: Mapping[str, Attribute], absent: set[str]) -> StoredTable:
     contract = TABLES[name]
-    types = {column.name: SQL_TYPES[column.type] for column in contract.all_columns}
+    types = {column.name: SQL_TYPES[column.type] for column in contract.all_columns if column.name not in absent}
     types |= {column: SQL_TYPES[attribute.type] for column, attribute in attributes.items()}
     frame = pd.DataFrame([{column: row.get(column) for column in types} for row in rows], columns=list(types), dtype="object")
     frame["known_at"] = frame["known_at"].where(frame["known_at"].notna(), frame[contract.time])

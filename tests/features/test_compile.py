@@ -52,3 +52,14 @@ def test_the_worlds_exercise_every_kind_and_every_declaration_is_computed() -> N
     assert [name for name, count in seen.items() if count == 0] == []
     kinds = {feature.kind for view in DECLARED for feature in view.features}
     assert kinds | {"attribute", "min", "external"} == set(KINDS)
+
+
+def test_a_column_that_is_filled_later_and_was_not_delivered_reads_as_empty(tmp_path: Path) -> None:
+    """An export without `lost_at` has open leads all the same; a feature that measures the absent column vanishes."""
+    world = {"leads": [{"lead_id": "a", "created_at": "2024-05-01", "converted_at": "2024-06-04"}], "campaign_members": []}
+    workspace = make_workspace(tmp_path, world, without={"leads": {"lost_at"}, "campaign_members": {"responded_at"}})
+    names = [feature.name for view in views(workspace, Catalog.load(workspace)) for feature in view.columns]
+    assert "lead_is_open" in names and "campaigns_responded_count" not in names
+    as_of = INSTANT.tz_localize("UTC").to_pydatetime()
+    snapshot.build(workspace, [as_of])
+    assert snapshot.read(workspace, "lead", [as_of], ["lead_is_open"])["lead_is_open"].tolist() == [1.0]
