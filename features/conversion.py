@@ -61,7 +61,11 @@ class Conversion:
 
     @property
     def fails(self) -> str:
-        return f"({self.value}) is null and not ({self.missing})"
+        return f"case when ({self.value}) is null then not ({self.missing}) else false end"
+
+    @property
+    def is_empty(self) -> str:
+        return f"case when ({self.value}) is null then {self.missing} else false end"
 
 
 def conversion(column: str, source: str, target: Type, rules: IngestSettings, order: Order | None = None) -> Conversion:

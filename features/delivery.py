@@ -90,9 +90,9 @@ class Delivery:
             TableError: a file cannot be read to its end, the SQL names a column that no file has, or it fails.
         """
         self.export.register(self.connection, self.stems, numbered=numbered)
-        query = self.sql.strip().rstrip(";")
         try:
-            self.connection.execute(f"copy ({query}\n) to '{quote(str(self.raw))}' (format parquet)")
+            self.connection.execute(f'create or replace temp view "(delivered)" as {self.sql}')
+            self.connection.execute(f"copy \"(delivered)\" to '{quote(str(self.raw))}' (format parquet)")
         except duckdb.Error as problem:
             raise unreadable(self.export, self.stems, problem) or _failed(self, problem) from None
 

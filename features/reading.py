@@ -47,7 +47,7 @@ class Reading:
         wanted = EXAMPLES[self.type]
         faults = {f"{wanted}, or nothing": self.conversion.fails}
         if self.required:
-            faults[wanted] = self.conversion.missing
+            faults[wanted] = self.conversion.is_empty
         if self.type == "timestamp" and self._is_strict:
             faults["a real date, not one that stands for none or for ever"] = self.placeholder
         return faults

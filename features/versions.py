@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
 from features.database import quote
 from features.delivery import EXAMPLE_ROWS, Delivery
 from features.errors import TableError
@@ -36,23 +34,26 @@ class Merged:
 def store(delivery: Delivery, columns: Sequence[Reading], target: Path) -> Merged:
     """Write a table's rows in the contract's types, with `known_at` and `known_until`, to a Parquet file.
 
-    Only keys that occur more than once are sorted, because most tables of ten million rows have none.
+    Only rows whose key occurs more than once are sorted, because most tables of ten million rows have none.
 
     Raises:
         TableError: two rows have the same key and `known_at`, and duplicates are to be rejected.
     """
-    connection, key = delivery.connection, ", ".join(delivery.contract.key)
-    connection.execute(f"create or replace temp view typed as {_typed(delivery, columns)}")
-    connection.execute(f"create or replace temp table repeated as select {key} from typed group by all having count(*) > 1")
-    connection.execute("create or replace temp view versions as select * from typed semi join repeated using (" + key + ")")
-    merged = _duplicates(connection, delivery)
+    connection = delivery.connection
+    keys = [column.sql for column in columns if column.name in delivery.contract.key]
+    repeated = ", ".join(f"{key} as _key_{number}" for number, key in enumerate(keys))
+    same = " and ".join(f"_key_{number} = {key}" for number, key in enumerate(keys))
+    connection.execute(
+        f"create or replace temp table repeated as select {repeated} from {delivery.source} group by all having count(*) > 1"
+    )
+    connection.execute(f"create or replace temp table versions as {_typed(delivery, columns)} semi join repeated on {same}")
+    merged = _duplicates(delivery)
     if merged.rows and delivery.rules.duplicates == "reject":
         raise _rejected(delivery, merged)
-    once = "select *, cast(null as timestamp) as known_until from typed"
-    rows = (
-        once if not _count(connection, "repeated") else f"{once} anti join repeated using ({key}) union all {_ranked(delivery)}"
+    once = f"select *, cast(null as timestamp) as known_until from ({_typed(delivery, columns)} anti join repeated on {same})"
+    connection.execute(
+        f"copy ({once} union all {_ranked(delivery)}) to '{quote(str(target))}' (format parquet, compression zstd)"
     )
-    connection.execute(f"copy ({rows}) to '{quote(str(target))}' (format parquet, compression zstd)")
     return merged
 
 
@@ -77,9 +78,9 @@ def _ranked(delivery: Delivery) -> str:
     return f"select *, lead(known_at) over (partition by {key} order by known_at) as known_until from ({kept})"
 
 
-def _duplicates(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> Merged:
+def _duplicates(delivery: Delivery) -> Merged:
     key = ", ".join(delivery.contract.key)
-    rows, distinct, versions = connection.execute(
+    rows, distinct, versions = delivery.connection.execute(
         f"select (select count(*) from versions), (select count(*) from (select distinct * from versions)), "
         f"(select count(*) from (select distinct {key}, known_at from versions))"
     ).fetchone() or (0, 0, 0)
@@ -98,8 +99,3 @@ def _rejected(delivery: Delivery, merged: Merged) -> TableError:
         received=f"{merged.rows:,} rows too many ({merged.copies:,} copies, {merged.differing:,} differing): {shown}",
         repair='export each row once, or set `duplicates = "merge"` in [ingest]',
     )
-
-
-def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = connection.execute(f"select count(*) from {table}").fetchone()
-    return int(row[0]) if row else 0
