@@ -78,7 +78,7 @@ def _columns_read(view: View) -> set[str]:
 
 
 def _masked(name: str, table: Table, columns: Mapping[str, str]) -> str:
-    """A column that is filled later reads as null until the instant that revealed it lies before the as_of, or if it is absent."""
+    """A column that is filled later reads as null if absent, and until the instant that revealed it lies before the as_of."""
     revealed_by = next((column.revealed_by for column in table.columns if column.name == name), None)
     if revealed_by is None:
         return f't."{name}"'
