@@ -14,10 +14,12 @@ from pathlib import Path
 
 import duckdb
 
+from features.catalog import Catalog
 from features.database import connect, quote
 from features.errors import TableError, WorkspaceError, nearest
 from features.manifest import Manifest, digest
 from features.settings import External, Workspace
+from features.views import views
 
 FILE = "table.parquet"
 STAMP = "cast({column} as timestamptz) + interval 1 microsecond"
@@ -33,17 +35,22 @@ def refresh(workspace: Workspace) -> None:
         WorkspaceError: the file, or a column that foresell.toml names, is not there; a column is declared as a timestamp.
         TableError: values that are not what was declared, rows without id or time, or two rows of one entity at one instant.
     """
-    for name, table in workspace.settings.external.items():
-        paths = _paths(workspace, name, table)
-        folder = workspace.snapshots / table.entity / name
-        manifest, content = Manifest(folder), _digest(table, paths)
-        if manifest.holds(FILE, content):
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        with connect(workspace) as connection:
-            _copy(connection, name, table, paths, folder / FILE)
-        manifest.add(FILE, content)
-        manifest.save()
+    for view in views(workspace, Catalog.load(workspace)):
+        if view.external:
+            _refresh(workspace, view.name, workspace.settings.external[view.name])
+
+
+def _refresh(workspace: Workspace, name: str, table: External) -> None:
+    paths = _paths(workspace, name, table)
+    folder = workspace.snapshots / table.entity / name
+    manifest, content = Manifest(folder), _digest(table, paths)
+    if manifest.holds(FILE, content):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with connect(workspace) as connection:
+        _copy(connection, name, table, paths, folder / FILE)
+    manifest.add(FILE, content)
+    manifest.save()
 
 
 def _paths(workspace: Workspace, name: str, table: External) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from features.catalog import write_atomically
 from features.console import Tick
 from features.errors import ContractError, StoreError
-from features.record import Layout, Record, as_of_of, decode, digest_of
+from features.record import Layout, Record, decode, header
 from features.settings import Workspace
 from features.snapshot import label
 from features.storage import ROWS_PER_WRITE
@@ -105,7 +105,8 @@ class Online:
         return self._views[entity]
 
     def _unpacked(self, entity_id: str, data: bytes) -> Record:
-        return Record(entity_id, as_of_of(data), decode(self._layout(digest_of(data)), data))
+        digest, as_of = header(data)
+        return Record(entity_id, as_of, decode(self._layout(digest), data))
 
     def _layout(self, digest: bytes) -> Layout:
         if digest not in self._layouts:
@@ -138,14 +139,14 @@ def _rows(entity: str, as_of: datetime, records: Collection[tuple[str, bytes]]) 
     import pyarrow
 
     ids, packed = zip(*records, strict=True) if records else ((), ())
-    instants = pyarrow.array([as_of] * len(ids), pyarrow.timestamp("us", "UTC"))
+    instants = pyarrow.repeat(pyarrow.scalar(as_of, pyarrow.timestamp("us", "UTC")), len(ids))
     columns = [pyarrow.array(ids, pyarrow.string()), instants, pyarrow.array(packed, pyarrow.binary())]
     return pyarrow.table(columns, names=[f"{entity}_id", "event_timestamp", "record"])
 
 
 def _is_newer(held: bytes | None, as_of: datetime) -> bool:
     try:
-        return held is not None and as_of_of(held) > as_of
+        return held is not None and header(held)[1] > as_of
     except ContractError:  # of a version that nobody can read: better a record than that
         return False
 

@@ -1,12 +1,13 @@
 """The packed record: everything the online store holds of one entity, as one value.
 
-A record is 24 bytes of header, then the numbers, then the categories, in the order of its layout, little-endian:
+Little-endian, in the order of the record's layout:
 
     byte 0        version of this format
     bytes 1-15    digest of the layout
     bytes 16-23   the as_of, microseconds since 1970 in UTC
     8 bytes each  numbers as float64, NaN for missing: the same bits the offline store gives
-    4 bytes + n   categories: length in bytes, then UTF-8; length -1 for missing, which is not the same as empty
+    4 bytes each  how many characters each category has; -1 for missing, which is not the same as empty
+    the rest      the categories one after the other, UTF-8
 
 One value per entity is 5 to 25 times faster to read than one value per feature. The digest makes sure that nobody decodes a
 record with another layout than it was encoded with. Pure: nothing here reads or writes a store.
@@ -32,9 +33,8 @@ from features.feature import Dtype, Feature
 VERSION = 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+MISSING = -1
 _HEADER = struct.Struct("<B15sq")
-_LENGTH = struct.Struct("<i")
-_MISSING = _LENGTH.pack(-1)
 Value = float | str | None
 
 
@@ -81,8 +81,14 @@ class Layout:
         return tuple(name for name, dtype in self.columns if dtype == "category")
 
     @cached_property
-    def packed_numbers(self) -> struct.Struct:
-        return struct.Struct(f"<{len(self.numbers)}d")
+    def names(self) -> tuple[str, ...]:
+        """In the order in which they are packed: numbers first."""
+        return (*self.numbers, *self.categories)
+
+    @cached_property
+    def fixed(self) -> struct.Struct:
+        """The part of a record whose size is always the same: the numbers and the categories' lengths."""
+        return struct.Struct(f"<{len(self.numbers)}d{len(self.categories)}i")
 
 
 def encode(layout: Layout, as_of: datetime, frame: pd.DataFrame) -> list[bytes]:
@@ -100,37 +106,37 @@ def encode(layout: Layout, as_of: datetime, frame: pd.DataFrame) -> list[bytes]:
     if not set(names) <= set(frame.columns):
         raise mismatch("the frame to be packed", names, [name for name in frame.columns if name in names])
     header = _HEADER.pack(VERSION, layout.digest, (as_of - EPOCH) // MICROSECOND)
-    numbers = np.ascontiguousarray(frame[list(layout.numbers)].to_numpy(dtype="<f8", na_value=np.nan))
-    numbers = np.where(np.isnan(numbers), np.nan, numbers)  # one bit pattern for missing
-    packed, width = memoryview(numbers.tobytes()), layout.packed_numbers.size
-    texts = zip(*(_encode_category(frame[name]) for name in layout.categories), strict=True)
-    tails = map(b"".join, texts) if layout.categories else [b""] * len(frame)
-    return [b"".join((header, packed[i * width : (i + 1) * width], tail)) for i, tail in enumerate(tails)]
+    numbers = frame[list(layout.numbers)].to_numpy(dtype="<f8", na_value=np.nan)
+    categories = [_encode_category(frame[name]) for name in layout.categories]
+    block = np.empty(len(frame), dtype=[("numbers", "<f8", (len(layout.numbers),)), ("lengths", "<i4", (len(categories),))])
+    block["numbers"] = np.where(np.isnan(numbers), np.nan, numbers)  # one bit pattern for missing
+    for place, (lengths, _) in enumerate(categories):
+        block["lengths"][:, place] = lengths
+    fixed, width = memoryview(block.tobytes()), layout.fixed.size
+    tails = map(b"".join, zip(*(texts for _, texts in categories), strict=True)) if categories else [b""] * len(frame)
+    return [b"".join((header, fixed[i * width : (i + 1) * width], tail)) for i, tail in enumerate(tails)]
 
 
-def _encode_category(column: pd.Series) -> list[bytes]:
+def _encode_category(column: pd.Series) -> tuple[np.ndarray, list[bytes]]:
+    """For each row the number of characters and the text."""
     codes, known = pd.factorize(column)
-    texts = [text.encode() for text in known]
-    pieces = [*(_LENGTH.pack(len(text)) + text for text in texts), _MISSING]  # code -1, missing, is the last
-    return [pieces[code] for code in codes]
+    counts = np.array([*map(len, known), MISSING])  # code -1, missing, is the last
+    texts = [*(text.encode() for text in known), b""]
+    return counts[codes], [texts[code] for code in codes]
 
 
-def digest_of(data: bytes) -> bytes:
-    """The digest of the layout that a record was encoded with.
+def header(data: bytes) -> tuple[bytes, datetime]:
+    """The digest of the layout that a record was encoded with, and the instant before which its values were known.
 
     Raises:
         ContractError: this is not a record, or one of a version this code does not know.
     """
-    return _header(data)[0]
-
-
-def as_of_of(data: bytes) -> datetime:
-    """The instant before which a record's values were known.
-
-    Raises:
-        ContractError: as `digest_of`.
-    """
-    return _header(data)[1]
+    if len(data) < _HEADER.size:
+        raise _damaged(f"{len(data)} bytes where the header alone has {_HEADER.size}")
+    version, digest, microseconds = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise _damaged(f"version {version}")
+    return digest, EPOCH + timedelta(microseconds=microseconds)
 
 
 def decode(layout: Layout, data: bytes) -> dict[str, Value]:
@@ -139,31 +145,27 @@ def decode(layout: Layout, data: bytes) -> dict[str, Value]:
     Raises:
         ContractError: the record is damaged, of an unknown version, or was encoded with another layout.
     """
-    if digest_of(data) != layout.digest:
+    digest, _ = header(data)
+    if digest != layout.digest:
         raise ContractError(
             "a record of the online store",
             expected=f"layout {layout.digest.hex()}",
-            received=f"layout {digest_of(data).hex()}",
+            received=f"layout {digest.hex()}",
             repair="decode it with the layout it was encoded with, or run `foresell snapshot` to write it anew",
         )
     try:
-        numbers = layout.packed_numbers.unpack_from(data, _HEADER.size)
-        texts = _decode_categories(data, _HEADER.size + layout.packed_numbers.size, len(layout.categories))
-    except (struct.error, UnicodeDecodeError, ValueError) as problem:
+        fixed = layout.fixed.unpack_from(data, _HEADER.size)
+        text = data[_HEADER.size + layout.fixed.size :].decode()
+    except (struct.error, UnicodeDecodeError) as problem:
         raise _damaged(str(problem)) from None
-    return {**dict(zip(layout.numbers, numbers, strict=True)), **dict(zip(layout.categories, texts, strict=True))}
-
-
-def _decode_categories(data: bytes, position: int, count: int) -> list[str | None]:
-    texts: list[str | None] = []
-    for _ in range(count):
-        (length,) = _LENGTH.unpack_from(data, position)
-        position += _LENGTH.size
-        texts.append(None if length < 0 else data[position : position + length].decode())
+    values: list[Value] = list(fixed[: len(layout.numbers)])
+    position = 0
+    for length in fixed[len(layout.numbers) :]:
+        values.append(None if length == MISSING else text[position : position + length])
         position += max(length, 0)
-    if position != len(data):
-        raise ValueError(f"{len(data)} bytes where the layout makes {position}")
-    return texts
+    if position != len(text):
+        raise _damaged(f"{len(text)} characters of text where {position} belong")
+    return dict(zip(layout.names, values, strict=True))
 
 
 def mismatch(where: str, expected: Sequence[str], received: Sequence[str]) -> ContractError:
@@ -175,15 +177,6 @@ def mismatch(where: str, expected: Sequence[str], received: Sequence[str]) -> Co
         received=f"{len(received)} features, which differ so:\n    " + "\n    ".join(diff or ["the same names in another order"]),
         repair="run `foresell snapshot` to write the records anew, or train again on the features there are",
     )
-
-
-def _header(data: bytes) -> tuple[bytes, datetime]:
-    if len(data) < _HEADER.size:
-        raise _damaged(f"{len(data)} bytes where the header alone has {_HEADER.size}")
-    version, digest, microseconds = _HEADER.unpack_from(data)
-    if version != VERSION:
-        raise _damaged(f"version {version}")
-    return digest, EPOCH + microseconds * MICROSECOND
 
 
 def _damaged(what: str) -> ContractError:

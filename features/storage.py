@@ -17,7 +17,8 @@ from features.settings import REPOSITORY, Workspace
 FEAST_YAML = "feature_store.yaml"
 PROJECT = "foresell"
 ROWS_PER_WRITE = 10_000
-REDIS_PATIENCE = {"socket_connect_timeout": "2", "socket_timeout": "5"}
+# a caller of the service would rather hear at once that Redis is down than wait through the client's backoff, about 10 s
+REDIS_PATIENCE = {"socket_connect_timeout": "2", "socket_timeout": "5", "retry": "null"}
 
 
 def project(workspace: Workspace) -> str:

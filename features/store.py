@@ -48,12 +48,12 @@ def apply(workspace: Workspace) -> None:
     """
     from features.repo.opening import answering, feast_of
 
-    external.refresh(workspace)
-    storage.write(workspace)
     with feast_of(workspace) as store, answering(workspace):
         from features.repo.schema import objects
 
         declared = objects(workspace)
+        external.refresh(workspace)
+        storage.write(workspace)
         store.apply(declared, objects_to_delete=_vanished(store, declared), partial=False)
     if workspace.settings.store.online == "sqlite":
         _let_read_while_written(workspace)

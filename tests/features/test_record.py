@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import ContractError
-from features.record import VERSION, Layout, as_of_of, decode, digest_of, encode, mismatch
+from features.record import VERSION, Layout, decode, encode, header, mismatch
 
 AS_OF = datetime(2018, 5, 15, 6, 30, 0, 1, tzinfo=UTC)
 LAYOUT = Layout((("orders_count_30d", "number"), ("channel", "category"), ("days_since_last", "number"), ("country", "category")))
@@ -35,8 +35,7 @@ def test_values_come_back_as_they_went_in() -> None:
         "channel": "email",
         "country": "Österreich",
     }
-    assert as_of_of(data) == AS_OF
-    assert digest_of(data) == LAYOUT.digest
+    assert header(data) == (LAYOUT.digest, AS_OF)
 
 
 def test_missing_is_not_empty() -> None:
