@@ -114,7 +114,7 @@ def _required(contract: Table) -> Iterator[Rule]:
             yield Rule(
                 contract.name, column.name, "missing", "error", "expect_column_values_to_not_be_null", {"column": column.name},
                 holds=f"no row lacks its `{column.name}`",
-                wrong=f"{{rows}} without a `{column.name}`",
+                wrong=f"{{rows}} without `{column.name}`",
                 cost=_cost_of_missing(contract, column),
                 repair=f"let the adapter's {contract.name}.sql fill `{column.name}`, or leave these rows out",
             )  # fmt: skip
@@ -147,9 +147,15 @@ def _orphans(contract: Table, column: str, key: str, referenced: str, where: str
         contract, column, f"reference to {referenced}", condition, f"{where}{column} is not null",
         holds=f"every `{column}` is a key of {referenced}",
         wrong=f"{{rows}} with a `{column}` that {referenced} does not have",
-        cost=f"they cannot be joined to {referenced} and count for nobody",
+        cost=f"they cannot be joined to {referenced} and {_lost(contract, referenced)}",
         repair=f"deliver those {referenced} too, or leave these rows out in the adapter's {contract.name}.sql",
     )  # fmt: skip
+
+
+def _lost(contract: Table, referenced: str) -> str:
+    entities = {table.name for table in ENTITY_TABLES.values()}
+    whose = referenced in entities and contract.name not in entities
+    return "count for nobody" if whose else f"nothing of {referenced} is known of them"
 
 
 def _anybody(contract: Table, stored: StoredTable) -> Iterator[Rule]:
@@ -237,8 +243,8 @@ def _attributes(contract: Table, catalog: Catalog) -> Iterator[Rule]:
         yield Rule(
             contract.name, name, "mostly missing", "warning",
             "expect_column_values_to_not_be_null", {"column": name, "mostly": 1 - MOSTLY_MISSING},
-            holds=f"at least {1 - MOSTLY_MISSING:.0%} of the rows have a `{name}`",
-            wrong=f"{{rows}} without a `{name}`",
+            holds=f"at least {1 - MOSTLY_MISSING:.0%} of the rows have `{name}`",
+            wrong=f"{{rows}} without `{name}`",
             cost="it tells the model about a minority only",
             repair=repair,
         )  # fmt: skip

@@ -218,9 +218,14 @@ def test_a_finding_names_the_first_five_rows_its_cost_and_its_repair(tmp_path: P
     assert "orders.sql" in finding.repair
 
 
+def test_a_lead_of_an_unknown_customer_still_counts(tmp_path: Path) -> None:
+    (finding,) = findings(world(tmp_path, _changed("leads", 1, customer_id="x")))
+    assert finding.cost == "they cannot be joined to customers and nothing of customers is known of them"
+
+
 def test_one_row_is_told_in_the_singular(tmp_path: Path) -> None:
     (finding,) = findings(world(tmp_path, _changed("orders", 1, amount=None)))
-    assert finding.wrong == "1 order without a `amount`"
+    assert finding.wrong == "1 order without `amount`"
 
 
 def test_an_attribute_that_may_change_is_not_judged_by_the_entity_row(tmp_path: Path) -> None:
@@ -241,7 +246,7 @@ def test_require_refuses_errors_and_says_what_to_do(tmp_path: Path) -> None:
     workspace = world(tmp_path, _changed("orders", 3, amount=None, customer_id="x"))
     with pytest.raises(QualityError) as raised:
         quality.require(workspace)
-    assert raised.value.received == "3 orders without a `amount`, and 1 more error"
+    assert raised.value.received == "3 orders without `amount`, and 1 more error"
     assert "foresell check" in raised.value.repair
 
 
@@ -324,7 +329,7 @@ def test_the_data_docs_are_linked_escaped_and_need_nothing_from_elsewhere(checke
     text = first.read_text(encoding="utf-8")
     links = re.findall(r'href="([^"]+)"', text)
     assert len(links) == len(usability.tables) and all((first.parent / link).is_file() for link in links)
-    assert "1 order without a" in text and "&lt;b&gt;x&lt;/b&gt;" in text and "<b>x</b>" not in text
+    assert "1 order without `amount`" in text and "&lt;b&gt;x&lt;/b&gt;" in text and "<b>x</b>" not in text
     for page in first.parent.rglob("*.html"):
         assert not re.search(r"https?://|<script|<link|<img", page.read_text(encoding="utf-8")), page
 
@@ -342,7 +347,7 @@ def _command(workspace: Workspace, *arguments: str) -> Result:
 def test_the_command_tells_what_is_wrong_and_fails_on_errors(checked: tuple[Workspace, Usability]) -> None:
     result = _command(checked[0])
     assert result.exit_code == 1
-    for words in ("1 order without a `amount`", "costs", "to mend", "order_id=o-c00", "not usable: 1 error, 1 warning"):
+    for words in ("1 order without `amount`", "costs", "to mend", "order_id=o-c00", "not usable: 1 error, 1 warning"):
         assert words in result.stdout
     assert "index.html" in result.stderr
 
@@ -364,3 +369,12 @@ def test_the_command_without_tables_says_what_to_run(tmp_path: Path) -> None:
     result = _command(Workspace(tmp_path, Settings()))
     assert result.exit_code == 1
     assert "foresell ingest" in result.stderr
+
+
+@pytest.mark.real_data
+def test_olist_has_one_deal_dated_before_its_lead(tmp_path: Path, shared_data: Path) -> None:
+    from features import ingest
+
+    workspace = Workspace(tmp_path, Settings(adapter="olist", source=str(shared_data / "olist")))
+    ingest.run(workspace, NOW)
+    assert found(workspace) == {("warning", "leads", "converted_at", "order of times", 1)}
