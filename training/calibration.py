@@ -96,7 +96,7 @@ def fit_isotonic(raw: Floats, labels: NDArray[np.int8], slope: float) -> Calibra
 
 def sigmoid(value: Floats) -> Floats:
     """`1 / (1 + exp(-value))`."""
-    result: Floats = 1.0 / (1.0 + np.exp(-value))
+    result: Floats = 1.0 / (1.0 + np.exp(np.minimum(-value, 700.0)))  # beyond, exp overflows
     return result
 
 

@@ -23,7 +23,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Figure:
-    """An estimate with the bounds of its 95 % interval."""
+    """An estimate with the bounds of its 95 % interval, which is the spread of the replicates moved to the estimate.
+
+    Replicates of a calibration error are larger than the error itself, because drawing adds chance to every bin.
+    """
 
     value: float
     low: float
@@ -121,7 +124,8 @@ def evaluate(probability: Floats, labels: Labels, entities: pd.Series, seed: int
     codes, names = pd.factorize(entities)
     point = ranking.figures(np.ones(len(labels)))
     drawn = bootstrap(codes, len(names), ranking.figures, seed, replicates)
-    figures = {name: Figure(value, *_interval(drawn[name])) for name, value in point.items()}
+    bounds = {name: _interval(value, drawn[name]) for name, value in point.items()}
+    figures = {name: Figure(value, max(bounds[name][0], 0.0), bounds[name][1]) for name, value in point.items()}
     chance = ranking.chance_calibration_error(seed)
     return Evaluation(figures, chance, len(labels), int(labels.sum()), len(names))
 
@@ -135,7 +139,8 @@ def auc_difference(first: Floats, second: Floats, labels: Labels, entities: pd.S
         return {"auc": one.figures(weights)["auc"] - two.figures(weights)["auc"]}
 
     drawn = bootstrap(codes, len(names), difference, seed, REPLICATES)
-    return Figure(difference(np.ones(len(labels)))["auc"], *_interval(drawn["auc"]))
+    value = difference(np.ones(len(labels)))["auc"]
+    return Figure(value, *_interval(value, drawn["auc"]))
 
 
 def bootstrap(
@@ -185,9 +190,9 @@ def _lift(positive: Floats, total: Floats, share: float) -> float:
     return float(np.interp(share * contacted[-1], contacted, found)) / float(found[-1]) / share
 
 
-def _interval(values: Floats) -> tuple[float, float]:
+def _interval(value: float, replicates: Floats) -> tuple[float, float]:
     tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
+    low, high = np.nanquantile(replicates, [tail, 1 - tail]) - np.nanmean(replicates) + value
     return float(low), float(high)
 
 

@@ -71,7 +71,7 @@ def learn(
     features = tuple(describe(frame[name], dtype) for name, dtype in dtypes.items())
     matrix = encode(frame, features)
     fold = folds(frame["entity_id"])
-    parameters = defaults(*matrix.shape, int(min(labels.sum(), len(labels) - labels.sum())))
+    parameters = defaults(len(matrix), len(features), int(min(labels.sum(), len(labels) - labels.sum())))
     rounds, out_of_fold = _cross_validate(matrix, labels, features, parameters, _parts(fold, cross_fit), tick)
     booster = lightgbm.train(parameters, _dataset(matrix, labels, features), rounds)
     return Learned(booster.model_to_string(), features, {**parameters, "rounds": rounds}, out_of_fold)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from features.propensity import Gates
+from training.evaluation import Evaluation, Figure
+from training.gates import Rival, judge
+
+GATES = Gates(min_positives=100, min_auc=0.7, lift_at_10pct=2.0, max_calibration_error=0.05)
+
+
+def evaluation(*, auc: float = 0.8, lift: float = 3.0, error: float = 0.02, chance: float = 0.01, positives: int = 200):
+    figures = {"auc": auc, "lift_at_10pct": lift, "calibration_error": error}
+    return Evaluation({name: Figure(value, value, value) for name, value in figures.items()}, chance, 2_000, positives, 1_000)
+
+
+def failed(test: Evaluation, rival: Rival | None = None, gates: Gates = GATES) -> list[str]:
+    return [gate.gate for gate in judge(gates, test, rival).gates if not gate.passed]
+
+
+def test_a_good_model_passes_every_gate_with_a_sentence_each():
+    verdict = judge(GATES, evaluation(), None)
+    assert verdict.passed
+    assert verdict.word == "pass"
+    assert len(verdict.gates) == 5
+    assert all(gate.sentence.endswith(".") for gate in verdict.gates)
+
+
+@pytest.mark.parametrize(
+    ("gate", "at_the_edge", "beyond"),
+    [
+        ("min_positives", {"positives": 100}, {"positives": 99}),
+        ("min_auc", {"auc": 0.7}, {"auc": 0.6999}),
+        ("lift_at_10pct", {"lift": 2.0}, {"lift": 1.99}),
+        ("max_calibration_error", {"error": 0.0599, "chance": 0.01}, {"error": 0.0601, "chance": 0.01}),
+    ],
+)
+def test_each_gate_fails_just_beyond_its_edge(gate, at_the_edge, beyond):
+    assert failed(evaluation(**at_the_edge)) == []
+    assert failed(evaluation(**beyond)) == [gate]
+
+
+def test_worse_than_the_champion_beyond_noise_is_refused():
+    assert failed(evaluation(), Rival("3", Figure(-0.02, -0.03, -0.01))) == ["not_worse_than_champion"]
+    assert failed(evaluation(), Rival("3", Figure(-0.02, -0.05, 0.01))) == []
+    assert failed(evaluation(), Rival("3", Figure(0.0, 0.0, 0.0))) == []
+
+
+def test_the_champion_gate_can_be_switched_off():
+    gates = GATES.model_copy(update={"not_worse_than_champion": False})
+    assert failed(evaluation(), Rival("3", Figure(-0.02, -0.03, -0.01)), gates) == []
+
+
+def test_an_incomparable_champion_is_named_with_the_obstacle():
+    verdict = judge(GATES, evaluation(), Rival("3", None, "it has learned from these rows"))
+    assert verdict.passed
+    assert verdict.gates[-1].sentence == "Not compared with champion version 3: it has learned from these rows."
