@@ -1,5 +1,5 @@
 -- One row per invoice line of a known customer. An article may stand on an invoice more than once, even in equal lines, so the
--- lines of an article are numbered by their content. The article is the only kind of product these data have.
+-- lines of an article are numbered by their content. An article is not a kind of product, so there is no category.
 select
     InvoiceNo || '-' || StockCode || '-' || row_number() over (
         partition by InvoiceNo, StockCode order by InvoiceDate, CustomerID, Quantity, UnitPrice, Description
@@ -7,7 +7,6 @@ select
     cast(cast(CustomerID as double) as bigint) as customer_id,
     InvoiceDate as occurred_at,
     cast(Quantity as double) * cast(UnitPrice as double) as amount,
-    StockCode as category,
     Quantity as quantity,
     InvoiceNo like 'C%' as is_return,
 from invoices
