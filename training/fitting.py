@@ -9,11 +9,11 @@ import numpy as np
 
 from features.console import Tick
 from features.propensity import Propensity
-from training import calibration
+from training import calibration, learner
 from training.dataset import Dataset
 from training.learner import Learned, learn
 from training.model import Contract, Floats, Model, Window
-from training.split import FOLDS, Mask, Split, folds, split
+from training.split import FOLDS, Mask, Split, folds
 
 REFERENCE_POINTS = 1_001
 LIBRARIES = ("foresell", "lightgbm", "numpy", "pandas", "pydantic")
@@ -34,13 +34,21 @@ class Fitted:
     probability: Floats
 
 
-def fit(data: Dataset, propensity: Propensity, tick: Tick = lambda _: None) -> Fitted:
-    """Split, learn and calibrate. The model returned is the one that was tested, except by entity, as the split says.
+def models(divided: Split) -> int:
+    """How many models `fit` fits."""
+    one = learner.models(int(divided.fit.sum()), divided.calibrated == "cross-fitted")
+    return one * (1 + FOLDS) if divided.by == "entity" else one
 
-    Raises:
-        DataFloorError: too few rows, positives, negatives or as_ofs.
+
+def fit(data: Dataset, propensity: Propensity, divided: Split, tick: Tick = lambda _: None) -> Fitted:
+    """Learn and calibrate. The model returned is the one that was tested, except by entity, as the split says.
+
+    Args:
+        data: the dataset.
+        propensity: goes into the contract.
+        divided: which rows serve what.
+        tick: called with 1 for every model that is fitted.
     """
-    divided = split(data.frame, data.labels, propensity.horizon)
     cross_fit = divided.calibrated == "cross-fitted"
     learned = _learn(data, divided.fit, cross_fit, tick)
     line = _calibration(data, divided, learned)

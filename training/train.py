@@ -20,9 +20,10 @@ from features.views import views
 from training import dataset, evaluation, leakage, registry, report
 from training.dataset import Dataset
 from training.evaluation import Evaluation
-from training.fitting import Fitted, fit
+from training.fitting import Fitted, fit, models
 from training.gates import Rival, Verdict, judge
-from training.learner import MOST_ROUNDS, SEED
+from training.learner import SEED
+from training.split import split
 
 Watch = Callable[[str, int], AbstractContextManager[Tick]]
 
@@ -55,8 +56,9 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
     quality.require(workspace)
     data = _dataset(workspace, propensity, watch)
     leakage.require_none(leakage.findings(data.frame, data.labels, list(data.dtypes), data.attributes), propensity.name)
-    with watch(f"{propensity.name}: learning", MOST_ROUNDS) as tick:
-        fitted = fit(data, propensity, tick)
+    divided = split(data.frame, data.labels, propensity.horizon)
+    with watch(f"{propensity.name}: learning", models(divided)) as tick:
+        fitted = fit(data, propensity, divided, tick)
     with watch(f"{propensity.name}: judging", 3) as tick:
         rows, labels = data.frame[fitted.split.test], data.labels[fitted.split.test]
         test = evaluation.evaluate(fitted.probability, labels, rows["entity_id"], SEED)
