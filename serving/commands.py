@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -72,6 +73,31 @@ def serve(workspace: Workspace, host: str, port: int, workers: int) -> None:
     run(workspace, host, port, workers)
 
 
+@click.command()
+@click.option(
+    "--workspace",
+    "root",
+    type=click.Path(path_type=Path),
+    default=".",
+    show_default=True,
+    help="A new folder, or the workspace of an earlier demo.",
+)
+@click.option("--customers", default=6_000, show_default=True, type=click.IntRange(1_000), help="Size of the sample CRM.")
+@click.pass_context
+def demo(ctx: click.Context, root: Path, customers: int) -> None:
+    """Make a sample CRM and take it all the way: check, train, promote, score, serve, ask.
+
+    Every step is a command you can type yourself; each is printed before it runs. Takes a few minutes; may be run again.
+
+    \b
+    Example:
+      foresell demo --workspace demo
+    """
+    from serving.demo import Demo
+
+    Demo(ctx.find_root().command, root).run(datetime.now(UTC), customers)
+
+
 def _document(workspace: Workspace, night: Night) -> dict[str, object]:
     from dataclasses import asdict
 
@@ -104,4 +130,4 @@ def _print_night(workspace: Workspace, night: Night) -> None:
         results().print(str(folder(workspace, receipt.propensity, night.as_of) / PART), highlight=False, soft_wrap=True)
 
 
-COMMANDS: tuple[click.Command, ...] = (score, serve)
+COMMANDS: tuple[click.Command, ...] = (score, serve, demo)

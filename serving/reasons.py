@@ -99,7 +99,7 @@ def wordings(
     return tuple(
         Wording(
             declarations.get(name) or Feature(name, "external"),
-            phrases.get(name) or Phrases(),
+            phrases.get(name) or Phrases(high="", low=""),
             usual.get(name, NOT_KNOWN),
         )
         for name in names

@@ -1,10 +1,15 @@
-"""A small real LightGBM model with numbers, a category and missing values, for the tests of this room."""
+"""For the tests of this room: random customers, a small real model, a shop, and the shop's service over HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 
-import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,16 +17,19 @@ import pytest
 from features.customer import VIEWS
 from features.feature import Feature
 from features.propensity import Propensity
-from training.calibration import fit
-from training.model import Column, Contract, Model, Typical, Window, encode
+from features.settings import Workspace
+from serving.address import free_port, url
+from tests.serving.shop import fit, open_shop
+from training.model import Column, Model, Typical
 
+Rows = list[dict[str, float | str | None]]
 COLUMNS = (
-    Column(name="logins_change_90d", dtype="number", typical=Typical(missing=0.1, p25=0.0, median=0.0, p75=0.0)),
+    Column(name="logins_change_90d", dtype="number", typical=Typical(missing=0.1, p25=-0.2, median=0.0, p75=0.2)),
     Column(name="orders_count_90d", dtype="number", typical=Typical(missing=0.0, p25=1.0, median=2.0, p75=3.0)),
     Column(name="subscriptions_tier_latest", dtype="category", categories=("basic", "plus"), typical=Typical(missing=0.0)),
-    Column(name="logins_days_since_last", dtype="number", typical=Typical(missing=0.2, p25=4.5, median=9.0, p75=13.5)),
-    Column(name="nps_latest", dtype="number", typical=Typical(missing=0.5, p25=3.5, median=7.0, p75=10.5)),
-    Column(name="subscriptions_mrr_now", dtype="number", typical=Typical(missing=0.0, p25=15.0, median=30.0, p75=45.0)),
+    Column(name="logins_days_since_last", dtype="number", typical=Typical(missing=0.2, p25=4.0, median=9.0, p75=15.0)),
+    Column(name="nps_latest", dtype="number", typical=Typical(missing=0.5, p25=5.0, median=7.0, p75=9.0)),
+    Column(name="subscriptions_mrr_now", dtype="number", typical=Typical(missing=0.0, p25=10.0, median=30.0, p75=49.9)),
 )
 QUESTION = {
     "name": "churn", "question": "Will this customer cancel?", "entity": "customer", "horizon": "90d",
@@ -31,10 +39,9 @@ QUESTION = {
 }  # fmt: skip
 
 
-def world(rows: int, seed: int = 7) -> pd.DataFrame:
-    """Random customers with every kind of value: whole and broken numbers, missing ones, categories seen and unseen."""
+def _customers(rows: int, seed: int) -> pd.DataFrame:
     random = np.random.default_rng(seed)
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "logins_change_90d": np.where(random.random(rows) < 0.1, np.nan, random.uniform(-1, 1, rows)),
             "orders_count_90d": random.poisson(2, rows).astype(float),
@@ -45,41 +52,57 @@ def world(rows: int, seed: int = 7) -> pd.DataFrame:
             "subscriptions_active_count": np.where(random.random(rows) < 0.1, 0.0, 1.0),
         }
     )
-    return frame
-
-
-Rows = list[dict[str, float | str | None]]
 
 
 @pytest.fixture(scope="session")
 def rows_of() -> Callable[..., Rows]:
-    """Random customers as rows."""
-    return lambda rows, seed=7: world(rows, seed).to_dict("records")  # type: ignore[return-value]
+    """Random customers with every kind of value: whole and broken numbers, missing ones, categories seen and unseen."""
+    return lambda rows, seed=7: _customers(rows, seed).to_dict("records")  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="session")
 def model() -> Model:
-    frame = world(4000)
+    """A real model of those customers."""
+    frame = _customers(4000, 7)
     drive = -2 * frame["logins_change_90d"].fillna(0) + 0.05 * frame["logins_days_since_last"].fillna(40) - 1.5
     drive += np.where(frame["subscriptions_tier_latest"] == "plus", -1.0, 0.4)
     labels = (np.random.default_rng(1).random(len(frame)) < 1 / (1 + np.exp(-drive))).astype(np.int8)
-    matrix = encode(frame, COLUMNS)
-    data = lightgbm.Dataset(matrix, labels, feature_name=[c.name for c in COLUMNS], categorical_feature=[2])
-    booster = lightgbm.train({"objective": "binary", "num_leaves": 15, "verbose": -1, "num_threads": 1, "seed": 1}, data, 60)
-    calibration = fit(np.asarray(booster.predict(matrix, raw_score=True)), labels)
-    chances = calibration.probability(np.asarray(booster.predict(matrix, raw_score=True)))
-    window = Window(first="2018-01-01", last="2018-01-01", rows=len(frame), positives=int(labels.sum()))
-    contract = Contract(
-        propensity=Propensity.model_validate(QUESTION).model_dump(mode="json"),
-        features=COLUMNS,
-        calibration=calibration,
-        reference=tuple(np.quantile(chances, np.linspace(0, 1, 1001)).tolist()),
-        fingerprint="test",
-        windows={"train": window},
-    )
-    return Model(contract, booster.model_to_string())
+    return fit(Propensity.model_validate(QUESTION).model_dump(mode="json"), COLUMNS, frame, labels)
 
 
 @pytest.fixture(scope="session")
 def declarations() -> dict[str, Feature]:
     return {feature.name: feature for view in VIEWS for feature in view.columns}
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A small workspace with real stores and champions; tests that use it must not change it."""
+    return open_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="session")
+def service(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The shop's service, started with `foresell serve` and stopped with SIGTERM; its address."""
+    log, port = tmp_path_factory.mktemp("service") / "log", free_port("127.0.0.1")
+    command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(shop.root), "--port", str(port)]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    address, began = url("127.0.0.1", port), time.monotonic()
+    while not _ready(address):
+        if process.poll() is not None or time.monotonic() - began > 300:
+            process.kill()
+            pytest.fail(log.read_text())
+        time.sleep(0.2)
+    yield address
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0, log.read_text()
+    assert "Traceback" not in log.read_text() and "leaked" not in log.read_text(), log.read_text()
+
+
+def _ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False

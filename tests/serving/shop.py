@@ -1,0 +1,121 @@
+"""A shop: a small workspace with everything real in it, tables, snapshots, Feast stores, registered champions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+
+from features import propensity, snapshot, store
+from features.cohort import cohort
+from features.settings import SETTINGS_FILE, Attribute, Workspace
+from tests.worlds import make_workspace
+from training import calibration, registry
+from training.model import Column, Contract, Model, Typical, Window, encode
+
+NOW = datetime(2018, 5, 15, tzinfo=UTC)
+CUSTOMERS, LEADS = 400, 300
+MODEL_COLUMNS = {
+    "churn": ("subscriptions_tenure_days", "subscriptions_tier_latest", "orders_count_90d", "orders_change_90d",
+              "orders_days_since_last", "subscriptions_mrr_now"),
+    "lead-conversion": ("lead_age_days", "lead_origin", "lead_budget", "interactions_count_30d", "interactions_days_since_last",
+                        "lead_created_weekday", "channel_latest"),
+}  # fmt: skip
+
+
+def open_shop(root: Path) -> Workspace:
+    """Build the shop below `root`: champions for churn and lead-conversion, none for upsell."""
+    attributes = {"leads": {"origin": Attribute(fixed=True, meaning="origin"), "budget": Attribute(type="number", fixed=True)}}
+    make_workspace(root, _tables(random.Random(3)), now="2018-05-15", attributes=attributes)
+    (root / SETTINGS_FILE).write_text('adapter = "canonical"\n', encoding="utf-8")
+    workspace = Workspace.open(root)
+    snapshot.build(workspace, [NOW])
+    store.apply(workspace)
+    store.materialize(workspace, NOW)
+    for name, columns in MODEL_COLUMNS.items():
+        _crown(workspace, name, columns)
+    return workspace
+
+
+def fit(question: dict[str, Any], columns: Sequence[Column], frame: pd.DataFrame, labels: np.ndarray) -> Model:
+    """A small model with a whole contract, calibrated on its own training rows."""
+    matrix = encode(frame, columns)
+    categories = [i for i, column in enumerate(columns) if column.dtype == "category"]
+    data = lightgbm.Dataset(matrix, labels, feature_name=[c.name for c in columns], categorical_feature=categories)
+    parameters = {"objective": "binary", "num_leaves": 15, "verbose": -1, "num_threads": 1, "seed": 1, "min_data_in_leaf": 10}
+    booster = lightgbm.train(parameters, data, 60)
+    raw = np.asarray(booster.predict(matrix, raw_score=True))
+    fitted = calibration.fit(raw, labels)
+    window = Window(first="2018-01-01", last="2018-01-01", rows=len(frame), positives=int(labels.sum()))
+    contract = Contract(
+        propensity=question,
+        features=tuple(columns),
+        calibration=fitted,
+        reference=tuple(np.quantile(fitted.probability(raw), np.linspace(0, 1, 1001)).tolist()),
+        fingerprint="test",
+        windows={"train": window, "calibration": window, "test": window},
+        versions=dict.fromkeys(registry.REQUIREMENTS, "0"),
+    )
+    return Model(contract, booster.model_to_string())
+
+
+def _crown(workspace: Workspace, name: str, columns: Sequence[str]) -> None:
+    """Learn something from the cohort and make it the champion."""
+    question = propensity.load(workspace, name)
+    frame = store.historical(workspace, question.entity, cohort(workspace, question, [NOW]), columns)
+    labels = (np.random.default_rng(5).random(len(frame)) < 0.2 + 0.5 * (frame[columns[0]] > frame[columns[0]].median())).astype(
+        np.int8
+    )
+    model = fit(question.model_dump(mode="json"), [_column(frame[column]) for column in columns], frame, labels)
+    record = registry.Record({}, {}, {"verdict": "pass"}, {"gates": []}, lambda version: {"report/report.html": "<html>"})
+    registry.register(workspace, model, record)
+    registry.promote(workspace, name)
+
+
+def _column(values: pd.Series) -> Column:
+    missing = float(values.isna().mean())
+    if values.dtype == object:
+        return Column(name=str(values.name), dtype="category", categories=tuple(sorted(values.dropna().unique())),
+                      typical=Typical(missing=missing))  # fmt: skip
+    p25, median, p75 = values.quantile([0.25, 0.5, 0.75]).tolist()
+    return Column(name=str(values.name), dtype="number", typical=Typical(missing=missing, p25=p25, median=median, p75=p75))
+
+
+def _tables(rng: random.Random) -> dict[str, list[dict[str, Any]]]:
+    customers = [{"customer_id": f"C{i:04d}", "created_at": _ago(rng, 100, 900)} for i in range(CUSTOMERS)]
+    leads = [
+        {"lead_id": f"L{i:04d}", "created_at": _ago(rng, 1, 120), "origin": rng.choice(["web", "fair", "friend", "radio", None]),
+         "budget": rng.choice([None, 10_000.0, 25_000.5, 40_000.0]),
+         "converted_at": _ago(rng, 0, 1) if rng.random() < 0.2 else None}
+        for i in range(LEADS)
+    ]  # fmt: skip
+    subscriptions = [
+        {"subscription_id": f"S{i}", "customer_id": customer["customer_id"], "started_at": _ago(rng, 20, 99), "plan": "connect",
+         "tier": rng.choice(["basic", "plus", "max", None]), "price": rng.choice([9.99, 19.5, 49.0]), "start_reason": "new",
+         "ended_at": _ago(rng, 1, 10) if rng.random() < 0.2 else None}
+        for i, customer in enumerate(customers)
+    ]  # fmt: skip
+    orders = [
+        {"order_id": f"O{i}", "customer_id": f"C{rng.randrange(CUSTOMERS):04d}", "occurred_at": _ago(rng, 1, 99),
+         "amount": round(rng.uniform(5, 300), 2)}
+        for i in range(900)
+    ]  # fmt: skip
+    interactions = [
+        {"interaction_id": f"I{i}", "lead_id": f"L{rng.randrange(LEADS):04d}", "occurred_at": _ago(rng, 0, 60),
+         "channel": rng.choice(["web", "email", "phone"]), "kind": rng.choice(["visit", "open", "call"]), "direction": "inbound"}
+        for i in range(500)
+    ]  # fmt: skip
+    return {
+        "customers": customers, "leads": leads, "subscriptions": subscriptions, "orders": orders, "interactions": interactions,
+    }  # fmt: skip
+
+
+def _ago(rng: random.Random, least: float, most: float) -> datetime:
+    instant = NOW - timedelta(days=rng.uniform(least, most))
+    return instant.replace(tzinfo=None, microsecond=rng.randrange(1_000_000))

@@ -1,0 +1,226 @@
+"""The service, started as a user starts it and asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from features import snapshot, store
+from features.catalog import Catalog
+from features.cohort import cohort
+from features.settings import Workspace
+from features.views import feature_map, views
+from serving.scorer import Scorer, records
+from tests.serving.shop import LEADS, NOW
+from training.registry import champion
+
+pytestmark = pytest.mark.xdist_group("shop")
+
+
+@pytest.fixture(scope="module")
+def client(service: str) -> Any:
+    with httpx.Client(base_url=service, timeout=60) as opened:
+        yield opened
+
+
+def ask(client: httpx.Client, name: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    response = client.post(f"/v1/{name}", json=body)
+    assert response.status_code == 200, response.text
+    scores: list[dict[str, Any]] = response.json()["scores"]
+    return scores
+
+
+def expected(shop: Workspace, name: str) -> list[dict[str, Any]]:
+    """The scores of a cohort made from Feast's historical join, as JSON."""
+    registered = champion(shop, name)
+    entity = registered.model.propensity.entity
+    scorer = Scorer(registered.model, registered.version, feature_map(views(shop, Catalog.load(shop)), entity))
+    frame = store.historical(shop, entity, cohort(shop, registered.model.propensity, [NOW]), scorer.columns)
+    from serving.api import Answer
+
+    return json.loads(Answer(scores=scorer.score(records(frame), NOW)).model_dump_json())["scores"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", ["churn", "lead-conversion"])
+def test_online_scores_equal_historical_ones_to_the_bit(client: httpx.Client, shop: Workspace, name: str) -> None:
+    want = expected(shop, name)
+    assert len(want) > 50
+    for size in (len(want), 7, 1):
+        asked = want[: 3 * size]
+        got = [
+            score
+            for start in range(0, len(asked), size)
+            for score in ask(client, name, {"ids": [one["entity_id"] for one in asked[start : start + size]]})
+        ]
+        for score in got:
+            assert score.pop("scored_at") > "2018-05-15"
+        assert got == [{key: value for key, value in one.items() if key != "scored_at"} for one in asked]
+
+
+def test_unknown_and_ineligible_entities_get_an_answer_that_says_so(client: httpx.Client, shop: Workspace) -> None:
+    rows = snapshot.read(shop, "customer", [NOW], ["subscriptions_active_count"])
+    gone = rows.loc[rows["subscriptions_active_count"] == 0, "entity_id"].iloc[0]
+    there = rows.loc[rows["subscriptions_active_count"] == 1, "entity_id"].iloc[0]
+    answers = ask(client, "churn", {"ids": ["nobody", gone, there, gone]})
+    assert [answer["entity_id"] for answer in answers] == ["nobody", gone, there, gone]
+    unknown, ineligible = answers[0], answers[1]
+    assert unknown["why"] == "no customer of this id is in the online store" and unknown["feature_as_of"] is None
+    assert "subscriptions_active_count >= 1" in ineligible["why"] and ineligible["feature_as_of"] == "2018-05-15T00:00:00Z"
+    for answer in (unknown, ineligible):
+        assert not answer["eligible"] and answer["score"] is None and answer["reasons"] == []
+
+
+def test_a_lead_the_store_has_never_seen_is_scored_from_its_form(client: httpx.Client) -> None:
+    body = {
+        "records": [{"attributes": {"origin": "web", "budget": 25_000}}, {"id": "new-7", "attributes": {"lead_origin": "tv"}}]
+    }
+    nameless, named = ask(client, "lead-conversion", body)
+    assert nameless["entity_id"] is None and named["entity_id"] == "new-7"
+    assert nameless["eligible"] and 1 <= nameless["score"] <= 100
+    assert "lead_budget" not in nameless["missing"] and "lead_budget" in named["missing"]
+    assert "interactions_count_30d" not in named["missing"] and "interactions_days_since_last" in named["missing"]
+    assert named["unseen"] == ["lead_origin"] and nameless["unseen"] == []
+    assert nameless["feature_as_of"] == nameless["scored_at"]
+
+
+def test_request_attributes_go_over_stored_ones(client: httpx.Client, shop: Workspace) -> None:
+    rows = snapshot.read(shop, "lead", [NOW], ["lead_origin", "lead_budget", "lead_is_open", "lead_age_days"])
+    stored = rows[(rows["lead_origin"] == "web") & (rows["lead_is_open"] == 1) & (rows["lead_age_days"] < 90)].iloc[0]
+    plain, same, other = ask(
+        client,
+        "lead-conversion",
+        {
+            "ids": [stored["entity_id"]],
+            "records": [
+                {"id": stored["entity_id"], "attributes": {"origin": "web"}},
+                {"id": stored["entity_id"], "attributes": {"origin": None, "budget": None}},
+            ],
+        },
+    )
+    assert same["probability"] == plain["probability"] and same["reasons"] == plain["reasons"]
+    assert set(other["missing"]) >= {"lead_origin", "lead_budget"} and other["feature_as_of"] == "2018-05-15T00:00:00Z"
+
+
+BAD = {
+    "not JSON": (b"{ids: [1]}", 400, "body"),
+    "cut off": (b'{"ids": ["a"', 400, "body"),
+    "not text": (b"\xff\xfe\x00", 400, None),
+    "empty": (b"", 422, "body"),
+    "a list": (b"[]", 422, "body"),
+    "no ids": (b"{}", 422, "body.ids"),
+    "empty ids": (b'{"ids": []}', 422, "body.ids"),
+    "too many ids": (json.dumps({"ids": ["a"] * 1001}).encode(), 422, "body.ids"),
+    "a number as id": (b'{"ids": [7]}', 422, "body.ids[0]"),
+    "an empty id": (b'{"ids": [""]}', 422, "body.ids[0]"),
+    "a very long id": (json.dumps({"ids": ["a" * 100_000]}).encode(), 422, "body.ids[0]"),
+    "half a character": (b'{"ids": ["\\ud800"]}', 422, "body.ids[0]"),
+    "text as ids": (b'{"ids": "a"}', 422, "body.ids"),
+    "null": (b'{"ids": null}', 422, "body.ids"),
+    "an unknown field": (b'{"id": ["a"]}', 422, "body"),
+    "deep": (b"[" * 100_000, 400, None),
+}
+BAD_LEADS = {
+    "nobody": (b"{}", 422, "body"),
+    "too many together": (json.dumps({"ids": ["a"], "records": [{"attributes": {}}] * 1000}).encode(), 422, "body"),
+    "unknown attribute": (b'{"records": [{"attributes": {"orgin": "web"}}]}', 422, "body.records[0].attributes"),
+    "text for a number": (b'{"records": [{"attributes": {"budget": "much"}}]}', 422, "body.records[0].attributes.budget"),
+    "a number for text": (b'{"records": [{"attributes": {"origin": 7}}]}', 422, "body.records[0].attributes.origin"),
+    "NaN": (b'{"records": [{"attributes": {"budget": NaN}}]}', 422, "body.records[0].attributes.budget"),
+    "infinity": (b'{"records": [{"attributes": {"budget": 1e999}}]}', 422, "body.records[0].attributes.budget"),
+    "a huge number": (b'{"records": [{"attributes": {"budget": ' + b"9" * 400 + b"}}]}", 422, None),
+    "no attributes": (b'{"records": [{"id": "a"}]}', 422, "body.records[0].attributes"),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "where"), BAD.values(), ids=BAD.keys())
+def test_a_bad_request_is_told_what_is_wrong(client: httpx.Client, body: bytes, status: int, where: str | None) -> None:
+    require_problem(client.post("/v1/churn", content=body, headers={"Content-Type": "application/json"}), status, where)
+
+
+@pytest.mark.parametrize(("body", "status", "where"), BAD_LEADS.values(), ids=BAD_LEADS.keys())
+def test_a_bad_request_about_leads_is_told_what_is_wrong(
+    client: httpx.Client, body: bytes, status: int, where: str | None
+) -> None:
+    require_problem(client.post("/v1/lead-conversion", content=body, headers={"Content-Type": "application/json"}), status, where)
+
+
+def require_problem(response: httpx.Response, status: int, where: str | None) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem["status"] == status and problem["flaws"] and len(response.content) < 8_000
+    for flaw in problem["flaws"]:
+        assert flaw["where"] and flaw["expected"] and flaw["received"] and flaw["repair"]
+    if where is not None:
+        assert problem["flaws"][0]["where"].startswith(where), problem
+    return problem
+
+
+def test_a_misspelt_attribute_is_told_the_near_miss(client: httpx.Client) -> None:
+    body = {"records": [{"attributes": {"lead_orign": "web"}}]}
+    problem = require_problem(client.post("/v1/lead-conversion", json=body), 422, "body.records[0].attributes")
+    assert "lead_origin" in problem["flaws"][0]["expected"] and problem["flaws"][0]["repair"] == "did you mean `lead_origin`?"
+
+
+def test_a_body_that_is_not_marked_as_json_is_refused(client: httpx.Client) -> None:
+    response = client.post("/v1/churn", content=b'{"ids": ["a"]}', headers={"Content-Type": "text/plain"})
+    require_problem(response, 415, "header Content-Type")
+
+
+def test_a_propensity_without_a_champion_says_to_train_and_promote(client: httpx.Client) -> None:
+    problem = require_problem(client.post("/v1/upsell", json={"ids": ["a"]}), 503, "propensity 'upsell'")
+    assert "foresell train upsell" in problem["detail"] and "foresell promote upsell" in problem["detail"]
+
+
+def test_an_unknown_propensity_is_told_the_near_miss(client: httpx.Client) -> None:
+    problem = require_problem(client.post("/v1/chrun", json={"ids": ["a"]}), 404, "/v1/chrun")
+    assert problem["flaws"][0]["repair"] == "did you mean `churn`?"
+
+
+def test_another_method_is_told_to_post(client: httpx.Client) -> None:
+    response = client.get("/v1/churn")
+    require_problem(response, 405, "/v1/churn")
+    assert response.headers["allow"] == "POST"
+
+
+def test_a_thousand_entities_are_answered_in_order(client: httpx.Client) -> None:
+    ids = [f"L{i % LEADS:04d}" for i in range(1000)]
+    assert [answer["entity_id"] for answer in ask(client, "lead-conversion", {"ids": ids})] == ids
+
+
+def test_the_page_that_shows_the_api_needs_nothing_from_outside(client: httpx.Client) -> None:
+    page = client.get("/", follow_redirects=True)
+    assert page.url.path == "/docs" and page.status_code == 200
+    assert not re.findall(r"https?://", page.text)
+    for path in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert client.get(f"/{path}").status_code == 200, path
+
+
+def test_the_api_is_described_with_types_and_examples(client: httpx.Client) -> None:
+    document = client.get("/docs.json").json()
+    assert set(document["paths"]) == {"/v1/churn", "/v1/lead-conversion", "/v1/upsell"}
+    schemas = document["components"]["schemas"]
+    assert set(schemas["LeadConversionAttributes"]["properties"]) == {"lead_origin", "lead_budget"}
+    assert set(schemas["Score"]["properties"]) >= {"entity_id", "score", "reasons", "missing", "unseen", "model_version"}
+    for name in ("churn", "lead-conversion"):
+        (example,) = document["paths"][f"/v1/{name}"]["post"]["requestBody"]["content"]["application/json"]["schema"]["examples"]
+        assert ask(client, name, example)
+
+
+def test_probes_and_metrics_answer(client: httpx.Client) -> None:
+    assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+    assert 'endpoint="/v1/churn"' in client.get("/metrics").text
+
+
+def test_many_callers_at_once_get_what_one_gets(client: httpx.Client, shop: Workspace) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    ids = cohort(shop, champion(shop, "churn").model.propensity, [NOW])["entity_id"].tolist()[:40]
+    alone = {one["entity_id"]: one["probability"] for one in ask(client, "churn", {"ids": ids})}
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda entity_id: ask(client, "churn", {"ids": [entity_id]})[0], ids * 3))
+    assert all(one["probability"] == alone[one["entity_id"]] for one in together)
