@@ -129,7 +129,7 @@ class Propensity(Strict):
     eligible: tuple[str, ...] = Field((), description="conditions on snapshot columns; all must hold")
     outcome: Outcome = Field(description="what is foreseen")
     features: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="view = [feature, ...]; an empty list takes the whole view; default: every view"
+        default_factory=dict, description='view = [feature, ...]; ["*"] is the whole view; default: every view'
     )
     value: Value | None = Field(None, description="what one positive outcome is worth, for the expected value")
     gates: Gates = Field(default_factory=Gates, description="what a model must reach out of time before it may serve")

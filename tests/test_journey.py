@@ -1,0 +1,124 @@
+"""The main job on every data set, by the commands a user types: from an export to scores, at least as good as stated.
+
+The floors are those of a plain LightGBM on a dozen hand-made columns, less what chance may take; a figure that is too good is a
+leak and fails as well.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from features.propensity import load
+from features.sample import make
+from features.settings import Workspace
+from tests.conftest import SHARED_DATA
+from training import dataset, registry
+
+Journey = Callable[..., dict[str, Any]]
+
+
+def foresell(*words: str | Path, code: int = 0) -> str:
+    """Run a command as a user would; its standard output."""
+    done = subprocess.run([sys.executable, "-m", "foresell", *map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def travel(adapter: str, source: Path, workspace: Path, names: list[str]) -> dict[str, dict[str, Any]]:
+    """init, ingest, check, snapshot, train, promote, score; the reports by propensity."""
+    foresell("init", "--adapter", adapter, "--from", source, "--workspace", workspace)
+    for command in ("ingest", "check", "snapshot"):
+        foresell(command, "--workspace", workspace)
+    for name in names:
+        foresell("train", name, "--workspace", workspace)
+        foresell("promote", name, "--workspace", workspace)
+    foresell("score", "--workspace", workspace)
+    return {name: json.loads(foresell("report", name, "--json", "--workspace", workspace)) for name in names}
+
+
+FLOORS = {
+    ("olist", "lead-conversion"): (0.64, 0.90),
+    ("olist", "churn"): (0.81, 0.90),
+    ("olist", "upsell"): (0.65, 0.80),
+    ("online_retail", "churn"): (0.73, 0.85),
+    ("telco", "churn"): (0.84, 0.86),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.parametrize("data", ["olist", "online_retail", "telco"])
+def test_real_data_reach_what_is_stated_and_not_more(data: str, tmp_path: Path) -> None:
+    names = [name for where, name in FLOORS if where == data]
+    reports = travel(data, SHARED_DATA / data, tmp_path / "workspace", names)
+    for name, report in reports.items():
+        floor, ceiling = FLOORS[data, name]
+        assert report["champion"] == report["version"] and report["verdict"] == "pass"
+        assert floor <= report["test"]["auc"] <= ceiling, (data, name, report["test"]["auc"])
+        assert report["test"]["auc_low"] < report["test"]["auc"] < report["test"]["auc_high"]
+        [partition] = (tmp_path / "workspace" / "scores" / f"propensity={name}").iterdir()
+        receipt = json.loads((partition / "_receipt.json").read_text())
+        assert len(pd.read_parquet(partition / "part-0.parquet")) == receipt["rows"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sample")
+@pytest.mark.parametrize("name", ["lead-conversion", "churn", "upsell"])
+def test_on_the_sample_crm_a_model_comes_within_two_points_of_the_truth(name: str, sample_workspace: Path) -> None:
+    """The best reachable AUC is that of the true probabilities, on the very rows the model was tested on."""
+    workspace = Workspace.open(sample_workspace)
+    version = registry.newest_version(workspace, name)
+    assert version
+    window = registry.load(workspace, name, version).model.contract.windows["test"]
+    question = load(workspace, name)
+    instants = [as_of for as_of in dataset.as_ofs(workspace, question) if window.first <= as_of.isoformat() <= window.last]
+    rows = dataset.build(workspace, question, instants).frame[["entity_id", "as_of", "label"]]
+    truth = pd.read_parquet(sample_workspace / "truth" / f"{name}.parquet")
+    truth["as_of"] = pd.to_datetime(truth["as_of"], utc=True).astype("datetime64[us, UTC]")
+    known = rows.merge(truth, on=["entity_id", "as_of"], how="left", validate="one_to_one")
+    assert known["probability"].notna().all() and len(known) == window.rows
+    reachable = roc_auc_score(known["label"], known["probability"])
+    report = json.loads(foresell("report", name, "--json", "--workspace", sample_workspace))
+    assert report["test"]["auc"] > reachable - 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sample")
+def test_the_batch_gives_the_same_bytes_twice(sample_workspace: Path) -> None:
+    def parts() -> dict[str, bytes]:
+        foresell("score", "--workspace", sample_workspace)
+        return {str(path): path.read_bytes() for path in sample_workspace.glob("scores/**/*") if path.is_file()}
+
+    first = parts()
+    assert len(first) == 6 and parts() == first
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sample")
+def test_training_twice_gives_the_same_model(sample_workspace: Path) -> None:
+    workspace = Workspace.open(sample_workspace)
+    before = registry.champion(workspace, "upsell").model
+    foresell("train", "upsell", "--workspace", sample_workspace)
+    version = registry.newest_version(workspace, "upsell")
+    assert version
+    again = registry.load(workspace, "upsell", version).model
+    assert again.text == before.text and again.contract == before.contract
+
+
+@pytest.fixture(scope="session")
+def sample_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample CRM, taken all the way."""
+    root = tmp_path_factory.mktemp("sample")
+    make(root / "export", now=datetime(2026, 6, 1, tzinfo=UTC))
+    travel("sample", root / "export", root, ["lead-conversion", "churn", "upsell"])
+    return root
