@@ -37,14 +37,14 @@ def mature_as_ofs(workspace: Workspace, propensity: Propensity) -> list[datetime
     return propensity.as_ofs(history_start(workspace, propensity.entity), Catalog.load(workspace).now)
 
 
-def snapshot_as_ofs(workspace: Workspace) -> list[datetime]:
-    """Every instant that training any propensity of the workspace needs, and the newest one, for scoring; oldest first."""
+def snapshot_as_ofs(workspace: Workspace) -> dict[str, list[datetime]]:
+    """For each entity, every instant that training needs, and the newest one, for scoring; oldest first."""
     catalog = Catalog.load(workspace)
-    instants = {catalog.now}
+    instants = {entity: {catalog.now} for entity, table in ENTITY_TABLES.items() if catalog.has(table.name)}
     for propensity in load_all(workspace):
-        if catalog.has(ENTITY_TABLES[propensity.entity].name) and catalog.has(propensity.outcome.source):
-            instants.update(mature_as_ofs(workspace, propensity))
-    return sorted(instants)
+        if propensity.entity in instants and catalog.has(propensity.outcome.source):
+            instants[propensity.entity].update(mature_as_ofs(workspace, propensity))
+    return {entity: sorted(needed) for entity, needed in instants.items()}
 
 
 def cohort(workspace: Workspace, propensity: Propensity, as_ofs: Sequence[datetime]) -> pd.DataFrame:

@@ -102,24 +102,24 @@ def snapshot(workspace: Workspace, as_ofs: Sequence[datetime], as_json: bool) ->
       foresell snapshot --workspace W --as-of 2018-05-15
     """
     from features import store
-    from features.catalog import Catalog
     from features.cohort import snapshot_as_ofs
-    from features.snapshot import build
-    from features.views import views
+    from features.snapshot import Built, build, to_build
 
-    catalog = Catalog.load(workspace)
-    instants = list(as_ofs) or snapshot_as_ofs(workspace)
-    present = [view for view in views(workspace, catalog) if not view.external]
-    with progress("snapshots", len(instants) * len(present)) as tick:
-        built = build(workspace, instants, tick)
-    step(f"snapshots: {built.built} built, {built.kept} up to date, {built.rows:,} rows, {len(instants)} instants")
+    needed = snapshot_as_ofs(workspace)
+    wanted = {entity: list(as_ofs) or instants for entity, instants in needed.items()}
+    built = Built(0, 0, 0)
+    with progress("snapshots", sum(to_build(workspace, instants, [entity]) for entity, instants in wanted.items())) as tick:
+        for entity, instants in wanted.items():
+            built = built + build(workspace, instants, tick, [entity])
+    step(f"snapshots: {built.built:,} built, {built.kept:,} up to date, {built.rows:,} rows")
     store.apply(workspace)
-    newest = max(instants)
-    with progress("online store", len({view.entity for view in present})) as tick:
+    newest = max(instant for instants in wanted.values() for instant in instants)
+    with progress("online store", sum(len(ids) for ids in store.population(workspace, newest).values())) as tick:
         store.materialize(workspace, newest, tick)
     step(f"online store: as of {newest:%Y-%m-%d %H:%M} UTC")
     if as_json:
-        emit({"built": built.built, "kept": built.kept, "rows": built.rows, "as_ofs": [a.isoformat() for a in instants]})
+        told = {entity: [instant.isoformat() for instant in instants] for entity, instants in wanted.items()}
+        emit({"built": built.built, "kept": built.kept, "rows": built.rows, "as_ofs": told})
 
 
 @click.group()

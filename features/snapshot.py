@@ -22,7 +22,7 @@ from features.errors import SnapshotError
 from features.feature import View
 from features.manifest import Manifest, digest, table_digests
 from features.settings import Workspace
-from features.tables import ENTITY_TABLES, TABLES
+from features.tables import ENTITIES, ENTITY_TABLES, TABLES
 from features.views import view_of, views
 
 ROWS_PER_STATEMENT = 2_000_000
@@ -40,13 +40,16 @@ class Built:
         return Built(self.built + other.built, self.kept + other.kept, self.rows + other.rows)
 
 
-def build(workspace: Workspace, as_ofs: Sequence[datetime], tick: Tick = lambda _: None) -> Built:
+def build(
+    workspace: Workspace, as_ofs: Sequence[datetime], tick: Tick = lambda _: None, entities: Sequence[str] = ENTITIES
+) -> Built:
     """Build the snapshots of every view at these instants, leaving what is up to date.
 
     Args:
         workspace: with ingested tables.
         as_ofs: instants in UTC.
-        tick: called with 1 for every view and as_of that is done.
+        tick: called with 1 for every view and as_of that is done; `to_build` tells how many there are.
+        entities: only the views of these.
 
     Raises:
         TableError: nothing has been ingested.
@@ -55,10 +58,14 @@ def build(workspace: Workspace, as_ofs: Sequence[datetime], tick: Tick = lambda 
     total = Built(0, 0, 0)
     with connect(workspace) as connection:
         builder = _Builder(workspace, connection, sorted(set(as_ofs)))
-        for view in views(workspace, builder.catalog):
-            if not view.external:
-                total = total + builder.build(view, tick)
+        for view in _views(workspace, builder.catalog, entities):
+            total = total + builder.build(view, tick)
     return total
+
+
+def to_build(workspace: Workspace, as_ofs: Sequence[datetime], entities: Sequence[str] = ENTITIES) -> int:
+    """How many views and as_ofs a build goes through."""
+    return len(set(as_ofs)) * len(_views(workspace, Catalog.load(workspace), entities))
 
 
 def read(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns: Sequence[str]) -> pd.DataFrame:
@@ -144,6 +151,10 @@ def _files(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> str:
             repair=f"run `foresell snapshot --workspace {workspace.root}`",
         )
     return "read_parquet([" + ", ".join(f"'{quote(str(path))}'" for path in paths) + "])"
+
+
+def _views(workspace: Workspace, catalog: Catalog, entities: Sequence[str]) -> list[View]:
+    return [view for view in views(workspace, catalog) if view.entity in entities and not view.external]
 
 
 class _Builder:

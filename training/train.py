@@ -11,12 +11,10 @@ from typing import Any
 import pandas as pd
 
 from features import quality, snapshot, store
-from features.catalog import Catalog
 from features.console import Tick
 from features.errors import ContractError
 from features.propensity import Propensity
 from features.settings import Workspace
-from features.views import views
 from training import dataset, evaluation, leakage, registry, report
 from training.dataset import Dataset
 from training.evaluation import Evaluation
@@ -72,9 +70,9 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
 
 def _dataset(workspace: Workspace, propensity: Propensity, watch: Watch) -> Dataset:
     instants = dataset.as_ofs(workspace, propensity)
-    present = [view for view in views(workspace, Catalog.load(workspace)) if not view.external]
-    with watch(f"{propensity.name}: snapshots", len(instants) * len(present)) as tick:
-        snapshot.build(workspace, instants, tick)
+    entity = [propensity.entity]
+    with watch(f"{propensity.name}: snapshots", snapshot.to_build(workspace, instants, entity)) as tick:
+        snapshot.build(workspace, instants, tick, entity)
     with watch(f"{propensity.name}: dataset", 2) as tick:
         store.apply(workspace)
         tick(1)
