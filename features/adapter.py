@@ -44,11 +44,13 @@ _PERSONAL = re.compile(
 class AdapterFile(Strict):
     """`adapter.toml`. `ingest` and `attributes` are defaults that foresell.toml may override key by key."""
 
-    description: str
-    now: str | None = None
-    required: tuple[str, ...] = ()
-    ingest: IngestSettings = Field(default_factory=IngestSettings)
-    attributes: dict[str, dict[str, Attribute]] = Field(default_factory=dict)
+    description: str = Field(description="what the export is, in a line")
+    now: str | None = Field(default=None, description="the instant up to which the export tells; unset: that of the ingest")
+    required: tuple[str, ...] = Field(default=(), description="tables whose files must be there; the others are optional")
+    ingest: IngestSettings = Field(default_factory=IngestSettings, description="how the export is read")
+    attributes: dict[str, dict[str, Attribute]] = Field(
+        default_factory=dict, description="`[attributes.TABLE.COLUMN]`: the extra columns its SQL delivers"
+    )
 
 
 @dataclass(frozen=True)

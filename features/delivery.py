@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from features.adapter import Script
 from features.database import quote
 from features.errors import TableError, nearest
 from features.export import ROW, Export, identifier, unreadable
@@ -31,13 +32,14 @@ class Delivery:
 
     connection: duckdb.DuckDBPyConnection
     export: Export
-    table: str
-    script: str
-    sql: str
-    stems: frozenset[str]
+    script: Script
     attributes: Mapping[str, Attribute]
     rules: IngestSettings
     raw: Path
+
+    @property
+    def table(self) -> str:
+        return self.script.table
 
     @property
     def contract(self) -> Table:
@@ -46,7 +48,7 @@ class Delivery:
     @property
     def where(self) -> str:
         """The table, its files and its script, for messages."""
-        return f"table {self.table} ({self.export.names(self.stems)}, read by {self.script})"
+        return f"table {self.table} ({self.export.names(self.script.stems)}, read by {self.script.name})"
 
     @property
     def source(self) -> str:
@@ -89,12 +91,12 @@ class Delivery:
         Raises:
             TableError: a file cannot be read to its end, the SQL names a column that no file has, or it fails.
         """
-        self.export.register(self.connection, self.stems, numbered=numbered)
+        self.export.register(self.connection, self.script.stems, numbered=numbered)
         try:
-            self.connection.execute(f'create or replace temp view "(delivered)" as {self.sql}')
+            self.connection.execute(f'create or replace temp view "(delivered)" as {self.script.sql}')
             self.connection.execute(f"copy \"(delivered)\" to '{quote(str(self.raw))}' (format parquet)")
         except duckdb.Error as problem:
-            raise unreadable(self.export, self.stems, problem) or _failed(self, problem) from None
+            raise unreadable(self.export, self.script.stems, problem) or _failed(self, problem) from None
 
     def check_columns(self) -> list[str]:
         """Refuse missing and misspelt columns; return notes about those that are left out.
@@ -146,7 +148,7 @@ def _failed(delivery: Delivery, problem: duckdb.Error) -> TableError:
     text = str(problem).splitlines()[0]
     named = _NAMED_COLUMN.search(text) if isinstance(problem, duckdb.BinderException) else None
     if named is not None:
-        return no_column(delivery.where, named[1], delivery.export.columns(delivery.connection, delivery.stems))
+        return no_column(delivery.where, named[1], delivery.export.columns(delivery.connection, delivery.script.stems))
     return TableError(
         delivery.where,
         expected="SQL that runs over the export",

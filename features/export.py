@@ -50,7 +50,7 @@ class Export:
                 repair="correct `source` in foresell.toml, or put the export there",
             )
         files: dict[str, Path] = {}
-        for path in sorted(path for path in folder.iterdir() if path.is_file() and suffix(path)):
+        for path in sorted(path for path in folder.iterdir() if path.is_file() and suffix(path) and path.name[0] not in ".~"):
             if stem(path) in files:
                 raise _two_files(files[stem(path)], path)
             files[stem(path)] = path
@@ -119,7 +119,7 @@ def identifier(name: str) -> str:
 def unreadable(export: Export, stems: Iterable[str], problem: duckdb.Error) -> TableError | None:
     """The error of a file that cannot be read to its end; None if DuckDB's problem is another one."""
     text = str(problem)
-    path = next((export.files[name] for name in sorted(stems) if export.files[name].name in text), None)
+    path = next((export.files[name] for name in sorted(stems) if str(export.files[name]) in text), None)
     line = _BAD_LINE.search(text)
     if line is not None:
         original = f" ({line[2][:80]!r})" if line[2] else ""

@@ -6,7 +6,7 @@ last catalog and its tables as they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ import duckdb
 from features import publication, versions
 from features.adapter import Adapter, Script
 from features.catalog import Catalog, StoredTable
+from features.console import Tick
 from features.database import connect, quote
 from features.delivery import Delivery
 from features.errors import TableError, WorkspaceError
@@ -24,7 +25,6 @@ from features.reading import readings
 from features.settings import Attribute, IngestSettings, Workspace, parse_instant
 from features.tables import ENTITY_TABLES
 
-Tick = Callable[[int], None]
 Attributes = Mapping[str, Mapping[str, Attribute]]
 
 
@@ -43,14 +43,14 @@ def run(workspace: Workspace, now: datetime, tick: Tick = lambda units: None) ->
     adapter = Adapter.find(workspace.root, workspace.settings)
     attributes, rules = adapter.attributes(workspace.settings), adapter.rules(workspace.settings)
     export = Export.open(workspace.source)
-    scripts, notes = ready(adapter, export)
-    tick(len(notes))
+    every = adapter.scripts()
+    scripts, notes = ready(adapter, every, export)
+    tick(len(every) - len(scripts))
     with publication.building(workspace) as folder, _connected(workspace, rules) as connection:
         stored = {}
         for script in scripts:
-            raw = folder / f"{script.table}.raw"
-            declared = attributes.get(script.table, {})
-            delivery = Delivery(connection, export, script.table, script.name, script.sql, script.stems, declared, rules, raw)
+            declared, raw = attributes.get(script.table, {}), folder / f"{script.table}.raw"
+            delivery = Delivery(connection, export, script, declared, rules, raw)
             stored[script.table], said = _store(delivery, folder)
             notes += said
             tick(1)
@@ -66,13 +66,12 @@ def run(workspace: Workspace, now: datetime, tick: Tick = lambda units: None) ->
         return publication.publish(workspace, folder, catalog)
 
 
-def ready(adapter: Adapter, export: Export) -> tuple[list[Script], list[str]]:
-    """The scripts whose files are all there, and notes about optional tables that are left out.
+def ready(adapter: Adapter, scripts: list[Script], export: Export) -> tuple[list[Script], list[str]]:
+    """The scripts whose files are all there, and notes about optional tables and files that are left out.
 
     Raises:
         TableError: a required table misses a file, a file is nearly named as a missing one, or no entity's table is there.
     """
-    scripts = adapter.scripts()
     taken = {stem for script in scripts for stem in script.stems}
     notes = []
     for script in scripts:
@@ -82,6 +81,9 @@ def ready(adapter: Adapter, export: Export) -> tuple[list[Script], list[str]]:
                 raise _no_file(export, script, stem, near)
         if export.missing(script.stems):
             notes.append(f"{script.table}: left out, because the export has no {', '.join(export.missing(script.stems))}")
+    unread = set(export.files) - taken
+    if unread:
+        notes.append(f"not read by any script: {export.names(unread)}")
     found = [script for script in scripts if not export.missing(script.stems)]
     if not {script.table for script in found} & {table.name for table in ENTITY_TABLES.values()}:
         raise _no_entity(adapter, export, scripts)

@@ -108,7 +108,7 @@ def _check(delivery: Delivery, columns: list[Reading]) -> list[str]:
     rows, *found = delivery.connection.execute(f"select count(*), {counts} from {delivery.source}").fetchone() or (0,)
     if not rows:
         raise _no_rows(delivery)
-    for (column, wanted, fault), count in zip(faults, found, strict=False):
+    for (column, wanted, fault), count in zip(faults, found[: len(faults)], strict=True):
         if count:
             raise _unusable(delivery, column, wanted, fault, f"{count:,} of {rows:,}")
     return [_placeholders(delivery, column, count) for column, count in zip(dates, found[len(faults) :], strict=True) if count]

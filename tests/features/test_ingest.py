@@ -92,6 +92,13 @@ def test_an_optional_table_without_a_file_is_left_out_and_said(tmp_path: Path) -
     assert "orders: left out, because the export has no orders" in catalog.notes
 
 
+def test_a_file_that_nothing_reads_is_said(tmp_path: Path) -> None:
+    catalog = run(
+        export(tmp_path, {"weather.csv": "day\n2024-01-01\n", ".hidden.csv": b"", "~$customers.xlsx": b"open in Excel"})
+    )
+    assert "not read by any script: weather.csv" in catalog.notes
+
+
 def test_a_file_nearly_named_as_a_table_is_refused(tmp_path: Path) -> None:
     refusal = _refusal(export(tmp_path, {"order.csv": ORDERS}))
     assert "table orders" in refusal.where
