@@ -6,7 +6,7 @@ It is for the record, so it does not look at the clock: `scored_at` is the as_of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,8 +16,8 @@ from features import quality, store
 from features.catalog import Catalog
 from features.cohort import cohort, eligibility
 from features.console import Tick
-from features.errors import ForesellError, LostRowsError, RegistryError
-from features.propensity import propensity_files
+from features.errors import ForesellError, LostRowsError, PropensityError, RegistryError
+from features.propensity import load, propensity_files
 from features.settings import Workspace
 from features.snapshot import build
 from features.views import feature_map, views
@@ -48,14 +48,17 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
         progress: opens a progress bar, as `features.console.progress` does.
 
     Raises:
+        PropensityError: there is no propensity of that name.
         QualityError: the tables hold errors that scores must not be built on.
         RegistryError: no propensity has a champion.
     """
+    _require_known(workspace, names)
     wanted = list(dict.fromkeys(names)) or with_champion(workspace)
     quality.require(workspace)
     with progress("snapshot", len(views(workspace, Catalog.load(workspace)))) as tick:
         build(workspace, [as_of], tick)
-    store.apply(workspace)
+    with suppress(PropensityError):  # a file that was edited badly stops no champion; what Feast lacks then, `historical` names
+        store.apply(workspace)
     receipts, failures = [], {}
     for name in wanted:
         try:
@@ -63,6 +66,13 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
         except ForesellError as error:
             failures[name] = error
     return Night(as_of, tuple(receipts), failures)
+
+
+def _require_known(workspace: Workspace, names: Sequence[str]) -> None:
+    known = propensity_files(workspace.root, workspace.settings)
+    for name in names:
+        if name not in known:
+            load(workspace, name)  # raises, and names those there are
 
 
 def with_champion(workspace: Workspace) -> list[str]:

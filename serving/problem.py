@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from features.errors import CallError, ForesellError
 
@@ -47,6 +48,7 @@ def tell_problems(app: FastAPI) -> None:
     """Have an application tell its errors as problem documents."""
     app.add_exception_handler(RequestValidationError, _tell_validation)
     app.add_exception_handler(ForesellError, _tell_error)
+    app.add_exception_handler(HTTPException, _tell_unreadable)
 
 
 def problem(status: HTTPStatus, title: str, flaws: list[Flaw], headers: Mapping[str, str] | None = None) -> Response:
@@ -69,6 +71,12 @@ async def _tell_error(request: Request, error: Exception) -> Response:
     if isinstance(error, CallError):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is wrong", [Flaw.of(error)])
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No score can be given now", [Flaw.of(error)])
+
+
+async def _tell_unreadable(request: Request, error: Exception) -> Response:
+    """A body that could not even be read, such as one that is not text."""
+    assert isinstance(error, HTTPException)
+    return problem(HTTPStatus(error.status_code), "The body is not JSON", [_not_json({"ctx": {"error": error.detail}})])
 
 
 async def _tell_validation(request: Request, error: Exception) -> Response:

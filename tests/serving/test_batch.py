@@ -1,0 +1,131 @@
+"""The batch scores everybody who is eligible, says what became of the others, and gives the same bytes again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from features import snapshot
+from features.catalog import Catalog
+from features.cohort import cohort, obstacle
+from features.errors import LostRowsError, QualityError, RegistryError
+from features.settings import SETTINGS_FILE, Workspace
+from serving import batch
+from serving.desk import Ask, Desk, open_desks
+from serving.partition import PART, RECEIPT, folder
+from serving.scorer import Scorer
+from tests.serving.shop import NOW
+from training import registry
+
+pytestmark = pytest.mark.xdist_group("shop")
+
+
+def quiet(what: str, total: int) -> Any:
+    return nullcontext(lambda units: None)
+
+
+@pytest.fixture
+def own(shop: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the shop that a test may change; its models stay where they are."""
+    shutil.copytree(shop.root, tmp_path / "own", ignore=shutil.ignore_patterns("mlruns", "scores"))
+    address = f'[mlflow]\ntracking_uri = "{registry.store_uri(shop)}"\n'
+    (tmp_path / "own" / SETTINGS_FILE).write_text(f'adapter = "canonical"\n{address}', encoding="utf-8")
+    return Workspace.open(tmp_path / "own")
+
+
+def bytes_of(workspace: Workspace) -> dict[str, bytes]:
+    return {str(path.relative_to(workspace.scores)): path.read_bytes() for path in workspace.scores.rglob("*") if path.is_file()}
+
+
+def test_one_score_for_everybody_in_the_cohort_and_a_count_of_the_others(own: Workspace) -> None:
+    night = batch.run(own, NOW, [], quiet)
+    assert [receipt.propensity for receipt in night.receipts] == ["churn", "lead-conversion"] and not night.failures
+    for receipt in night.receipts:
+        question = registry.champion(own, receipt.propensity).model.propensity
+        scores = pd.read_parquet(folder(own, receipt.propensity, NOW) / PART)
+        assert scores["entity_id"].tolist() == cohort(own, question, [NOW])["entity_id"].tolist()
+        assert scores["eligible"].all() and scores["score"].between(1, 100).all()
+        assert (scores["scored_at"] == NOW).all() and (scores["feature_as_of"] == NOW).all()
+        columns = [condition.column for condition in question.conditions]
+        everybody = snapshot.read(own, question.entity, [NOW], columns)
+        whys = Counter(obstacle(question, row) for row in everybody.to_dict("records"))  # type: ignore[arg-type]
+        assert receipt.rows == whys.pop(None) and receipt.ineligible == whys and receipt.known == len(everybody)
+
+
+def test_the_same_night_again_gives_the_same_bytes(own: Workspace) -> None:
+    batch.run(own, NOW, [], quiet)
+    before = bytes_of(own)
+    shutil.rmtree(own.scores / "propensity=churn")
+    batch.run(own, NOW, [], quiet)
+    assert bytes_of(own) == before and len(before) == 4
+
+
+def test_an_as_of_within_a_day_has_a_folder_of_its_own(own: Workspace) -> None:
+    instant = NOW - timedelta(hours=17, minutes=30)
+    (receipt,) = batch.run(own, instant, ["churn"], quiet).receipts
+    assert (own.scores / "propensity=churn" / "as_of=20180514T063000Z" / RECEIPT).is_file()
+    assert receipt.as_of == "2018-05-14T06:30:00+00:00"
+
+
+def test_before_anybody_was_known_nobody_is_scored(own: Workspace) -> None:
+    (receipt,) = batch.run(own, NOW - timedelta(days=2000), ["churn"], quiet).receipts
+    assert receipt.known == 0 == receipt.rows and (folder(own, "churn", NOW - timedelta(days=2000)) / PART).is_file()
+
+
+def test_a_propensity_that_fails_does_not_stop_the_others(own: Workspace) -> None:
+    night = batch.run(own, NOW, ["upsell", "churn"], quiet)
+    assert [receipt.propensity for receipt in night.receipts] == ["churn"]
+    assert isinstance(night.failures["upsell"], RegistryError)
+
+
+def test_a_champion_that_knows_a_vanished_feature_fails_alone(own: Workspace) -> None:
+    catalog = Catalog.load(own)
+    Catalog(**{**vars(catalog), "tables": {n: t for n, t in catalog.tables.items() if n != "orders"}}).save(own)
+    night = batch.run(own, NOW, [], quiet)
+    assert [receipt.propensity for receipt in night.receipts] == ["lead-conversion"]
+    assert "orders" in str(night.failures["churn"])
+
+
+def test_a_score_that_is_lost_on_the_way_is_an_error_and_publishes_nothing(
+    own: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Scorer.score
+
+    def losing(self: Scorer, *arguments: Any, **named: Any) -> Any:
+        first, *others = whole(self, *arguments, **named)
+        return [replace(first, eligible=False, why="lost"), *others]
+
+    monkeypatch.setattr(Scorer, "score", losing)
+    night = batch.run(own, NOW, ["churn"], quiet)
+    assert isinstance(night.failures["churn"], LostRowsError) and not list(own.scores.rglob("*.parquet"))
+
+
+def test_without_any_champion_it_says_to_train(shop: Workspace, tmp_path: Path) -> None:
+    shutil.copytree(shop.root, tmp_path / "none", ignore=shutil.ignore_patterns("mlruns", "scores"))
+    with pytest.raises(RegistryError, match="foresell train --all"):
+        batch.run(Workspace.open(tmp_path / "none"), NOW, [], quiet)
+
+
+def test_tables_with_errors_are_refused(own: Workspace) -> None:
+    catalog = Catalog.load(own)
+    path = catalog.path(own, "customers")
+    twice = pd.read_parquet(path)
+    pd.concat([twice, twice.head(1)]).to_parquet(path, index=False)
+    Catalog(**{**vars(catalog), "version": "other"}).save(own)
+    with pytest.raises(QualityError):
+        batch.run(own, NOW, ["churn"], quiet)
+
+
+def test_the_receipt_file_is_what_was_returned(own: Workspace) -> None:
+    (receipt,) = batch.run(own, NOW, ["churn"], quiet).receipts
+    stored = json.loads((folder(own, "churn", NOW) / RECEIPT).read_text())
+    assert stored == vars(receipt)

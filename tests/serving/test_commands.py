@@ -1,0 +1,82 @@
+"""The commands as they are typed: their output, their errors and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from features.settings import SETTINGS_FILE, Workspace
+from foresell import main
+
+pytestmark = pytest.mark.xdist_group("shop")
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+def test_score_prints_one_json_document(shop: Workspace) -> None:
+    result = run("score", "--workspace", str(shop.root), "--as-of", "2018-05-15", "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0 and document["failed"] == {} and set(document["scored"]) == {"churn", "lead-conversion"}
+    assert len(pd.read_parquet(document["scored"]["churn"]["file"])) == document["scored"]["churn"]["rows"]
+
+
+def test_score_without_an_as_of_scores_the_datas_own_now(shop: Workspace) -> None:
+    result = run("score", "churn", "--workspace", str(shop.root))
+    assert result.exit_code == 0 and "as_of=2018-05-15" in result.stdout and "churn" in result.stdout
+
+
+def test_score_ends_with_1_if_a_propensity_failed(shop: Workspace) -> None:
+    result = run("score", "upsell", "churn", "--workspace", str(shop.root))
+    assert result.exit_code == 1 and "foresell train upsell" in result.stderr and "part-0.parquet" in result.stdout
+
+
+def test_score_of_an_unknown_propensity_names_those_there_are(shop: Workspace) -> None:
+    result = run("score", "chrun", "--workspace", str(shop.root))
+    assert result.exit_code == 2 and "churn" in result.stderr and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("words", [("score", "--as-of", "yesterday"), ("serve", "--port", "0"), ("serve", "--workers", "0")])
+def test_a_wrong_call_ends_with_2(shop: Workspace, words: tuple[str, ...]) -> None:
+    assert run(*words, "--workspace", str(shop.root)).exit_code == 2
+
+
+def test_serve_says_that_the_port_is_taken(shop: Workspace) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        result = run("serve", "--workspace", str(shop.root), "--port", str(port))
+    assert result.exit_code == 1 and str(port) in result.stderr and "--port" in result.stderr
+
+
+def test_serve_says_that_the_address_is_not_here(shop: Workspace) -> None:
+    result = run("serve", "--workspace", str(shop.root), "--host", "203.0.113.7")
+    assert result.exit_code == 2 and "203.0.113.7" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "score"])
+def test_without_a_champion_it_says_to_train_and_promote(shop: Workspace, tmp_path: Path, command: str) -> None:
+    shutil.copytree(shop.root, tmp_path / "none", ignore=shutil.ignore_patterns("mlruns", "scores"))
+    result = run(command, "--workspace", str(tmp_path / "none"))
+    assert result.exit_code == 1 and "foresell train --all" in result.stderr and "foresell promote" in result.stderr
+
+
+def test_the_demo_leaves_a_workspace_of_somebody_else_alone(shop: Workspace) -> None:
+    before = (shop.root / SETTINGS_FILE).read_bytes()
+    result = run("demo", "--workspace", str(shop.root))
+    assert result.exit_code == 2 and "canonical" in result.stderr
+    assert (shop.root / SETTINGS_FILE).read_bytes() == before and not (shop.root / "data" / "export").exists()
+
+
+@pytest.mark.parametrize("command", ["score", "serve", "demo"])
+def test_every_command_shows_an_example(command: str) -> None:
+    help_text = run(command, "--help").stdout
+    assert "Example:" in help_text and f"foresell {command}" in help_text
