@@ -26,6 +26,7 @@ def _workspace() -> Workspace:
         sys.exit(
             f"FORESELL_WORKSPACE is {wanted}; tell Feast so too: feast -f {Path(wanted) / 'data' / 'store' / FEAST_YAML} ..."
         )
+    workspace.store.mkdir(parents=True, exist_ok=True)  # SQLite makes a file, but not its folder
     return workspace
 
 

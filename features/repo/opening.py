@@ -23,15 +23,25 @@ def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
 
     Raises:
         WorkspaceError: `[store] online` in foresell.toml is wrong.
-        StoreError: the registry cannot be opened.
+        StoreError: the registry cannot be read or written.
     """
     silence_telemetry()
     workspace.store.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from feast import FeatureStore, RepoConfig
+        from sqlalchemy.exc import SQLAlchemyError
 
-        yield FeatureStore(config=RepoConfig(**expanded(config(workspace))))
+        warnings.simplefilter("ignore")  # once more: importing Feast switches warnings on
+        try:
+            yield FeatureStore(config=RepoConfig(**expanded(config(workspace))))
+        except SQLAlchemyError as problem:
+            raise StoreError(
+                f"Feast's registry {workspace.store / 'registry.db'}",
+                expected="a registry that can be read and written",
+                received=f"{type(problem).__name__}: {str(problem).splitlines()[0]}",
+                repair="if no other command is at work on it, delete the file and run `foresell snapshot`, which makes it anew",
+            ) from problem
 
 
 @contextmanager

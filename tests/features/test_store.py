@@ -202,7 +202,7 @@ def test_what_is_described_in_a_declaration_is_described_in_feast(workspace: Wor
     assert fields["orders_count_30d"].tags["unit"] == "count"
 
 
-def test_a_view_that_vanished_is_forgotten(fresh: Workspace) -> None:
+def test_a_view_that_vanished_is_forgotten_and_may_come_back(fresh: Workspace) -> None:
     assert "usage" in feast_names(fresh)[0]
     without = replace(fresh, settings=Settings())
     store.apply(without)
@@ -210,6 +210,17 @@ def test_a_view_that_vanished_is_forgotten(fresh: Workspace) -> None:
     assert "usage" not in view_names | sources
     assert "customer_orders" in view_names & sources
     assert services == {"churn", "upsell"}
+    store.apply(fresh)
+    assert "usage" in feast_names(fresh)[0]
+
+
+def test_a_registry_that_feast_tore_down_is_named(fresh: Workspace) -> None:
+    drop(fresh)
+    with pytest.raises(StoreError, match=r"delete the file"):
+        store.apply(fresh)
+    (fresh.store / "registry.db").unlink()
+    store.apply(fresh)
+    assert store.materialize(fresh, T)[0].written == 3
 
 
 @pytest.mark.parametrize("name", ["record", "customer_orders", "Usage", "../usage"])
