@@ -28,7 +28,7 @@ from typing import Any
 import duckdb
 from pydantic import Field
 
-from features.errors import TableError, WorkspaceError, nearest
+from features.errors import LeakageError, TableError, WorkspaceError, nearest
 from features.settings import Attribute, IngestSettings, Settings, Strict, read_toml
 from features.tables import TABLES
 
@@ -50,6 +50,9 @@ class AdapterFile(Strict):
     ingest: IngestSettings = Field(default_factory=IngestSettings, description="how the export is read")
     attributes: dict[str, dict[str, Attribute]] = Field(
         default_factory=dict, description="`[attributes.TABLE.COLUMN]`: the extra columns its SQL delivers"
+    )
+    leaks: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="`[leaks.TABLE]`: columns that may never be declared, each with the reason"
     )
 
 
@@ -82,7 +85,7 @@ class Adapter:
         if not (folder / ADAPTER_FILE).is_file():
             raise _no_adapter(settings.adapter, folder)
         file = read_toml(folder / ADAPTER_FILE, AdapterFile, WorkspaceError)
-        for table in (*file.required, *file.attributes, *(path.stem for path in folder.glob("*.sql"))):
+        for table in (*file.required, *file.attributes, *file.leaks, *(path.stem for path in folder.glob("*.sql"))):
             check_table(table, f"adapter {settings.adapter}")
         return cls(settings.adapter, folder, file)
 
@@ -110,6 +113,7 @@ class Adapter:
 
         Raises:
             WorkspaceError: an attribute of an unknown table, of a column that is in the contract, or one that names a person.
+            LeakageError: an attribute that the adapter knows to tell the outcome.
         """
         tables = {**self.file.attributes, **settings.attributes}
         merged = {table: {**self.file.attributes.get(table, {}), **settings.attributes.get(table, {})} for table in tables}
@@ -117,6 +121,8 @@ class Adapter:
             check_table(table, "[attributes]")
             for name in attributes:
                 _check_attribute(table, name)
+                if name in self.file.leaks.get(table, {}):
+                    raise _leak(table, name, self.file.leaks[table][name])
         return merged
 
 
@@ -181,6 +187,15 @@ def _check_attribute(table: str, name: str) -> None:
             received=f"`{name}`, which reads like a name, an e-mail, a phone number or an address",
             repair="leave it out: what identifies a person is never a feature",
         )
+
+
+def _leak(table: str, name: str, reason: str) -> LeakageError:
+    return LeakageError(
+        f"[attributes.{table}], attribute `{name}`",
+        expected="something that was known before the outcome",
+        received=reason,
+        repair="leave it out",
+    )
 
 
 def _no_adapter(name: str, folder: Path) -> WorkspaceError:
