@@ -32,12 +32,14 @@ class Outcome(Strict):
     * `table`, `sum` and `at_least`: the sum of a column over the horizon reaches `number` or `number * snapshot_column`.
     """
 
-    table: str | None = Field(None, description="the table in which the outcome is found")
-    at: str | None = Field(None, description="the time column that must fall into the horizon; default: the table's time")
-    absent: str | None = Field(None, description="the table in which nothing happens within the horizon, instead of `table`")
-    sum: str | None = Field(None, description="the column that is summed over the horizon")
-    at_least: str | None = Field(None, description="what the sum must reach: a number, or `1.5 * snapshot_column`")
-    where: tuple[str, ...] = Field((), description="conditions on the table's rows")
+    table: str | None = Field(default=None, description="the table in which the outcome is found")
+    at: str | None = Field(default=None, description="the time column that must fall into the horizon; default: the table's time")
+    absent: str | None = Field(
+        default=None, description="the table in which nothing happens within the horizon, instead of `table`"
+    )
+    sum: str | None = Field(default=None, description="the column that is summed over the horizon")
+    at_least: str | None = Field(default=None, description="what the sum must reach: a number, or `1.5 * snapshot_column`")
+    where: tuple[str, ...] = Field(default=(), description="conditions on the table's rows")
 
     @field_validator("where")
     @classmethod
@@ -82,25 +84,25 @@ class Value(Strict):
     """What one positive outcome is worth: a snapshot column, times a factor."""
 
     column: str = Field(description="the snapshot column that holds the worth of one outcome")
-    times: float = Field(1.0, description="a factor, such as 12 for a year of months")
+    times: float = Field(default=1.0, description="a factor, such as 12 for a year of months")
 
 
 class Gates(Strict):
     """What a model must reach out of time before it may serve."""
 
-    min_positives: int = Field(50, description="positive labels in the test period, at least")
-    min_auc: float = Field(0.5, description="ROC AUC in the test period, at least")
-    lift_at_10pct: float = Field(1.0, description="lift of the highest tenth in the test period, at least")
-    max_calibration_error: float = Field(0.1, description="expected calibration error in the test period, at most")
-    not_worse_than_champion: bool = Field(True, description="not worse than the champion on the same test rows")
+    min_positives: int = Field(default=50, description="positive labels in the test period, at least")
+    min_auc: float = Field(default=0.5, description="ROC AUC in the test period, at least")
+    lift_at_10pct: float = Field(default=1.0, description="lift of the highest tenth in the test period, at least")
+    max_calibration_error: float = Field(default=0.1, description="expected calibration error in the test period, at most")
+    not_worse_than_champion: bool = Field(default=True, description="not worse than the champion on the same test rows")
 
 
 class Grades(Strict):
     """The percentile from which on a grade is given; below C it is D."""
 
-    A: float = Field(0.90, description="the percentile from which on the grade is A")
-    B: float = Field(0.70, description="the percentile from which on the grade is B")
-    C: float = Field(0.40, description="the percentile from which on the grade is C")
+    A: float = Field(default=0.90, description="the percentile from which on the grade is A")
+    B: float = Field(default=0.70, description="the percentile from which on the grade is B")
+    C: float = Field(default=0.40, description="the percentile from which on the grade is C")
 
     @model_validator(mode="after")
     def _ordered(self) -> Grades:
@@ -112,8 +114,8 @@ class Grades(Strict):
 class Phrases(Strict):
     """What a rep would say about a feature's value."""
 
-    high: str = Field("", description="what a rep would say when the value is high")
-    low: str = Field("", description="what a rep would say when the value is low")
+    high: str = Field(default="", description="what a rep would say when the value is high")
+    low: str = Field(default="", description="what a rep would say when the value is low")
 
 
 class Propensity(Strict):
@@ -123,15 +125,17 @@ class Propensity(Strict):
     question: str = Field(description="the question, in one sentence")
     entity: Literal["lead", "customer"] = Field(description="who is scored")
     horizon: timedelta = Field(description='how far ahead the outcome is looked for, such as "90d"')
-    lead_time: timedelta = Field(timedelta(0), description="a blackout between the score and the first outcome that counts")
-    every: timedelta = Field(timedelta(days=28), description="the step of the grid of as_of that training uses")
-    first_as_of: datetime | None = Field(None, description="no as_of before this one, for histories that were cut off")
-    eligible: tuple[str, ...] = Field((), description="conditions on snapshot columns; all must hold")
+    lead_time: timedelta = Field(
+        default=timedelta(0), description="a blackout between the score and the first outcome that counts"
+    )
+    every: timedelta = Field(default=timedelta(days=28), description="the step of the grid of as_of that training uses")
+    first_as_of: datetime | None = Field(default=None, description="no as_of before this one, for histories that were cut off")
+    eligible: tuple[str, ...] = Field(default=(), description="conditions on snapshot columns; all must hold")
     outcome: Outcome = Field(description="what is foreseen")
     features: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description='view = [feature, ...]; ["*"] is the whole view; default: every view'
     )
-    value: Value | None = Field(None, description="what one positive outcome is worth, for the expected value")
+    value: Value | None = Field(default=None, description="what one positive outcome is worth, for the expected value")
     gates: Gates = Field(default_factory=Gates, description="what a model must reach out of time before it may serve")
     grades: Grades = Field(default_factory=Grades, description="percentile floors of the grades; below C it is D")
     reasons: dict[str, Phrases] = Field(default_factory=dict, description="feature = { high, low }: phrases of this propensity")

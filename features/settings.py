@@ -31,12 +31,12 @@ class Attribute(Strict):
     `attribute_history` are used, as they were at each as_of.
     """
 
-    type: Type = Field("category", description="`category`, `number`, `money`, `integer`, `flag`, `timestamp` or `id`")
-    fixed: bool = Field(False, description="the value never changes once the row is known")
-    meaning: str = Field("", description="what it is, in words")
-    unit: str = Field("", description="the unit of a number")
-    high: str = Field("", description="what a rep would say when the value is high")
-    low: str = Field("", description="what a rep would say when the value is low")
+    type: Type = Field(default="category", description="`category`, `number`, `money`, `integer`, `flag`, `timestamp` or `id`")
+    fixed: bool = Field(default=False, description="the value never changes once the row is known")
+    meaning: str = Field(default="", description="what it is, in words")
+    unit: str = Field(default="", description="the unit of a number")
+    high: str = Field(default="", description="what a rep would say when the value is high")
+    low: str = Field(default="", description="what a rep would say when the value is low")
 
 
 class External(Strict):
@@ -52,43 +52,45 @@ class External(Strict):
 class IngestSettings(Strict):
     """How exports are read."""
 
-    duplicates: Literal["reject", "merge"] = Field("reject", description="rows with one key and one `known_at`: stop, or merge")
-    timezone: str = Field("UTC", description="the zone of times that carry none, such as `Europe/Berlin`")
-    decimal: Literal[".", ","] = Field(".", description="the decimal sign of numbers in text files")
+    duplicates: Literal["reject", "merge"] = Field(
+        default="reject", description="rows with one key and one `known_at`: stop, or merge"
+    )
+    timezone: str = Field(default="UTC", description="the zone of times that carry none, such as `Europe/Berlin`")
+    decimal: Literal[".", ","] = Field(default=".", description="the decimal sign of numbers in text files")
     day_first: bool | None = Field(
-        None, description="whether 03/04/2026 is the third of April; unset means such a date is an error"
+        default=None, description="whether 03/04/2026 is the third of April; unset means such a date is an error"
     )
 
 
 class StoreSettings(Strict):
     """Where the online store is: `sqlite`, or a Redis address such as `redis://127.0.0.1:6379`."""
 
-    online: str = Field("sqlite", description="`sqlite`, or a Redis address such as `redis://127.0.0.1:6379`")
+    online: str = Field(default="sqlite", description="`sqlite`, or a Redis address such as `redis://127.0.0.1:6379`")
     project: str = Field(
-        "", description="the name of this workspace in a shared online store; empty derives one from the folder's path"
+        default="", description="the name of this workspace in a shared online store; empty derives one from the folder's path"
     )
 
 
 class MlflowSettings(Strict):
     """An MLflow tracking server; empty means the workspace's own `mlruns/`."""
 
-    tracking_uri: str = Field("", description="a tracking server; empty means the workspace's `mlruns/`")
+    tracking_uri: str = Field(default="", description="a tracking server; empty means the workspace's `mlruns/`")
 
 
 class DuckdbSettings(Strict):
     """Limits of the engine that builds snapshots; null means DuckDB's own defaults."""
 
-    memory_limit: str | None = Field(None, description="such as `8GB`; beyond it DuckDB spills to `data/spill`")
-    threads: int | None = Field(None, description="how many threads; unset means every core")
+    memory_limit: str | None = Field(default=None, description="such as `8GB`; beyond it DuckDB spills to `data/spill`")
+    threads: int | None = Field(default=None, description="how many threads; unset means every core")
 
 
 class Settings(Strict):
     """`foresell.toml`."""
 
-    adapter: str = Field("canonical", description="a shipped adapter, or the path of a folder with one")
-    source: str = Field("export", description="the folder of the CRM export, relative to the workspace")
+    adapter: str = Field(default="canonical", description="a shipped adapter, or the path of a folder with one")
+    source: str = Field(default="export", description="the folder of the CRM export, relative to the workspace")
     now: str | None = Field(
-        None, description="the instant up to which the export tells; unset: the adapter's, or that of the ingest"
+        default=None, description="the instant up to which the export tells; unset: the adapter's, or that of the ingest"
     )
     ingest: IngestSettings = Field(default_factory=IngestSettings, description="how exports are read")
     store: StoreSettings = Field(default_factory=StoreSettings, description="the online store")
