@@ -119,7 +119,8 @@ def _print_night(workspace: Workspace, night: Night) -> None:
 
     from serving.partition import PART, folder
 
-    table = Table("propensity", "version", "known", "scored", "mean probability", "A", "B", "C", "D")
+    table = Table("propensity", "version", "known", "scored", "mean", *"ABCD", title="mean: of the probabilities; A to D: grades")
+    table.columns[0].no_wrap = True
     for receipt in night.receipts:
         mean = "" if receipt.mean_probability is None else f"{receipt.mean_probability:.3f}"
         grades = [f"{receipt.grades[grade]:,}" for grade in "ABCD"]

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 import pandas as pd
-from rich.table import Table
+from rich.markup import escape
 
 from features.catalog import Catalog, write_atomically
 from features.console import progress, results, step
@@ -32,6 +32,7 @@ from training import registry
 
 HOST = "127.0.0.1"
 TOP = 10
+SHOWN_REASONS = 3  # all five are in the file
 SECONDS_TO_START = 180
 TITLES = {
     "lead-conversion": "The ten best leads",
@@ -109,15 +110,17 @@ class Demo:
 
     def _say_where(self, workspace: Workspace) -> None:
         own = shlex.quote(str(self.folder))
-        table = Table("what", "where", show_header=False, box=None)
-        table.add_row("scores", str(workspace.scores))
-        table.add_row("reports", f"foresell report churn --open --workspace {own}")
-        table.add_row("MLflow UI", f"mlflow ui --workers 1 --backend-store-uri {registry.store_uri(workspace)}")
-        table.add_row("data docs", str(workspace.quality / "docs" / "index.html"))
-        table.add_row("API page", f"foresell serve --workspace {own}, then {url(HOST, 3000)}/docs")
-        table.add_row("true probabilities", str(workspace.root / "data" / "truth"))
+        places = {
+            "scores": str(workspace.scores),
+            "reports": f"foresell report churn --open --workspace {own}",
+            "MLflow UI": f"mlflow ui --workers 1 --backend-store-uri {registry.store_uri(workspace)}",
+            "data docs": str(workspace.quality / "docs" / "index.html"),
+            "API page": f"foresell serve --workspace {own}, then {url(HOST, 3000)}/docs",
+            "true probabilities": str(workspace.root / "data" / "truth"),
+        }
         results().print()
-        results().print(table, soft_wrap=True)
+        for what, where in places.items():
+            results().print(f"[bold]{what:<20}[/]{where}", highlight=False, soft_wrap=True)
 
 
 def _require_ours(target: Path) -> None:
@@ -210,10 +213,13 @@ def _ask(service: str, name: str, stored: pd.Series) -> None:
 
 
 def _print_best(title: str, scores: pd.DataFrame) -> None:
-    table = Table("id", "score", "grade", "probability", "worth", "reasons", title=title, title_justify="left", show_lines=True)
-    for row in scores.to_dict("records"):
-        worth = "" if pd.isna(row["expected_value"]) else f"{row['expected_value']:,.0f}"
-        reasons = "\n".join(f"{'▲' if reason['direction'] == 'raises' else '▼'} {reason['text']}" for reason in row["reasons"])
-        table.add_row(row["entity_id"], str(row["score"]), row["grade"], f"{row['probability']:.0%}", worth, reasons)
-    results().print()
-    results().print(table)
+    """A list as a rep would read it: who, how likely, what it is worth, and the strongest reasons."""
+    console = results()
+    console.print(f"\n[bold]{title}[/]")
+    for place, row in enumerate(scores.to_dict("records"), start=1):
+        worth = "" if pd.isna(row["expected_value"]) else f", worth {row['expected_value']:,.0f}"
+        chance = f"score {row['score']} ({row['grade']}), probability {row['probability']:.0%}"
+        console.print(f"{place:>2}. {row['entity_id']:<10} {chance}{worth}", highlight=False)
+        for reason in row["reasons"][:SHOWN_REASONS]:
+            mark = "[green]▲[/]" if reason["direction"] == "raises" else "[red]▼[/]"
+            console.print(f"      {mark} {escape(reason['text'])}", highlight=False, soft_wrap=True)

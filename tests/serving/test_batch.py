@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from features import snapshot
+from features import snapshot, store
 from features.catalog import Catalog
 from features.cohort import cohort, obstacle
 from features.errors import LostRowsError, QualityError, RegistryError
@@ -93,6 +93,16 @@ def test_a_champion_that_knows_a_vanished_feature_fails_alone(own: Workspace) ->
     night = batch.run(own, NOW, [], quiet)
     assert [receipt.propensity for receipt in night.receipts] == ["lead-conversion"]
     assert "orders" in str(night.failures["churn"])
+
+
+def test_a_propensity_file_that_was_edited_badly_breaks_no_champion(own: Workspace) -> None:
+    store.apply(own)
+    own.own_propensities.mkdir()
+    (own.own_propensities / "churn.toml").write_text("question = [", encoding="utf-8")
+    (own.own_propensities / "lead-conversion.toml").write_text("colour = 'red'", encoding="utf-8")
+    assert len(batch.run(own, NOW, [], quiet).receipts) == 2
+    desk = open_desks(own)["churn"]
+    assert isinstance(desk, Desk) and desk.answer([Ask("C0001")], NOW)
 
 
 def test_a_score_that_is_lost_on_the_way_is_an_error_and_publishes_nothing(
