@@ -102,8 +102,8 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
     typed = {name: typed_column(joined[name], dtype) for name, dtype in dtypes.items()}
     constant = tuple(name for name, column in typed.items() if column.nunique(dropna=False) <= 1)
     kept = {name: dtype for name, dtype in dtypes.items() if name not in constant}
-    columns = {"label": label, **{name: typed[name] for name in kept}}
-    frame = rows.reset_index(drop=True).assign(**{name: column.to_numpy() for name, column in columns.items()})
+    parts = [rows, label, *(typed[name].rename(name) for name in kept)]
+    frame = pd.concat([part.reset_index(drop=True) for part in parts], axis=1)
     attributes = {name: place for name, place in _attributes(workspace, present).items() if name in kept}
     return Dataset(frame, kept, constant, attributes, fingerprint(frame))
 

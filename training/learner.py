@@ -27,7 +27,7 @@ MOST_ROUNDS = 1_500
 PATIENCE = 40
 MOST_CATEGORIES = 200
 LEAST_ROWS_PER_CATEGORY = 10
-ONE_THREAD_BELOW = 2_000_000  # values in the matrix; on less, threads wait for each other more than they work
+ONE_THREAD_BELOW = 20_000_000  # values in the matrix; on less, threads wait for each other more than they work
 ONE_FOLD_FROM = 60_000  # rows; from here on one fold in five tells the number of rounds as well as five do
 Labels = NDArray[np.int8]
 
@@ -89,7 +89,7 @@ def learn(
 
 def defaults(rows: int, features: int, rarer: int) -> dict[str, Any]:
     """LightGBM's parameters for so many rows and features, when `rarer` of the rows are of the rarer class."""
-    leaves = 6 if rarer < 1_000 else 12 if rarer < 5_000 else 24 if rarer < 50_000 else 63
+    leaves = 3 if rarer < 500 else 6 if rarer < 2_000 else 10 if rarer < 10_000 else 24 if rarer < 100_000 else 63
     return {
         "objective": "binary",
         "learning_rate": 0.03 if rows < 20_000 else 0.05 if rows < 1_000_000 else 0.1,
