@@ -51,6 +51,7 @@ class Online:
 
             registered = {view.name: view for view in self._feast.list_feature_views()}
             self._entity_keys = entity_keys
+            self._read = self._feast.provider.online_store.online_read  # made now, not during the first request
             self._views = {e.name: registered[record_view(e.name)] for e in self._feast.list_entities()}
 
     def read(self, entity: str, ids: Sequence[str]) -> list[Record | None]:
@@ -69,7 +70,7 @@ class Online:
         for start in range(0, len(ids), IDS_PER_READ):
             keys = self._entity_keys(entity, ids[start : start + IDS_PER_READ])
             with self._answering(self._workspace):
-                found += self._feast.provider.online_read(self._feast.config, view, keys, ["record"])
+                found += self._read(self._feast.config, view, keys, ["record"])
         # Redis answers an unknown id with an empty value, SQLite with no values at all
         return [(values["record"].bytes_val or None) if values else None for _, values in found]
 

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
 from features.console import silence_telemetry
 from features.errors import StoreError
 from features.settings import Workspace
@@ -30,7 +33,6 @@ def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from feast import FeatureStore, RepoConfig
-        from sqlalchemy.exc import SQLAlchemyError
 
         warnings.simplefilter("ignore")  # once more: importing Feast switches warnings on
         try:
@@ -51,8 +53,6 @@ def answering(workspace: Workspace) -> Iterator[None]:
     Raises:
         StoreError: it cannot.
     """
-    from redis.exceptions import RedisError
-
     try:
         yield
     except (sqlite3.Error, RedisError) as problem:
