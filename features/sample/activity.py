@@ -44,13 +44,13 @@ def contacts(rng: np.random.Generator, calendar: Calendar, traits: pd.DataFrame,
     """Contacts of subscribers; the app tells whether they are losing interest or outgrowing their plan."""
     silent, growing = _silent(spell), _growing(spell)
     season = 1 + 0.12 * calendar.wave(27, calendar.weeks)
-    use = spell.pace[:, None] * np.where(silent, 0.22, 1.0) * np.where(growing, 1.35, 1.0) * season
-    interest = np.where(silent, 0.3, 1.0)
+    use = spell.pace[:, None] * np.where(silent, 0.06, 1.0) * np.where(growing, 1.35, 1.0) * season
+    interest = np.where(silent, 0.15, 1.0)
     consents = _consents(traits, spell, calendar.weeks)
     means: dict[tuple[str, str, str], Floats] = {
         ("app", "login", "inbound"): use,
         ("app", "remote_start", "inbound"): 0.12 * use * (1 + 0.6 * calendar.wave(2, calendar.weeks)),
-        ("app", "limit_reached", "inbound"): np.where(growing, 0.9, 0.03) * np.where(silent, 0.3, 1.0),
+        ("app", "limit_reached", "inbound"): np.where(growing, 2.0, 0.015) * np.where(silent, 0.3, 1.0),
         ("email", "sent", "outbound"): 0.4 * consents,
         ("email", "open", "inbound"): 0.15 * consents * interest,
         ("email", "click", "inbound"): 0.03 * consents * interest,
@@ -103,10 +103,10 @@ def cases(rng: np.random.Generator, calendar: Calendar, spell: Spells) -> pd.Dat
 
 
 def surveys(rng: np.random.Generator, calendar: Calendar, spell: Spells) -> pd.DataFrame:
-    """Answers to surveys. Who would not recommend us is not asked again for half a year."""
+    """Answers to surveys. Who would not recommend us is not asked again for nine months."""
     shape = (len(spell.who), calendar.weeks)
     bad = strike(rng, spell.shocks["detractor"], spell.begin, spell.end)
-    unhappy = _had(spell, "detractor", 26)
+    unhappy = _had(spell, "detractor", 39)
     kinds = {
         "nps": scatter(rng, 0.08 * ~(unhappy | spell.shocks["detractor"].happened), spell.begin, spell.end),
         "csat": scatter(rng, np.full(shape, 0.02), spell.begin, spell.end),

@@ -18,9 +18,9 @@ END_REASONS = {"cancelled": 0.6, "too_expensive": 0.2, "vehicle_sold": 0.12, "mo
 HALF_AN_HOUR = 0.5 / (7 * 24)
 
 
-def subscriptions(rng: np.random.Generator, calendar: Calendar, traits: pd.DataFrame, spells: tuple[Spells, ...]) -> pd.DataFrame:
+def subscriptions(rng: np.random.Generator, calendar: Calendar, spells: tuple[Spells, ...]) -> pd.DataFrame:
     """One row per version of a contract: when it began, at every renewal, at every price rise, when it ended."""
-    contracts = pd.concat([*map(_contracts, spells), _former(rng, traits, spells[0])], ignore_index=True)
+    contracts = pd.concat([_contracts(spell) for spell in spells], ignore_index=True)
     contracts = contracts[contracts["begin"] < calendar.end].reset_index(drop=True)
     contracts["end_reason"] = np.where(contracts["migrated"], "migrated", choose(rng, END_REASONS, len(contracts)))
     row, known = _versions(calendar, contracts)
@@ -71,24 +71,12 @@ def _frame(
     )
 
 
-def _former(rng: np.random.Generator, traits: pd.DataFrame, first: Spells) -> pd.DataFrame:
-    """Contracts of customers who had left before the history begins."""
-    silent = np.setdiff1d(np.flatnonzero(traits["created"] < -60), first.who)
-    begin = traits["created"].to_numpy()[silent] + 1
-    end = begin + rng.uniform(0.1, 0.9, len(silent)) * -begin
-    tier = traits["tier"].to_numpy(dtype=np.int64)[silent]
-    return pd.DataFrame(
-        {"who": silent, "signed": begin, "begin": begin, "end": end, "tier": tier, "reason": "new", "migrated": False}
-    )
-
-
 def _versions(calendar: Calendar, contracts: pd.DataFrame) -> tuple[Integers, Floats]:
-    """The contract and the instant of every version; versions before the history begins are not kept, save the last."""
+    """The contract and the instant of every version; a contract that is older than the CRM was first entered with it."""
     begin, end, signed = (contracts[name].to_numpy(dtype=float) for name in ("begin", "end", "signed"))
-    last_renewal = signed + np.floor(-signed / YEAR) * YEAR
-    instants = [np.maximum(begin, np.where(signed < 0, np.minimum(last_renewal, end), begin)), end]
+    before = signed + np.floor(np.maximum(-signed, 0) / YEAR) * YEAR
     years = int(calendar.weeks / YEAR) + 1
-    instants += [np.maximum(signed, last_renewal) + YEAR * year for year in range(1, years + 1)]
+    instants = [np.maximum(begin, 0.0), end, *(before + YEAR * year for year in range(1, years + 1))]
     instants += [np.full(len(contracts), float(rise)) for rise in calendar.price_rises()]
     known = np.column_stack(instants)
     keep = (known >= known[:, :1]) & (known <= end[:, None]) & (known < calendar.end)

@@ -2,7 +2,7 @@
 
 A spell is one paying period of a customer. Within it two risks run side by side: to cancel and to move to a higher tier.
 Both are the product of what is known of the customer with what lately happened: a customer who loses interest stops logging
-in about four weeks before cancelling becomes likely, urgent cases and bad answers to surveys raise the risk for months, renewals
+in about six weeks before cancelling becomes likely, urgent cases and bad answers to surveys raise the risk for months, renewals
 are the moment to leave; growing use makes a customer hit the limits of the plan and move up. Steps are weeks.
 """
 
@@ -24,28 +24,28 @@ PAYMENTS = {"direct_debit": 0.5, "card": 0.3, "invoice": 0.2}
 TYPES = {"private": 0.85, "business": 0.15}
 SEGMENTS = {"starter": 0.4, "core": 0.45, "vip": 0.15}
 LEAVING = {
-    "payment_method": {"direct_debit": -0.5, "invoice": 0.6},
-    "acquisition_channel": {"referral": -0.5, "marketplace": 0.5, "campaign": 0.6},
-    "customer_type": {"business": -0.4},
+    "payment_method": {"direct_debit": -0.6, "invoice": 0.7},
+    "acquisition_channel": {"referral": -0.6, "marketplace": 0.6, "campaign": 0.6},
 }
 CANCEL_BASE = 0.0017  # cancellations a week of a plain customer to whom nothing happens
 RENEWAL = 6.0  # how many times likelier a plain customer cancels in the three weeks before a renewal
-DISENGAGED_WEEKS = 30
-GROWTH_WEEKS = 20
-_QUIET = np.zeros(4)  # weeks between losing interest and being ready to cancel
+MADE_UP_WEEKS = 12
+DISENGAGED_WEEKS = 60
+GROWTH_WEEKS = 60
+_QUIET = np.zeros(6)  # weeks between losing interest and being ready to cancel
 _WEEKS = np.arange(52)
 CANCEL_SHOCKS = {  # chance a week, effect on the rate in the weeks after
-    "disengaged": (0.0065, np.append(_QUIET, np.full(DISENGAGED_WEEKS - len(_QUIET), 0.060))),
-    "urgent_case": (0.006, 0.045 * 0.88**_WEEKS),
-    "detractor": (0.005, np.full(26, 0.016)),
-    "auto_renew_off": (0.003, np.full(130, 0.030)),
+    "disengaged": (0.0042, np.append(_QUIET, np.full(DISENGAGED_WEEKS - len(_QUIET), 0.050))),
+    "urgent_case": (0.006, 0.040 * 0.90**_WEEKS),
+    "detractor": (0.003, 0.016 * 0.96**_WEEKS),
+    "auto_renew_off": (0.003, np.full(130, 0.035)),
 }
-UPGRADE_BASE = 0.0016
+UPGRADE_BASE = 0.0015
 UPGRADE_SHOCKS = {
-    "growth": (0.008, np.full(GROWTH_WEEKS, 0.026)),
-    "response": (0.010, 0.020 * 0.85**_WEEKS),
+    "growth": (0.0035, np.append(np.zeros(4), np.full(GROWTH_WEEKS - 4, 0.034))),
+    "response": (0.006, 0.020 * 0.94**_WEEKS),
 }
-UPGRADE_BY_TIER = np.array([1.0, 0.6, 0.0])
+UPGRADE_BY_TIER = np.array([1.0, 0.7, 0.0])
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ def draw_traits(rng: np.random.Generator, calendar: Calendar, leads: Leads, size
     old = size - len(won)
     lead = leads.traits.iloc[won]
     created = np.append(np.sort(-4 * YEAR * rng.random(old) ** 1.3 - 0.1), leads.won[won] / 7)
+    loyal = rng.random(size) < 0.6
     birth_year = np.clip(np.round(rng.normal(1976, 13, size)), 1935, 2004)
     return pd.DataFrame(
         {
@@ -105,7 +106,8 @@ def draw_traits(rng: np.random.Generator, calendar: Calendar, leads: Leads, size
             "customer_type": choose(rng, TYPES, size),
             "segment": choose(rng, SEGMENTS, size),
             "birth_year": np.where(rng.random(size) < 0.08, np.nan, birth_year),
-            "loyal": rng.random(size) < 0.6,
+            "loyal": loyal,
+            "loyalty_status": np.where(loyal, "member", "none"),
             "vehicles": 1 + (rng.random(size) < 0.25) + (rng.random(size) < 0.05),
             "tier": rng.choice(3, size=size, p=[0.55, 0.30, 0.15]),
             "addon": rng.random(size) < 0.25,
@@ -138,9 +140,7 @@ def _spells(
     shape = (len(who), calendar.weeks)
     first_step = np.maximum(begin, 0).astype(np.int64)
     table = {**CANCEL_SHOCKS, **UPGRADE_SHOCKS}
-    shocks = {
-        name: Shock.draw(rng, np.broadcast_to(chance, shape), effect, first_step) for name, (chance, effect) in table.items()
-    }
+    shocks = {name: Shock.draw(rng, _chance(chance, shape), effect, first_step) for name, (chance, effect) in table.items()}
     cancel = Risk(np.exp(_leaving(person)), _cancel_base(calendar, begin), tuple(shocks[name] for name in CANCEL_SHOCKS))
     season = 1 + 0.15 * calendar.wave(48, calendar.weeks)
     upgrade = Risk(
@@ -151,8 +151,15 @@ def _spells(
     tier = person["tier"].to_numpy(dtype=np.int64)
     return Spells(
         who, begin, end, _upgrades(rng, upgrade.rate(), begin, end, tier), tier, person["addon"].to_numpy(dtype=bool),
-        np.full(len(who), returning), 3.2 * np.exp(0.45 * person["pace"].to_numpy(dtype=float)), cancel, upgrade, shocks,
+        np.full(len(who), returning), 3.2 * np.exp(0.25 * person["pace"].to_numpy(dtype=float)), cancel, upgrade, shocks,
     )  # fmt: skip
+
+
+def _chance(weekly: float, shape: tuple[int, int]) -> Floats:
+    """The same chance in every week, save the first: it makes up for what happened before the history begins."""
+    chance = np.full(shape, weekly)
+    chance[:, 0] = MADE_UP_WEEKS * weekly
+    return chance
 
 
 def _upgrades(rng: np.random.Generator, rate: Floats, begin: Floats, end: Floats, tier: Integers) -> Floats:
@@ -168,14 +175,14 @@ def _upgrades(rng: np.random.Generator, rate: Floats, begin: Floats, end: Floats
 
 def _leaving(person: pd.DataFrame) -> Floats:
     """The logarithm of a customer's lasting inclination to cancel."""
-    lasting = -0.4 * person["addon"] - 0.4 * person["loyal"] - 0.25 * person["pace"]
+    lasting = -0.5 * person["addon"] - 0.5 * person["loyal"]
     return lasting.to_numpy(dtype=float) + sum(weigh(e, person[name].to_numpy(dtype=str)) for name, e in LEAVING.items())
 
 
 def _growing(person: pd.DataFrame) -> Floats:
     """The logarithm of a customer's lasting inclination to move up."""
     business = (person["customer_type"] == "business").astype(float)
-    lasting = 0.6 * business + 0.5 * (person["vehicles"] > 1) + 0.3 * person["loyal"] + 0.3 * person["pace"]
+    lasting = 1.0 * business + 0.7 * (person["vehicles"] > 1)
     return lasting.to_numpy(dtype=float)
 
 

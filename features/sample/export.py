@@ -36,19 +36,20 @@ def write(rng: np.random.Generator, calendar: Calendar, block: Block, files: Fil
 
 
 def _contacts(rng: np.random.Generator, calendar: Calendar, block: Block, files: Files) -> None:
-    """Customers as they are today: the CRM keeps what they were only in field_history."""
+    """Customers as they are today (field_history has what they were); the older ones were entered when the CRM was new."""
     traits = block.traits
     lead = traits["lead"].to_numpy()
     frame = pd.DataFrame(
         {
             "customer_no": block.customer_no,
             "created": calendar.instants(traits["created"].to_numpy()),
+            "entered": calendar.instants(np.maximum(traits["created"].to_numpy(), 0.0)),
             **people(rng, block.customer_no, "c"),
             "from_lead": pd.array(np.where(lead >= 0, block.lead_no[lead], 0), dtype="Int64"),
         }
     )
     frame["from_lead"] = frame["from_lead"].mask(lead < 0)
-    for name in ("region", "acquisition_channel", "payment_method", "customer_type", "birth_year"):
+    for name in ("region", "acquisition_channel", "payment_method", "customer_type", "loyalty_status", "birth_year"):
         frame[name] = traits[name].to_numpy()
     frame["region"] = respelled(rng, frame["region"], {"north": "North ", "south": "SOUTH"}, 0.02)
     frame["birth_year"] = frame["birth_year"].astype("Int64")
@@ -127,7 +128,7 @@ def _garage(rng: np.random.Generator, calendar: Calendar, block: Block, files: F
 
 def _contracts(rng: np.random.Generator, calendar: Calendar, block: Block, files: Files) -> None:
     """Every version of every contract; what is empty in an ended one is filled when it ends."""
-    versions = contracts.subscriptions(rng, calendar, block.traits, block.spells)
+    versions = contracts.subscriptions(rng, calendar, block.spells)
     first = files.numbers("contract", int(versions["contract"].max()) + 1)[0]
     versions["contract"] += first
     files.add("contracts.csv", repeated(rng, _owned(block.customer_no, versions), 0.003))

@@ -20,7 +20,7 @@ LIFE = 120  # days after which nothing new happens to a lead
 STEPS = LIFE + 31
 HORIZON = 30
 REGIONS = {"north": 0.2, "east": 0.15, "south": 0.3, "west": 0.25, "coast": 0.1}
-DEALERS = {f"dealer-{number:02d}": 1 / (2 + number) for number in range(1, 13)}
+DEALERS = {f"dealer-{number:02d}": 1 / (2 + number) for number in range(1, 9)}
 SOURCES = {"web": 0.36, "marketplace": 0.26, "showroom": 0.15, "referral": 0.13, "phone": 0.10}
 PRODUCTS = {"city": 0.22, "family": 0.26, "suv": 0.26, "electric": 0.16, "van": 0.10}
 LIST_PRICES = {"city": 19_000.0, "family": 29_000.0, "suv": 38_000.0, "electric": 42_000.0, "van": 34_000.0}
@@ -28,13 +28,12 @@ PULL = {
     "source": {"showroom": 0.6, "referral": 0.8, "phone": 0.2, "marketplace": -0.5, "campaign": -0.9},
     "product": {"suv": 0.2, "city": 0.1, "electric": -0.3, "van": 0.3},
 }
-BASE = 0.0009  # wins a day of a fresh, plain lead
+BASE = 0.0013  # wins a day of a fresh, plain lead
 ACTS = {  # channel, kind, direction: (chance a day on arrival, days over which it fades, effect, days over which that fades)
-    ("showroom", "test_drive", "inbound"): (0.030, 14, 0.026, 8),
-    ("showroom", "quote", "outbound"): (0.036, 14, 0.018, 8),
-    ("web", "configurator", "inbound"): (0.06, 16, 0.004, 6),
-    ("phone", "call", "inbound"): (0.035, 16, 0.005, 6),
-    ("email", "click", "inbound"): (0.05, 30, 0.002, 6),
+    ("showroom", "test_drive", "inbound"): (0.030, 14, 0.038, 8),
+    ("showroom", "quote", "outbound"): (0.036, 14, 0.026, 8),
+    ("web", "configurator", "inbound"): (0.06, 16, 0.005, 6),
+    ("phone", "call", "inbound"): (0.035, 16, 0.006, 6),
 }
 CONTACT = {  # what a contact is, in columns that stay small in memory
     "channel": pd.CategoricalDtype(["app", "chat", "email", "phone", "showroom", "web"]),
@@ -49,6 +48,7 @@ CONTACT = {  # what a contact is, in columns that stay small in memory
 HABITS = {  # channel, kind, direction: (how many a day on arrival, days over which they fade)
     ("email", "sent", "outbound"): (0.20, 60),
     ("email", "open", "inbound"): (0.08, 60),
+    ("email", "click", "inbound"): (0.03, 40),
     ("email", "bounce", "inbound"): (0.002, 60),
     ("web", "visit", "inbound"): (0.25, 15),
     ("web", "price_view", "inbound"): (0.08, 15),
