@@ -49,10 +49,10 @@ def _visible(view: View, relations: Mapping[str, str], columns: Mapping[str, str
     read = ", ".join(f'{_masked(name, table, columns)} as "{name}"' for name in needed)
     reach = _reach(view)
     window = f" and t.{table.time} >= a.as_of - interval {reach} day" if reach else ""
-    conditions = " and ".join([f't."{view.key}" is not null', *(f"t.{condition.sql()}" for condition in view.where)])
     return (
         f'visible as (\n  select t."{view.key}" as entity_id, a.as_of, {read}\n'
-        f"  from as_ofs a join {relations[table.name]} t on {_known(table)}{window}\n  where {conditions}\n)"
+        f"  from as_ofs a join {relations[table.name]} t on {_known(table)}{window}\n"
+        f'  where t."{view.key}" is not null\n)'
     )
 
 
@@ -71,7 +71,7 @@ def _known(table: Table) -> str:
 
 def _columns_read(view: View) -> set[str]:
     newest_wanted = any(feature.kind == "latest" for feature in view.features)
-    read = {view.contract.time, *(view.contract.key if newest_wanted else ())}
+    read = {view.contract.time, *(view.contract.key if newest_wanted else ()), *(c.column for c in view.where)}
     for feature in view.features:
         read |= {feature.column, feature.at, *(condition.column for condition in feature.where)} - {""}
     return read
@@ -114,7 +114,8 @@ def _row_value(feature: Feature) -> str:
 def _grouped(view: View, columns: Mapping[str, str]) -> str:
     measures = [feature for feature in view.features if feature.kind not in DERIVED_KINDS]
     expressions = ",\n    ".join(f'{_aggregate(feature, view.contract, columns)} as "{feature.name}"' for feature in measures)
-    return f"grouped as (\n  select entity_id, as_of,\n    {expressions}\n  from visible group by entity_id, as_of\n)"
+    rows = f"visible where {' and '.join(condition.sql() for condition in view.where)}" if view.where else "visible"
+    return f"grouped as (\n  select entity_id, as_of,\n    {expressions}\n  from {rows} group by entity_id, as_of\n)"
 
 
 def _aggregate(feature: Feature, table: Table, columns: Mapping[str, str]) -> str:
@@ -130,11 +131,19 @@ def _aggregate(feature: Feature, table: Table, columns: Mapping[str, str]) -> st
         "min": f"min({column}){rows}",
         "max": f"max({column}){rows}",
         "distinct": f"count(distinct {column}){rows}",
-        "latest": f"arg_max_null({column}, {newest}){rows}",
+        "latest": _from_text(feature, table, f"arg_max_null({column}, {newest}){rows}"),
         "days_since_last": _days("as_of", f"max({time}){rows}"),
         "days_since_first": _days("as_of", f"min({time}){rows}"),
         "days_until_next": _days(f"min({column}){rows}", "as_of"),
     }[feature.kind]
+
+
+def _from_text(feature: Feature, table: Table, value: str) -> str:
+    """A history keeps every value as text; one that does not read as a number or as yes or no is missing."""
+    if feature.kind != "latest" or feature.dtype == "category" or table.column(feature.column).type != "category":
+        return value
+    text = f"lower(cast({value} as varchar))"
+    return f"case when {text} in ('true', 'yes') then 1 when {text} in ('false', 'no') then 0 else try_cast({text} as double) end"
 
 
 def _filter(feature: Feature, time: str) -> str:
@@ -183,10 +192,10 @@ def _output(feature: Feature) -> str:
     return f'cast({value} as {"double" if feature.dtype == "number" else "varchar"}) as "{feature.name}"'
 
 
-def is_computable(feature: Feature, table: Table, columns: Mapping[str, str]) -> bool:
-    """Whether the table has every column that the feature reads.
+def is_computable(feature: Feature, view: View, columns: Mapping[str, str]) -> bool:
+    """Whether the table has every column that the feature and its view read.
 
     A condition may name a column that is filled later and was not delivered: without `lost_at`, no lead was ever lost.
     """
-    conditions = {condition.column for condition in feature.where} - table.filled_later
+    conditions = {condition.column for condition in (*view.where, *feature.where)} - view.contract.filled_later
     return ({feature.column, feature.at} - {""}) | conditions <= set(columns)

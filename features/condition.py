@@ -20,6 +20,9 @@ _CONDITION = re.compile(
     r"(?:(?P<nullness>is\s+not\s+null|is\s+null)|(?P<op>!=|>=|<=|=|>|<|in\b)\s*(?P<value>.+?))\s*$"
 )
 
+_ITEM = r"'(?:[^']|'')*'|[^,'\s()]+"
+_LIST = re.compile(rf"\(\s*(?:{_ITEM})\s*(?:,\s*(?:{_ITEM})\s*)*\)")
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -51,10 +54,12 @@ class Condition:
         if not self.values:
             return f"{column} {self.operator}"
         literals = [_literal(value) for value in self.values]
-        return f"{column} in ({', '.join(literals)})" if self.operator == "in" else f"{column} {self.operator} {literals[0]}"
+        if self.operator == "in":
+            return f"{column} in ({', '.join(literals)})"
+        return f"{column} {'is distinct from' if self.operator == '!=' else self.operator} {literals[0]}"
 
     def holds(self, row: Mapping[str, object]) -> bool:
-        """Whether the condition holds for one row, with SQL's rule that a comparison with null never holds.
+        """Whether the condition holds for one row. A missing value differs from every value; no other comparison holds for it.
 
         Raises:
             KeyError: the row has no such column.
@@ -63,7 +68,7 @@ class Condition:
         missing = value is None or (isinstance(value, float) and math.isnan(value))
         if not self.values:
             return missing == (self.operator == "is null")
-        return False if missing else self._compare(value)
+        return self.operator == "!=" if missing else self._compare(value)
 
     def _compare(self, value: object) -> bool:
         if self.operator == "in":
@@ -84,10 +89,9 @@ class Condition:
 
 
 def _parse_list(text: str, whole: str) -> tuple[Value, ...]:
-    if not (text.startswith("(") and text.endswith(")")):
+    if not _LIST.fullmatch(text):
         raise _not_a_condition(whole)
-    items = re.findall(r"'(?:[^']|'')*'|[^,\s]+", text[1:-1])
-    return tuple(_parse_value(item, whole) for item in items)
+    return tuple(_parse_value(item, whole) for item in re.findall(_ITEM, text[1:-1]))
 
 
 def _parse_value(text: str, whole: str) -> Value:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from features.condition import Condition
+from features.errors import FeatureError, nearest
 from features.tables import ENTITY_KEYS, ENTITY_TABLES, TABLES, Table
 
 Kind = Literal[
@@ -140,8 +141,22 @@ def view(name: str, entity: str, table: str, *groups: Feature | Iterable[Feature
 
 
 def _typed(feature: Feature, table: Table) -> Feature:
-    text = feature.kind in ("latest", "attribute") and table.column(feature.column).type in ("category", "id")
-    return replace(feature, dtype="category") if text else feature
+    for name in _columns(feature) - set(table.names):
+        near = nearest(name, table.names)
+        raise _wrong(feature, f"a column of {table.name}", f"{name!r}{f'; near: {near!r}' if near else ''}")
+    text = bool(feature.column) and table.column(feature.column).type in ("category", "id")
+    if text and feature.kind in ("sum", "mean", "min", "max"):
+        raise _wrong(feature, "a column of numbers", f"{feature.column}, which holds text")
+    return replace(feature, dtype="category") if text and feature.kind in ("latest", "attribute") else feature
+
+
+def _columns(feature: Feature) -> set[str]:
+    return {feature.column, feature.at, *(condition.column for condition in feature.where)} - {""}
+
+
+def _wrong(feature: Feature, expected: str, received: str) -> FeatureError:
+    repair = "docs/tables.md lists the columns of every table"
+    return FeatureError(f"feature {feature.name!r}, {feature.kind}", expected=expected, received=received, repair=repair)
 
 
 def where(*conditions: str) -> tuple[Condition, ...]:

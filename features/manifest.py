@@ -36,6 +36,12 @@ class Manifest:
         """Note what a file was built from; call after the file is in place."""
         self._digests[file] = digest
 
+    def forget(self, files: Sequence[str]) -> None:
+        """Note that files are about to be replaced: what a killed build leaves behind is built again."""
+        for file in files:
+            self._digests.pop(file, None)
+        self.save()
+
     def save(self) -> None:
         """Write the manifest; a file that is in place but not noted is built again."""
         write_atomically(self._folder / FILE, json.dumps(self._digests, indent=1, sort_keys=True).encode())

@@ -7,7 +7,7 @@ under a name is the propensity of that name.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -157,7 +157,7 @@ class Propensity(Strict):
     @field_validator("first_as_of", mode="before")
     @classmethod
     def _parse_first(cls, text: object) -> object:
-        return parse_instant(text) if isinstance(text, str) else text
+        return parse_instant(text.isoformat() if isinstance(text, date) else text) if isinstance(text, str | date) else text
 
     @field_validator("eligible")
     @classmethod

@@ -5,7 +5,9 @@ A snapshot is built once, and again only if the view's SQL, or something that wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,12 +15,13 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pyarrow.parquet
 
 from features.catalog import Catalog
 from features.compile import view_sql
 from features.console import Tick
 from features.database import connect, quote
-from features.errors import SnapshotError
+from features.errors import CallError, SnapshotError
 from features.feature import View
 from features.manifest import Manifest, digest, table_digests
 from features.settings import Workspace
@@ -26,6 +29,7 @@ from features.tables import ENTITIES, ENTITY_TABLES, TABLES
 from features.views import view_of, views
 
 ROWS_PER_STATEMENT = 2_000_000
+EXTERNAL_FILE = "table.parquet"
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,11 @@ def build(
     Raises:
         TableError: nothing has been ingested.
         FeatureError: a declaration cannot be compiled.
+        CallError: an as_of lies after everything that the tables tell.
     """
     total = Built(0, 0, 0)
-    with connect(workspace) as connection:
+    _require_known(Catalog.load(workspace), as_ofs)
+    with _alone(workspace), connect(workspace) as connection:
         builder = _Builder(workspace, connection, sorted(set(as_ofs)))
         for view in _views(workspace, builder.catalog, entities):
             total = total + builder.build(view, tick)
@@ -102,9 +108,11 @@ def select_sql(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], co
             repair=f"deliver {ENTITY_TABLES[entity].name} through the adapter and ingest again",
         )
     holders = [view for view in dict.fromkeys([view_of(present, entity, name) for name in columns]) if view != profile]
-    joins = "".join(f" join {_files(workspace, view, as_ofs)} {view.name} using (entity_id, event_timestamp)" for view in holders)
+    _require_same_rows(workspace, [profile, *(view for view in holders if not view.external)], as_ofs)
+    joins = "".join(_joined(workspace, profile, view, as_ofs) for view in holders)
     wanted = "".join(f', {view_of(present, entity, name).name}."{name}"' for name in dict.fromkeys(columns))
-    return f"select entity_id, event_timestamp as as_of{wanted} from {_files(workspace, profile, as_ofs)} {profile.name}{joins}"
+    name, files = profile.name, _files(workspace, profile, as_ofs)
+    return f"select {name}.entity_id, {name}.event_timestamp as as_of{wanted} from {files} {name}{joins}"
 
 
 def folder(workspace: Workspace, view: View) -> Path:
@@ -140,17 +148,65 @@ def history_start(workspace: Workspace, entity: str) -> datetime:
     return first.replace(tzinfo=UTC)
 
 
+def _joined(workspace: Workspace, profile: View, view: View, as_ofs: Sequence[datetime]) -> str:
+    """A view's columns beside the profile's: those of the same as_of, or of an external table the newest before it."""
+    left, right = profile.name, view.name
+    if not view.external:
+        return f" join {_files(workspace, view, as_ofs)} {right} using (entity_id, event_timestamp)"
+    path = folder(workspace, view) / EXTERNAL_FILE
+    if not path.is_file():
+        raise _missing(workspace, view, "1 file", f"no {path.name}")
+    # the copy is stamped one microsecond late, so that `>=` finds only what was known before the as_of
+    return (
+        f" asof left join read_parquet('{quote(str(path))}') {right} on {right}.entity_id = {left}.entity_id "
+        f"and {left}.event_timestamp >= {right}.event_timestamp"
+    )
+
+
+def _require_same_rows(workspace: Workspace, holders: Sequence[View], as_ofs: Sequence[datetime]) -> None:
+    """Every view has as many rows as the profile; a build that was killed half-way may have left fewer."""
+    for as_of in dict.fromkeys(as_ofs):
+        rows = {view.name: _rows(folder(workspace, view) / _file(as_of)) for view in holders}
+        if len(set(rows.values()) - {None}) > 1:
+            raise _missing(workspace, holders[0], f"as many rows in every view of {label(as_of)}", f"{rows}")
+
+
+def _rows(path: Path) -> int | None:
+    return int(pyarrow.parquet.read_metadata(path).num_rows) if path.is_file() else None
+
+
 def _files(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> str:
-    paths = [folder(workspace, view) / f"{label(as_of)}.parquet" for as_of in dict.fromkeys(as_ofs)]
+    paths = [folder(workspace, view) / _file(as_of) for as_of in dict.fromkeys(as_ofs)]
     missing = [path.stem for path in paths if not path.is_file()]
     if missing or not paths:
-        raise SnapshotError(
-            f"snapshots of {view.name}",
-            expected=f"{len(paths)} files",
-            received=f"{len(missing)} missing, for example {missing[0]}" if missing else "no as_of was asked for",
-            repair=f"run `foresell snapshot --workspace {workspace.root}`",
-        )
+        received = f"{len(missing)} missing, for example {missing[0]}" if missing else "no as_of was asked for"
+        raise _missing(workspace, view, f"{len(paths)} files", received)
     return "read_parquet([" + ", ".join(f"'{quote(str(path))}'" for path in paths) + "])"
+
+
+def _missing(workspace: Workspace, view: View, expected: str, received: str) -> SnapshotError:
+    repair = f"run `foresell snapshot --workspace {workspace.root}`"
+    return SnapshotError(f"snapshots of {view.name}", expected=expected, received=received, repair=repair)
+
+
+def _require_known(catalog: Catalog, as_ofs: Sequence[datetime]) -> None:
+    later = [as_of for as_of in as_ofs if as_of > catalog.now]
+    if later:
+        raise CallError(
+            f"as_of {max(later):%Y-%m-%d %H:%M:%S} UTC",
+            expected=f"an instant up to {catalog.now:%Y-%m-%d %H:%M:%S} UTC, where the tables end",
+            received="a later one, of which nothing is known",
+            repair="ask about an earlier instant, or ingest a newer export",
+        )
+
+
+@contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    """One build at a time in a workspace; a second one waits, and then finds its snapshots up to date."""
+    workspace.snapshots.mkdir(parents=True, exist_ok=True)
+    with (workspace.snapshots / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _views(workspace: Workspace, catalog: Catalog, entities: Sequence[str]) -> list[View]:
@@ -185,6 +241,7 @@ class _Builder:
         wanted = {as_of: digest(self.known[view.table][i], self.known[spine][i]) for i, as_of in enumerate(self.as_ofs)}
         stale = [as_of for as_of in self.as_ofs if not manifest.holds(_file(as_of), wanted[as_of])]
         tick(len(wanted) - len(stale))
+        manifest.forget([_file(as_of) for as_of in stale])
         rows, size = 0, max(1, ROWS_PER_STATEMENT // max(1, self.catalog.tables[spine].rows))
         for start in range(0, len(stale), size):
             chunk = stale[start : start + size]

@@ -63,7 +63,7 @@ class Table:
         Raises:
             KeyError: the contract has no such column.
         """
-        return next(column for column in self.all_columns if column.name == name)
+        return {column.name: column for column in self.all_columns}[name]
 
     @property
     def all_columns(self) -> tuple[Column, ...]:

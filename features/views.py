@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from features import customer, lead
 from features.catalog import Catalog
 from features.compile import is_computable, view_sql
 from features.condition import Condition
-from features.errors import FeatureError
+from features.errors import FeatureError, nearest
 from features.feature import DERIVED_KINDS, KINDS, Feature, View
 from features.settings import Attribute, External, Workspace
 from features.tables import ATTRIBUTE_HISTORY, ENTITIES, ENTITY_TABLES, TABLES
@@ -67,14 +66,14 @@ def _fed(view: View, catalog: Catalog) -> View:
     columns = catalog.tables[view.table].columns
     if view.key not in columns:
         return replace(view, features=())
-    measures = {f.name for f in view.features if f.kind not in DERIVED_KINDS and is_computable(f, view.contract, columns)}
+    measures = {f.name for f in view.features if f.kind not in DERIVED_KINDS and is_computable(f, view, columns)}
     kept = [f for f in view.features if f.name in measures or (f.kind in DERIVED_KINDS and set(f.of) <= measures)]
     return replace(view, features=tuple(kept))
 
 
 def _with_attributes(view: View, catalog: Catalog) -> View:
-    """A profile view with the attributes that are fixed once the entity's row is known."""
-    if not view.is_profile:
+    """The profile with the attributes that are fixed once the entity's row is known."""
+    if view not in (lead.PROFILE, customer.PROFILE):
         return view
     declared = catalog.attributes.get(view.table, {})
     fixed = [_attribute_feature(view.entity, name, a, "") for name, a in declared.items() if a.fixed]
@@ -84,9 +83,21 @@ def _with_attributes(view: View, catalog: Catalog) -> View:
 def _history_view(entity: str, catalog: Catalog) -> View:
     """The latest value of every attribute that may change, from its history."""
     declared = catalog.attributes.get(ENTITY_TABLES[entity].name, {})
+    _require_no_times(entity, declared)
     latest = [_attribute_feature(entity, name, a, name) for name, a in declared.items() if not a.fixed]
     mine = (Condition("entity", "=", (entity,)),)
     return View(f"{entity}_attributes", entity, ATTRIBUTE_HISTORY.name, tuple(latest), mine)
+
+
+def _require_no_times(entity: str, declared: Mapping[str, Attribute]) -> None:
+    times = [name for name, attribute in declared.items() if attribute.type == "timestamp" and not attribute.fixed]
+    if times:
+        raise FeatureError(
+            f"attribute {times[0]!r} of {entity}",
+            expected="a category, number, money, integer or flag; a time only with `fixed = true`",
+            received="a time that may change",
+            repair="declare `fixed = true` if it never changes, or deliver it as an event table",
+        )
 
 
 def _attribute_feature(entity: str, name: str, attribute: Attribute, field: str) -> Feature:
@@ -120,15 +131,33 @@ def _own_views(folder: Path | None) -> list[View]:
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-            found.extend(module.VIEWS)
+            declared = tuple(module.VIEWS)
         except Exception as problem:
-            raise FeatureError(
-                str(path),
-                expected="a Python file that declares `VIEWS`, a tuple of features.feature.view(...)",
-                received=f"{type(problem).__name__}: {problem}",
-                repair="features/lead.py in the Foresell repository shows the form",
-            ) from problem
+            raise _not_views(path, f"{type(problem).__name__}: {problem}") from problem
+        for view in declared:
+            _require_view(path, view)
+        found.extend(declared)
     return found
+
+
+def _require_view(path: Path, view: object) -> None:
+    """An own view is over a canonical table, of an entity there is, and adds to the profile rather than replacing it."""
+    if not isinstance(view, View):
+        raise _not_views(path, f"{view!r} in `VIEWS`")
+    if view.entity not in ENTITIES or view.table not in TABLES:
+        raise _not_views(path, f"view {view.name!r} of entity {view.entity!r} over table {view.table!r}")
+    if view.is_profile:
+        raise _not_views(path, f"view {view.name!r} over {view.table}, whose columns become features as declared attributes")
+
+
+def _not_views(path: Path, received: str) -> FeatureError:
+    return FeatureError(
+        str(path),
+        expected=f"`VIEWS`, a tuple of features.feature.view(name, entity, table, ...) with entity one of {', '.join(ENTITIES)} "
+        f"and table one of {', '.join(TABLES)}",
+        received=received,
+        repair="features/lead.py in the Foresell repository shows the form",
+    )
 
 
 def _require_unique_names(present: Iterable[View]) -> None:
@@ -153,11 +182,11 @@ def describe(workspace: Workspace, catalog: Catalog, name: str) -> list[dict[str
     holders = [view for view in present if any(feature.name == name for feature in view.columns)]
     if not holders:
         every = sorted({feature.name for view in present for feature in view.columns})
-        near = difflib.get_close_matches(name, every, n=3)
+        near = nearest(name, every)
         raise FeatureError(
             f"feature {name!r}",
             expected="a feature of this workspace",
-            received=f"none of that name; near: {', '.join(near)}" if near else "none of that name",
+            received=f"none of that name; near: {near}" if near else "none of that name",
             repair="`foresell features list` names them",
         )
     return [_facts(view, next(f for f in view.columns if f.name == name), catalog) for view in holders]

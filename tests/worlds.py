@@ -145,8 +145,12 @@ def _correction(rng: np.random.Generator, row: dict[str, Any], table: Table) -> 
     """A later version of a row, with another value somewhere, known at an edge."""
     known = row.get("known_at") or row[table.time]
     later = {**row, "known_at": max(known, random_instant(rng)) + pd.Timedelta(microseconds=int(rng.choice([1, 86_400_000_000])))}
-    changeable = [c for c in table.columns if c.name not in (*table.key, table.time, "entity") and not c.references]
-    if changeable:
-        column = changeable[int(rng.integers(len(changeable)))]
-        later[column.name] = _value(rng, table, column)
+    fixed = (*(key for key in table.key if key != table.time), "entity")
+    column = [c for c in table.columns if c.name not in fixed][
+        int(rng.integers(len(table.columns) - len(set(fixed) & set(table.names))))
+    ]
+    if column.references and column.required:
+        later[column.name] = str(rng.choice(["a", "b", "c"]))  # the row belongs to somebody else
+    elif not column.references and column.name not in table.key:
+        later[column.name] = _value(rng, table, column)  # another value, or another time
     return later

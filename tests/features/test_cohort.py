@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from features import snapshot
+from features import external, snapshot
 from features.cohort import cohort, eligibility, mature_as_ofs, obstacle
 from features.errors import FeatureError, SnapshotError
 from features.propensity import Outcome, Propensity
-from features.settings import Workspace, parse_instant
+from features.settings import Attribute, External, Settings, Workspace, parse_instant
 from tests.worlds import make_workspace
 
 AS_OF = parse_instant("2024-06-03")
@@ -67,3 +67,27 @@ def test_a_missing_snapshot_and_an_unknown_column_are_named(workspace: Workspace
 def test_mature_as_ofs_begin_when_someone_was_known(workspace: Workspace) -> None:
     grid = mature_as_ofs(workspace, propensity())
     assert grid[0] >= parse_instant("2024-01-01") and grid[-1] + propensity().horizon <= parse_instant("2024-10-01")
+
+
+def test_an_external_column_decides_who_is_eligible_by_what_was_known_before(tmp_path: Path) -> None:
+    """Joined as of: the newest row before the as_of counts, a row at the as_of does not."""
+    computed = pd.DataFrame(
+        {
+            "customer_id": ["a", "a", "b"],
+            "computed_at": pd.to_datetime(["2024-05-01", "2024-06-03", "2024-06-03"], utc=True),
+            "score": [7.0, 1.0, 7.0],
+        }
+    )
+    tmp_path.mkdir(exist_ok=True)
+    computed.to_parquet(tmp_path / "health.parquet")
+    declared = External(
+        entity="customer", path="health.parquet", id="customer_id", timestamp="computed_at",
+        columns={"score": Attribute(type="number")},
+    )  # fmt: skip
+    customers = [{"customer_id": i, "created_at": "2024-01-01"} for i in ("a", "b")]
+    workspace = make_workspace(tmp_path, {"customers": customers}, settings=Settings(external={"health": declared}))
+    snapshot.build(workspace, [AS_OF])
+    with pytest.raises(SnapshotError, match="foresell snapshot"):
+        cohort(workspace, propensity("health_score >= 5"), [AS_OF])
+    external.refresh(workspace)
+    assert cohort(workspace, propensity("health_score >= 5"), [AS_OF])["entity_id"].tolist() == ["a"]
