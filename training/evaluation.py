@@ -19,11 +19,12 @@ BINS = 10
 LIFT_SHARES = (0.01, 0.05, 0.10, 0.20)
 REPLICATES = 200
 LEVEL = 0.95
+AT_MOST_ONE = ("auc", "pr_auc", "brier", "calibration_error")  # a log loss and a lift may be more
 
 
 @dataclass(frozen=True)
 class Figure:
-    """An estimate with the bounds of its 95 % interval, which is the spread of the replicates moved to the estimate.
+    """An estimate with the bounds of its 95 % interval: the spread of the replicates, moved to the estimate and cut at its range.
 
     Replicates of a calibration error are larger than the error itself, because drawing adds chance to every bin.
     """
@@ -125,7 +126,8 @@ def evaluate(probability: Floats, labels: Labels, entities: pd.Series, seed: int
     point = ranking.figures(np.ones(len(labels)))
     drawn = bootstrap(codes, len(names), ranking.figures, seed, replicates)
     bounds = {name: _interval(value, drawn[name]) for name, value in point.items()}
-    figures = {name: Figure(value, max(bounds[name][0], 0.0), bounds[name][1]) for name, value in point.items()}
+    most = {name: 1.0 if name in AT_MOST_ONE else np.inf for name in point}
+    figures = {name: Figure(value, max(bounds[name][0], 0.0), min(bounds[name][1], most[name])) for name, value in point.items()}
     chance = ranking.chance_calibration_error(seed)
     return Evaluation(figures, chance, len(labels), int(labels.sum()), len(names))
 

@@ -37,7 +37,8 @@ class Fitted:
 def models(divided: Split) -> int:
     """How many models `fit` fits."""
     one = learner.models(int(divided.fit.sum()), divided.calibrated == "cross-fitted")
-    return one * (1 + FOLDS) if divided.by == "entity" else one
+    without_a_fold = one - 1  # `learn` cross-fits by the same folds, and finds one of them empty
+    return one + FOLDS * without_a_fold if divided.by == "entity" else one
 
 
 def fit(data: Dataset, propensity: Propensity, divided: Split, tick: Tick = lambda _: None) -> Fitted:
@@ -53,10 +54,8 @@ def fit(data: Dataset, propensity: Propensity, divided: Split, tick: Tick = lamb
     learned = _learn(data, divided.fit, cross_fit, tick)
     line = _calibration(data, divided, learned)
     model = _model(data, propensity, divided, learned, line)
-    if divided.by == "entity":
-        probability = _by_folds(data, propensity, divided, tick)
-    else:
-        probability = model.probability(model.matrix(data.frame[divided.test]))
+    by_entity = divided.by == "entity"
+    probability = _by_folds(data, tick) if by_entity else model.probability(model.matrix(data.frame[divided.test]))
     reference = np.quantile(probability, np.linspace(0, 1, REFERENCE_POINTS))
     contract = model.contract.model_copy(update={"reference": tuple(reference.tolist())})
     return Fitted(Model(contract, model.text), divided, probability)
@@ -76,7 +75,7 @@ def _calibration(data: Dataset, divided: Split, learned: Learned) -> calibration
     return calibration.fit(raw, labels)
 
 
-def _by_folds(data: Dataset, propensity: Propensity, divided: Split, tick: Tick) -> Floats:
+def _by_folds(data: Dataset, tick: Tick) -> Floats:
     """Each row's probability from a model that was fitted and calibrated on the other folds."""
     probability = np.empty(len(data.frame))
     fold = folds(data.frame["entity_id"])

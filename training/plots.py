@@ -1,4 +1,7 @@
-"""The plots of a report, as SVG text that goes into the page as it is."""
+"""The plots of a report, as SVG text that goes into the page as it is.
+
+Importing matplotlib makes a folder in the home directory, so only what draws imports it.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
-
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from typing import TYPE_CHECKING, Any
 
 from training.evaluation import Curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 INK, FAINT, ACCENT, WARM, COOL = "#1f2933", "#9aa5b1", "#0f6d7c", "#c8553d", "#d9e2ec"
 ROLES = {"train": ACCENT, "calibration": "#7fb7be", "test": WARM, "unused": COOL}
@@ -126,6 +128,9 @@ def importance(shares: Mapping[str, float]) -> str:
 
 def timeline(dates: Sequence[Date]) -> str:
     """Rows of each as_of by what they served, and above them how often the outcome happened."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     with rc_context(STYLE):
         figure = Figure(figsize=(7.6, 3.2), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
@@ -153,6 +158,9 @@ _ROLE_WORDS = {"train": "fitted", "calibration": "calibrated", "test": "tested",
 
 
 def _svg(draw: Callable[[Axes], None], width: float = 3.7, height: float = 3.0) -> str:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.subplots())
@@ -169,5 +177,7 @@ def _text(figure: Figure) -> str:
 
 
 def _percent(*axes: Axis) -> None:
+    from matplotlib.ticker import PercentFormatter
+
     for axis in axes:
         axis.set_major_formatter(PercentFormatter(1.0))

@@ -73,6 +73,17 @@ def test_intervals_hold_their_estimate_and_repeat_with_the_seed():
     assert evaluate(probability, labels, entities, seed=8, replicates=50) != first
 
 
+def test_no_interval_leaves_the_range_of_its_figure():
+    """A model that ranks almost perfectly on few rows: the spread alone would reach beyond 1."""
+    labels = np.array([0] * 30 + [1] * 30, dtype=np.int8)
+    probability = np.where(labels == 1, 0.9, 0.1)
+    probability[59] = 0.1
+    made = evaluate(probability, labels, pd.Series(np.arange(60)), seed=1)
+    assert made["auc"].high == 1.0
+    assert all(made[name].high <= 1 for name in ("auc", "pr_auc", "brier", "calibration_error"))
+    assert made["lift_at_10pct"].high > 1
+
+
 def test_rows_of_one_entity_stay_together():
     """Ten copies of every row say nothing new: the interval must not shrink, as it would if rows were drawn."""
     probability, labels, _ = drawn(300, decimals=6)
