@@ -29,3 +29,8 @@ def limit(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
 def quote(text: str) -> str:
     """Text for use inside single quotes in SQL."""
     return text.replace("'", "''")
+
+
+def identifier(name: str) -> str:
+    """A name for use as an identifier in SQL; every column whose name is not written out in the query is given through this."""
+    return '"' + name.replace('"', '""') + '"'

@@ -13,9 +13,9 @@ from pathlib import Path
 import duckdb
 
 from features.adapter import Script
-from features.database import quote
+from features.database import identifier, quote
 from features.errors import TableError, nearest
-from features.export import ROW, Export, identifier, unreadable
+from features.export import ROW, Export, unreadable
 from features.settings import Attribute, IngestSettings
 from features.tables import TABLES, Table, Type
 

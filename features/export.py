@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import duckdb
 
-from features.database import quote
+from features.database import identifier, quote
 from features.errors import TableError, nearest
 
 FORMATS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".xlsx")
@@ -109,11 +109,6 @@ def stem(path: Path) -> str:
 def first_row(path: Path) -> int:
     """The number of the first row of data, as a spreadsheet counts: a header is row 1."""
     return 1 if suffix(path) == ".parquet" else 2
-
-
-def identifier(name: str) -> str:
-    """A name for use as an identifier in SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def unreadable(export: Export, stems: Iterable[str], problem: duckdb.Error) -> TableError | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from features.database import quote
+from features.database import identifier, quote
 from features.rule import Rule
 from features.tables import TABLES
 
@@ -104,7 +104,7 @@ def _examples(connection: duckdb.DuckDBPyConnection, rule: Rule) -> tuple[dict[s
             offending = _ROWS[rule.expectation](rule.arguments)[1]
             concerned = (rule.arguments.get(name) for name in ("column", "column_A", "column_B"))
             shown = dict.fromkeys([*TABLES[rule.table].key, *(column for column in concerned if column)])
-            query = f"select {', '.join(shown)} from {rule.table} where {offending}"
+            query = f"select {', '.join(map(identifier, shown))} from {rule.table} where {offending}"
     found = connection.execute(f"{query} order by all limit {EXAMPLES}")
     names = [column[0] for column in found.description]
     return tuple(dict(zip(names, row, strict=True)) for row in found.fetchall())
@@ -115,7 +115,7 @@ def _query(rule: Rule) -> str:
 
 
 def _repeated(rule: Rule) -> str:
-    keys = ", ".join(rule.arguments["column_list"])
+    keys = ", ".join(map(identifier, rule.arguments["column_list"]))
     return f"select {keys}, count(*) as times from {rule.table} group by {keys} having count(*) > 1"
 
 
@@ -124,23 +124,23 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
 
 
 def _not_null(arguments: Arguments) -> tuple[str, str]:
-    return "true", f"{arguments['column']} is null"
+    return "true", f"{identifier(arguments['column'])} is null"
 
 
 def _in_set(arguments: Arguments) -> tuple[str, str]:
-    column = arguments["column"]
+    column = identifier(arguments["column"])
     return f"{column} is not null", f"{column} not in ({', '.join(_literal(value) for value in arguments['value_set'])})"
 
 
 def _between(arguments: Arguments) -> tuple[str, str]:
-    column, lowest, highest = arguments["column"], arguments.get("min_value"), arguments.get("max_value")
+    column, lowest, highest = identifier(arguments["column"]), arguments.get("min_value"), arguments.get("max_value")
     below = "false" if lowest is None else f"{column} < {_literal(lowest)}"
     above = "false" if highest is None else f"{column} > {_literal(highest)}"
     return f"{column} is not null", f"{below} or {above}"
 
 
 def _in_order(arguments: Arguments) -> tuple[str, str]:
-    later, earlier = arguments["column_A"], arguments["column_B"]
+    later, earlier = identifier(arguments["column_A"]), identifier(arguments["column_B"])
     return f"{later} is not null and {earlier} is not null", f"{later} < {earlier}"
 
 
@@ -166,6 +166,6 @@ _ROWS: dict[str, Callable[[Arguments], tuple[str, str]]] = {  # SQL: which rows 
 }
 _OBSERVED: dict[str, Callable[[Arguments], str]] = {  # SQL: the one number or instant that a rule looks at
     "expect_table_row_count_to_be_between": lambda arguments: "count(*)",
-    "expect_column_max_to_be_between": lambda arguments: f"max({arguments['column']})",
-    "expect_column_unique_value_count_to_be_between": lambda arguments: f"count(distinct {arguments['column']})",
+    "expect_column_max_to_be_between": lambda arguments: f"max({identifier(arguments['column'])})",
+    "expect_column_unique_value_count_to_be_between": lambda arguments: f"count(distinct {identifier(arguments['column'])})",
 }

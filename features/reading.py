@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from features.conversion import EXAMPLES, Conversion, Order, conversion, family, has_order, is_placeholder, ordered
+from features.database import identifier
 from features.delivery import Delivery
 from features.errors import TableError
-from features.export import identifier
 from features.tables import SQL_TYPES, Type
 
 _REPAIRS: Mapping[Type, str] = {

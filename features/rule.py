@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from features.database import identifier
 from features.tables import Table
 
 Severity = Literal["error", "warning"]
@@ -54,7 +55,7 @@ def broken_rows(
     contract: Table, column: str, about: str, condition: str, concerned: str, *, holds: str, **words: str
 ) -> Iterator[Rule]:
     """A rule that needs more than one column or table: GX's own expectation for it is a query that must return nothing."""
-    shown = ", ".join(dict.fromkeys([*contract.key, *([column] if column else [])]))
+    shown = ", ".join(map(identifier, dict.fromkeys([*contract.key, *([column] if column else [])])))
     checked = "(select * from {batch}) as checked"  # GX puts a table or a named query for {batch}
     both: tuple[tuple[Severity, float, str], ...] = (("warning", 0.0, holds), ("error", TOLERATED, f"{holds}, {_TOLERANTLY}"))
     for severity, share, tier in both:

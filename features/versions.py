@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.database import quote
+from features.database import identifier, quote
 from features.delivery import EXAMPLE_ROWS, Delivery
 from features.errors import TableError
-from features.export import identifier
 from features.reading import Reading
 
 
