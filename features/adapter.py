@@ -29,16 +29,13 @@ import duckdb
 from pydantic import Field
 
 from features.errors import LeakageError, TableError, WorkspaceError, nearest
+from features.personal import refuse_personal
 from features.settings import Attribute, IngestSettings, Settings, Strict, read_toml
 from features.tables import TABLES
 
 ADAPTERS = Path(__file__).parent / "adapters"
 ADAPTER_FILE = "adapter.toml"
-_PERSONAL = re.compile(
-    r"^name$|(^|_)((first|last|full|middle|maiden|family|given|customer|contact|company|account)_?name|surname|iban)$"
-    r"|(^|_)(e_?mail|phone|mobile|fax|street|address)(_?(number|no|address|line|\d))*$",
-    re.IGNORECASE,
-)
+_FEATURE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class AdapterFile(Strict):
@@ -112,7 +109,8 @@ class Adapter:
         """The declared extra columns of each table: the adapter's, overridden by foresell.toml's.
 
         Raises:
-            WorkspaceError: an attribute of an unknown table, of a column that is in the contract, or one that names a person.
+            WorkspaceError: an attribute of an unknown table, of a column that is in the contract, one that names a person, or
+                one whose name cannot be that of a feature.
             LeakageError: an attribute that the adapter knows to tell the outcome.
         """
         tables = {**self.file.attributes, **settings.attributes}
@@ -120,9 +118,9 @@ class Adapter:
         for table, attributes in merged.items():
             check_table(table, "[attributes]")
             for name in attributes:
-                _check_attribute(table, name)
                 if name in self.file.leaks.get(table, {}):
                     raise _leak(table, name, self.file.leaks[table][name])
+                _check_attribute(table, name)
         return merged
 
 
@@ -148,8 +146,7 @@ def _files_read(connection: duckdb.DuckDBPyConnection, script: str, sql: str) ->
             received=tree.get("error_message", "several statements"),
             repair="mend the SQL",
         )
-    own = {entry["key"] for node in _nodes(tree) if "cte_map" in node for entry in node["cte_map"]["map"]}
-    return frozenset({node["table_name"] for node in _nodes(tree) if node.get("type") == "BASE_TABLE"} - own)
+    return frozenset(_tables(tree, frozenset()))
 
 
 def check_table(name: str, where: str) -> None:
@@ -164,12 +161,26 @@ def check_table(name: str, where: str) -> None:
         )
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a JSON document."""
-    if isinstance(tree, dict):
-        yield tree
-    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
-        yield from _nodes(child)
+def _tables(tree: Any, defined: frozenset[str]) -> Iterator[str]:
+    """The tables that serialized SQL reads and does not define itself.
+
+    A name of a WITH clause holds for what comes after it, and for itself only if it is recursive: in
+    `with orders as (select * from orders) ...` the second `orders` is the file.
+    """
+    if isinstance(tree, list):
+        for child in tree:
+            yield from _tables(child, defined)
+    if not isinstance(tree, dict):
+        return
+    if tree.get("type") == "RECURSIVE_CTE_NODE":
+        defined |= {tree["cte_name"].lower()}
+    for entry in tree["cte_map"]["map"] if "cte_map" in tree else ():
+        yield from _tables(entry["value"], defined)
+        defined |= {entry["key"].lower()}
+    if tree.get("type") == "BASE_TABLE" and tree["table_name"].lower() not in defined:
+        yield tree["table_name"]
+    for child in (child for name, child in tree.items() if name != "cte_map"):
+        yield from _tables(child, defined)
 
 
 def _check_attribute(table: str, name: str) -> None:
@@ -180,12 +191,14 @@ def _check_attribute(table: str, name: str) -> None:
             received=f"`{name}`, which is",
             repair="remove it: columns of the contract need no declaration",
         )
-    if _PERSONAL.search(name):
+    refuse_personal(f"[attributes.{table}]", name)
+    if not _FEATURE_NAME.fullmatch(name):
+        only_capitals = _FEATURE_NAME.fullmatch(name.lower())
         raise WorkspaceError(
             f"[attributes.{table}], attribute `{name}`",
-            expected="something about the account that may become a feature",
-            received=f"`{name}`, which reads like a name, an e-mail, a phone number or an address",
-            repair="leave it out: what identifies a person is never a feature",
+            expected="small letters, digits and `_`, a letter first: the name becomes part of a feature's",
+            received=f"`{name}`",
+            repair=f"write `{name.lower()}`" if only_capitals else f"rename the column in the adapter's {table}.sql, and here",
         )
 
 

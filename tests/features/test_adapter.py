@@ -101,6 +101,28 @@ def test_a_script_reads_files_wherever_they_are_named(tmp_path: Path) -> None:
     assert find(tmp_path).scripts()[0].stems == {"Account-2024", "b", "d", "e"}
 
 
+@pytest.mark.parametrize(
+    ("sql", "stems"),
+    [
+        ("with customers as (select * from customers) select * from customers", {"customers"}),
+        ("with Customers as (select * from CRM) select * from customers", {"CRM"}),
+        ("with a as (select * from b), b as (select * from c) select * from a, b", {"b", "c"}),
+        ("with recursive n as (select 1 as i union all select i + 1 from n where i < 3) select * from n, d", {"d"}),
+        ("select * from (with a as (select 1) select * from a) cross join a", {"a"}),
+        ("with a as (select 1) select * from (with b as (select * from a) select * from b) where exists (from b)", {"b"}),
+    ],
+)
+def test_a_name_of_a_with_clause_is_no_file_where_it_holds(tmp_path: Path, sql: str, stems: set[str]) -> None:
+    own(tmp_path, customers=sql)
+    assert find(tmp_path).scripts()[0].stems == stems
+
+
+def test_a_with_clause_may_be_named_as_the_file_it_reads(tmp_path: Path) -> None:
+    own(tmp_path, customers="with customers as (select * from customers where customer_id != 'c2') select * from customers")
+    workspace = export(tmp_path, {}, adapter="crm")
+    assert rows(workspace, run(workspace), "customers", "customer_id") == [("c1",), ("c3",)]
+
+
 def test_a_column_that_no_file_has_is_refused_with_the_nearest(tmp_path: Path) -> None:
     own(tmp_path, customers="select c.customer_id, c.create_at as created_at from customers c")
     with pytest.raises(TableError, match="rename `created_at` to `create_at`") as caught:

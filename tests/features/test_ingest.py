@@ -159,10 +159,31 @@ def test_an_attribute_that_may_change_needs_a_history(tmp_path: Path) -> None:
     assert not any("no feature" in note for note in catalog.notes)
 
 
-@pytest.mark.parametrize("name", ["email", "Last_Name", "phone_number", "street", "name", "billing_address_line_1"])
+@pytest.mark.parametrize("name", ["email", "Last_Name", "MobilePhone"])
 def test_what_identifies_a_person_cannot_be_declared(tmp_path: Path, name: str) -> None:
     with pytest.raises(WorkspaceError, match="identifies a person"):
         run(export(tmp_path, {}, attributes={"customers": {name: {"fixed": True}}}))
+
+
+@pytest.mark.parametrize(
+    ("name", "repair"),
+    [
+        ("Segment", "write `segment`"),
+        ("dealSize", "write `dealsize`"),
+        ("deal size", "rename the column"),
+        ("größe", "rename the column"),
+        ("2nd", "rename the column"),
+    ],
+)
+def test_an_attribute_is_named_as_a_feature_is(tmp_path: Path, name: str, repair: str) -> None:
+    with pytest.raises(WorkspaceError, match=repair):
+        run(export(tmp_path, {}, attributes={"customers": {name: {"fixed": True}}}))
+
+
+def test_a_column_is_found_whatever_its_case(tmp_path: Path) -> None:
+    files = {"customers.csv": "Customer_ID,created_at,Segment\nc1,2024-01-01,gold\n"}
+    workspace = export(tmp_path, files, attributes={"customers": {"segment": {"fixed": True}}})
+    assert rows(workspace, run(workspace), "customers", "customer_id, segment") == [("c1", "gold")]
 
 
 @pytest.mark.parametrize(("table", "name"), [("customers", "created_at"), ("leads", "converted_at"), ("customer", "segment")])
