@@ -8,6 +8,7 @@ microsecond later: a row of exactly the as_of stays invisible, and one a microse
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
@@ -15,9 +16,10 @@ from pathlib import Path
 import duckdb
 
 from features.catalog import Catalog
-from features.database import connect, quote
+from features.database import connect, identifier, quote
 from features.errors import TableError, WorkspaceError, nearest
 from features.manifest import Manifest, digest
+from features.personal import refuse_personal
 from features.settings import External, Workspace
 from features.views import views
 
@@ -32,12 +34,16 @@ def refresh(workspace: Workspace) -> None:
     `<table>_<column>`.
 
     Raises:
-        WorkspaceError: the file, or a column that foresell.toml names, is not there; a column is declared as a timestamp.
+        WorkspaceError: the file, or a column that foresell.toml names, is not there; a column is declared as a timestamp, or its
+            name is that of something that names a person.
         TableError: values that are not what was declared, rows without id or time, or two rows of one entity at one instant.
     """
     for view in views(workspace, Catalog.load(workspace)):
         if view.external:
-            _refresh(workspace, view.name, workspace.settings.external[view.name])
+            table = workspace.settings.external[view.name]
+            for column in table.columns:
+                refuse_personal(f"[external.{view.name}.columns]", column)
+            _refresh(workspace, view.name, table)
 
 
 def _refresh(workspace: Workspace, name: str, table: External) -> None:
@@ -78,10 +84,10 @@ def _copy(connection: duckdb.DuckDBPyConnection, name: str, table: External, pat
     casts = _casts(name, table, present)
     for column, cast in casts.items():
         _require_castable(connection, source, name, column, cast)
-    entity_id, stamp = f"cast({_quoted(table.id)} as varchar)", STAMP.format(column=_quoted(table.timestamp))
+    entity_id, stamp = f"cast({identifier(table.id)} as varchar)", STAMP.format(column=identifier(table.timestamp))
     _require_one_row_each(connection, f"select {entity_id} as entity_id, {stamp} as stamp from {source}", name, table)
-    columns = "".join(f', cast("{column}" as {casts[column]}) as "{name}_{column}"' for column in table.columns)
-    neighbour = target.with_suffix(".part")
+    columns = "".join(f", {_value(column, casts[column])} as {identifier(f'{name}_{column}')}" for column in table.columns)
+    neighbour = target.with_name(f".{target.name}.{os.getpid()}")
     selected = f"select {entity_id} as entity_id, {stamp} as event_timestamp{columns} from {source}"
     connection.execute(f"copy ({selected}) to '{quote(str(neighbour))}' (format parquet)")
     neighbour.replace(target)
@@ -116,10 +122,16 @@ def _casts(name: str, table: External, present: dict[str, str]) -> dict[str, str
     return {table.timestamp: "timestamptz", **features}
 
 
+def _value(column: str, cast: str) -> str:
+    """A column as it is copied; NaN is missing, because DuckDB takes it for greater than every number and Python does not."""
+    value = f"cast({identifier(column)} as {cast})"
+    return f"nullif({value}, 'nan'::double)" if cast == "double" else value
+
+
 def _require_castable(connection: duckdb.DuckDBPyConnection, source: str, name: str, column: str, cast: str) -> None:
-    quoted = _quoted(column)
-    wrong = f"from {source} where {quoted} is not null and try_cast({quoted} as {cast}) is null"
-    examples = connection.execute(f"select distinct {quoted}::varchar as value {wrong} order by value limit 5").fetchall()
+    named = identifier(column)
+    wrong = f"from {source} where {named} is not null and try_cast({named} as {cast}) is null"
+    examples = connection.execute(f"select distinct {named}::varchar as value {wrong} order by value limit 5").fetchall()
     if examples:
         raise TableError(
             f"external table {name}, column {column!r}",
@@ -153,7 +165,3 @@ def _require_one_row_each(connection: duckdb.DuckDBPyConnection, rows: str, name
 def _near(word: str, known: Iterable[str]) -> str:
     close = nearest(word, known)
     return f"; did you mean {close!r}?" if close else ""
-
-
-def _quoted(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
