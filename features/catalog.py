@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -16,7 +17,10 @@ CATALOG_FILE = "catalog.json"
 
 @dataclass(frozen=True)
 class StoredTable:
-    """One ingested table: its Parquet file, its rows, its columns with DuckDB types, and what ingest did to its rows."""
+    """One ingested table: its Parquet file, its rows, its columns with DuckDB types, and what ingest did to its rows.
+
+    `previous_rows` is what the rows are compared with: those of the last ingest whose row count was not refused.
+    """
 
     name: str
     file: str
@@ -44,6 +48,11 @@ class Catalog:
     @property
     def now(self) -> datetime:
         return parse_instant(self.observed_until)
+
+    @property
+    def digest(self) -> str:
+        """A digest of all that the catalog says: also of what "now" is, of the attributes and of earlier row counts."""
+        return hashlib.sha256(self._document()).hexdigest()[:16]
 
     def has(self, table: str, *columns: str) -> bool:
         """Whether the table was ingested and, if columns are named, has all of them."""
@@ -75,12 +84,15 @@ class Catalog:
 
     def save(self, workspace: Workspace) -> None:
         """Put this catalog in place of the last one, in one step."""
+        write_atomically(workspace.tables / CATALOG_FILE, self._document())
+
+    def _document(self) -> bytes:
         raw = asdict(self)
         raw["attributes"] = {
             table: {name: attribute.model_dump() for name, attribute in attributes.items()}
             for table, attributes in self.attributes.items()
         }
-        write_atomically(workspace.tables / CATALOG_FILE, json.dumps(raw, indent=1).encode())
+        return json.dumps(raw, indent=1).encode()
 
     def path(self, workspace: Workspace, table: str) -> Path:
         """The Parquet file of a table.

@@ -25,7 +25,7 @@ def write(usability: Usability, folder: Path, pages: Mapping[str, Path]) -> Path
     """Make the pages that GX rendered into `folder` self-contained and put the usability report in front of them.
 
     Args:
-        pages: the page with GX's results for each table.
+        pages: the page with GX's results for each table. `folder` holds the pages of this check and no other.
 
     Returns:
         The first page.
@@ -42,8 +42,7 @@ def write(usability: Usability, folder: Path, pages: Mapping[str, Path]) -> Path
 
 def self_contained(page: str, style: str) -> str:
     """The page without anything that a browser would fetch or run, styled by `style`."""
-    kept = _LOADED_FROM_ELSEWHERE.sub("", page)
-    return kept if style in kept else kept.replace("</head>", f"<style>{style}</style></head>", 1)
+    return _LOADED_FROM_ELSEWHERE.sub("", page).replace("</head>", f"<style>{style}</style></head>", 1)
 
 
 def _first_page(usability: Usability, links: Mapping[str, str], style: str) -> str:

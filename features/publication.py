@@ -19,9 +19,9 @@ from pathlib import Path
 import duckdb
 
 from features.catalog import CATALOG_FILE, Catalog, StoredTable
-from features.database import quote
+from features.database import identifier, quote
 from features.errors import WorkspaceError
-from features.export import identifier
+from features.ruleset import FAIL_BELOW
 from features.settings import Workspace
 
 BUILDING = ".building"
@@ -35,8 +35,19 @@ def building(workspace: Workspace) -> Iterator[Path]:
     Raises:
         WorkspaceError: another ingest is at work in this workspace.
     """
-    workspace.tables.mkdir(parents=True, exist_ok=True)
     folder = workspace.tables / BUILDING
+    with _alone(workspace):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    workspace.tables.mkdir(parents=True, exist_ok=True)
     with (workspace.tables / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,12 +58,7 @@ def building(workspace: Workspace) -> Iterator[Path]:
                 received="another one at work",
                 repair="wait until it has finished",
             ) from None
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        yield
 
 
 def digest(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, StoredTable], folder: Path) -> str:
@@ -77,9 +83,34 @@ def publish(workspace: Workspace, folder: Path, catalog: Catalog) -> Catalog:
     return placed
 
 
+def accept_rows(workspace: Workspace) -> Catalog:
+    """Take the row counts in force as right: later ones are compared with them, not with those of an ingest before.
+
+    Raises:
+        TableError: nothing has been ingested.
+        WorkspaceError: an ingest is at work in this workspace.
+    """
+    with _alone(workspace):
+        catalog = Catalog.load(workspace)
+        tables = {name: replace(table, previous_rows=table.rows) for name, table in catalog.tables.items()}
+        accepted = replace(catalog, tables=tables)
+        accepted.save(workspace)
+    return accepted
+
+
 def _placed(table: StoredTable, version: str, last: Catalog | None) -> StoredTable:
     before = last.tables.get(table.name) if last else None
-    return replace(table, file=f"{version}/{table.file}", previous_rows=before.rows if before else None)
+    compared = None if before is None else _comparable(before, is_same=last is not None and last.version == version)
+    return replace(table, file=f"{version}/{table.file}", previous_rows=compared)
+
+
+def _comparable(before: StoredTable, *, is_same: bool) -> int:
+    """The rows to compare with: those of the last ingest, unless it was refused for having too few, or was of the same export.
+
+    Otherwise a second ingest of a truncated export would compare it with itself.
+    """
+    known = before.previous_rows
+    return known if known is not None and (is_same or before.rows < FAIL_BELOW * known) else before.rows
 
 
 def _fingerprint(connection: duckdb.DuckDBPyConnection, table: StoredTable, folder: Path) -> list[str]:

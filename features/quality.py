@@ -6,6 +6,7 @@ GX judges those measurements and keeps suites, results and data docs in a file c
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -67,7 +68,8 @@ def check(workspace: Workspace, as_of: datetime) -> Usability:
 def require(workspace: Workspace) -> None:
     """Refuse tables with errors; what training and scoring call first.
 
-    The last check of the current catalog version counts. If there was none the tables are measured now, without GX's record.
+    The last check of the current catalog counts: of its tables, its attributes, its "now" and the row counts it compares with.
+    If there was none the tables are measured now, without GX's record.
 
     Raises:
         QualityError: the current tables hold errors.
@@ -75,7 +77,7 @@ def require(workspace: Workspace) -> None:
     """
     catalog = Catalog.load(workspace)
     usability = Usability.last(workspace)
-    if usability is None or usability.version != catalog.version:
+    if usability is None or (usability.catalog, usability.as_of) != (catalog.digest, catalog.now.isoformat()):
         usability = _usability(catalog, _examine(workspace, catalog, catalog.now), catalog.now)
         usability.save(workspace)
     if not usability.usable:
@@ -121,7 +123,7 @@ def _usability(catalog: Catalog, checked: Sequence[Checked], as_of: datetime) ->
     told = {error.place for error in errors}
     warnings = tuple(finding for finding in findings if finding.severity == "warning" and finding.place not in told)
     rows = {one.table: one.facts[0].rows for one in checked}
-    return Usability(catalog.version, as_of.isoformat(), rows, errors, warnings)
+    return Usability(catalog.version, catalog.digest, as_of.isoformat(), rows, errors, warnings)
 
 
 def _document(workspace: Workspace, version: str, checked: Sequence[Checked], as_of: datetime) -> dict[str, Path]:
@@ -131,6 +133,7 @@ def _document(workspace: Workspace, version: str, checked: Sequence[Checked], as
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier, ValidationResultIdentifier
 
+    shutil.rmtree(workspace.quality / _DOCS, ignore_errors=True)  # GX keeps the pages of every check it ever made
     context = gx.get_context(mode="file", project_root_dir=workspace.quality)
     context.enable_analytics(False)
     context.update_data_docs_site("local_site", _SITE)

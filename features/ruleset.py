@@ -8,12 +8,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from features.catalog import Catalog, StoredTable
+from features.database import identifier
 from features.rule import Rule, Severity, broken_rows, tiers
 from features.tables import ENTITY_KEYS, ENTITY_TABLES, SQL_TYPES, TABLES, Column, Table
 
 MOSTLY_MISSING = 0.5  # an attribute that is missing more often than this says little
 FRESH = timedelta(days=35)  # a monthly export is never called stale
-WARN_BELOW, FAIL_BELOW = 0.8, 0.5  # rows against the last ingest
+WARN_BELOW, FAIL_BELOW = 0.8, 0.5  # rows against the ingest before
 
 
 def rules(contract: Table, catalog: Catalog, now: datetime) -> tuple[Rule, ...]:
@@ -69,10 +70,10 @@ def _row_counts(contract: Table, stored: StoredTable) -> Iterator[Rule]:
         yield Rule(
             contract.name, "", "row count", severity,
             "expect_table_row_count_to_be_between", {"min_value": math.ceil(share * (stored.previous_rows or 0))},
-            holds=f"at least {share:.0%} of the {stored.previous_rows:,} rows of the last ingest are there",
-            wrong=f"{{seen}} rows where the last ingest had {stored.previous_rows:,}",
+            holds=f"at least {share:.0%} of the {stored.previous_rows:,} rows of the ingest before are there",
+            wrong=f"{{seen}} rows where the ingest before had {stored.previous_rows:,}",
             cost="what is missing looks as if it had never happened: activity falls for everybody and scores move with it",
-            repair="look whether the export was cut short; if the rows are gone for good, ingest again",
+            repair="look whether the export was cut short; if they are gone for good, run `foresell check --accept-fewer-rows`",
         )  # fmt: skip
 
 
@@ -141,10 +142,11 @@ def _references(contract: Table, catalog: Catalog) -> Iterator[Rule]:
 
 
 def _orphans(contract: Table, column: str, key: str, referenced: str, where: str = "") -> Iterator[Rule]:
-    nobody = "" if where else f"{column} is not null and "
-    condition = f"{where}{nobody}not exists (select 1 from {referenced} as known where known.{key} = checked.{column})"
+    value = f"checked.{identifier(column)}"
+    nobody = "" if where else f"{value} is not null and "
+    condition = f"{where}{nobody}not exists (select 1 from {referenced} as known where known.{identifier(key)} = {value})"
     yield from broken_rows(
-        contract, column, f"reference to {referenced}", condition, f"{where}{column} is not null",
+        contract, column, f"reference to {referenced}", condition, f"{where}{value} is not null",
         holds=f"every `{column}` is a key of {referenced}",
         wrong=f"{{rows}} with a `{column}` that {referenced} does not have",
         cost=f"they cannot be joined to {referenced} and {_lost(contract, referenced)}",
@@ -163,7 +165,7 @@ def _anybody(contract: Table, stored: StoredTable) -> Iterator[Rule]:
     owners = [column.name for column in contract.columns if column.name in ENTITY_KEYS.values()]
     if len(owners) < 2 or contract.key[0] in owners:
         return
-    nobody = " and ".join(f"{owner} is null" for owner in owners if owner in stored.columns) or "true"
+    nobody = " and ".join(f"{identifier(owner)} is null" for owner in owners if owner in stored.columns) or "true"
     yield from broken_rows(
         contract, "", "owner", nobody, "true",
         holds=f"every row has a `{'` or a `'.join(owners)}`",

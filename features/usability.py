@@ -66,6 +66,7 @@ class Usability:
 
     Attributes:
         version: the catalog version that was checked.
+        catalog: a digest of all that the catalog said: what was found holds only as long as it says the same.
         as_of: the instant up to which the data were taken to be known, ISO in UTC.
         tables: rows per table.
         errors, warnings: the findings, by table and in the order of its contract.
@@ -73,6 +74,7 @@ class Usability:
     """
 
     version: str
+    catalog: str
     as_of: str
     tables: dict[str, int]
     errors: tuple[Finding, ...]
@@ -97,9 +99,12 @@ class Usability:
 
     @classmethod
     def last(cls, workspace: Workspace) -> Usability | None:
-        """What the last check of the workspace found; None when there was none."""
+        """What the last check of the workspace found; None when there was none, or one that another version of Foresell wrote."""
         path = workspace.quality / USABILITY_FILE
-        return cls._from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        try:
+            return cls._from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        except (KeyError, TypeError):
+            return None
 
     @classmethod
     def _from_dict(cls, raw: Mapping[str, Any]) -> Usability:

@@ -254,14 +254,64 @@ def test_require_takes_warnings(tmp_path: Path) -> None:
     quality.require(world(tmp_path, _changed("orders", 1, customer_id="x")))
 
 
-def test_require_trusts_the_last_check_of_the_same_version_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "another"},
+        {"observed_until": (NOW + MICROSECOND).isoformat()},
+        {"attributes": {"customers": {}}},
+        {"tables": 41},
+    ],
+    ids=["the tables", "now", "the attributes", "the rows of the ingest before"],
+)
+def test_require_trusts_the_last_check_only_while_the_catalog_says_the_same(tmp_path: Path, change: dict[str, Any]) -> None:
     workspace = world(tmp_path, _changed("orders", 1, amount=None))
     catalog = Catalog.load(workspace)
-    Usability(catalog.version, NOW.isoformat(), {}, (), ()).save(workspace)
+    Usability(catalog.version, catalog.digest, NOW.isoformat(), {}, (), ()).save(workspace)
     quality.require(workspace)
-    replace(catalog, version="another").save(workspace)
+    if "tables" in change:
+        orders = replace(catalog.tables["orders"], previous_rows=change["tables"])
+        change = {"tables": {**catalog.tables, "orders": orders}}
+    replace(catalog, **change).save(workspace)
     with pytest.raises(QualityError):
         quality.require(workspace)
+
+
+def test_a_mended_now_is_enough_for_the_same_tables(tmp_path: Path) -> None:
+    workspace = world(tmp_path, _changed("orders", 3, known_at=NAIVE + MICROSECOND))
+    with pytest.raises(QualityError):
+        quality.require(workspace)
+    replace(Catalog.load(workspace), observed_until=(NOW + MICROSECOND).isoformat()).save(workspace)
+    quality.require(workspace)
+
+
+def test_a_check_at_another_instant_is_not_trusted(tmp_path: Path) -> None:
+    workspace = world(tmp_path, _changed("orders", 3, known_at=NAIVE + MICROSECOND))
+    assert quality.check(workspace, NOW + MICROSECOND).usable
+    with pytest.raises(QualityError):
+        quality.require(workspace)
+
+
+@pytest.mark.parametrize("missing", ["catalog", "docs"])
+def test_the_file_of_another_foresell_counts_as_never_checked(tmp_path: Path, missing: str) -> None:
+    workspace = world(tmp_path, sound())
+    quality.require(workspace)
+    path = workspace.quality / USABILITY_FILE
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != missing}))
+    assert Usability.last(workspace) is None
+    quality.require(workspace)
+    assert Usability.last(workspace) is not None
+
+
+@pytest.mark.parametrize("name", ["group", "order", "end"])
+def test_an_attribute_may_be_named_as_a_word_of_sql(tmp_path: Path, name: str) -> None:
+    tables = sound()
+    for row in tables["customers"]:
+        row[name] = None
+    workspace = make_workspace(tmp_path, tables, now=NOW.isoformat(), attributes={"customers": {name: Attribute(fixed=True)}})
+    assert {(one.column, one.about, one.rows) for one in findings(workspace)} == {
+        (name, "mostly missing", 40), (name, "constant", 0),
+    }  # fmt: skip
 
 
 def test_require_does_not_load_great_expectations(tmp_path: Path) -> None:
@@ -334,6 +384,14 @@ def test_the_data_docs_are_linked_escaped_and_need_nothing_from_elsewhere(checke
         assert not re.search(r"https?://|<script|<link|<img", page.read_text(encoding="utf-8")), page
 
 
+def test_the_data_docs_hold_the_pages_of_the_last_check_only(tmp_path: Path) -> None:
+    workspace = world(tmp_path, sound())
+    quality.check(workspace, NOW)
+    last = quality.check(workspace, NOW + MICROSECOND)
+    pages = list(Path(last.docs).parent.rglob("*.html"))
+    assert len(pages) == 2 * len(last.tables) + 1, "one for each suite, one for each result, and the first"
+
+
 def test_nothing_is_sent_home(checked: tuple[Workspace, Usability]) -> None:
     workspace, _ = checked
     assert "analytics_enabled: false" in (workspace.quality / "gx" / "great_expectations.yml").read_text(encoding="utf-8")
@@ -363,6 +421,19 @@ def test_the_command_is_content_with_warnings(tmp_path: Path) -> None:
     result = _command(world(tmp_path, _changed("orders", 1, customer_id="x")))
     assert result.exit_code == 0
     assert "usable: 0 errors, 1 warning" in result.stdout
+
+
+def test_the_command_accepts_fewer_rows_only_when_told_to(tmp_path: Path) -> None:
+    workspace = world(tmp_path, sound())
+    catalog = Catalog.load(workspace)
+    orders = replace(catalog.tables["orders"], previous_rows=81)
+    replace(catalog, tables={**catalog.tables, "orders": orders}).save(workspace)
+    refused = _command(workspace)
+    assert refused.exit_code == 1
+    assert "40 rows where the ingest before had 81" in refused.stdout and "--accept-fewer-rows" in refused.stdout
+    assert _command(workspace, "--accept-fewer-rows").exit_code == 0
+    assert _command(workspace).exit_code == 0
+    quality.require(workspace)
 
 
 def test_the_command_without_tables_says_what_to_run(tmp_path: Path) -> None:
