@@ -68,7 +68,11 @@ class Desk:
     def _record(self, ask: Ask, stored: Record | None, now: datetime) -> Record | None:
         """What is known of one entity: what is stored, under what is given; None for an entity nobody knows."""
         if stored is not None:
-            return replace(stored, values=overridden(stored.values, self.attributes, ask.given, now)) if ask.given else stored
+            return (
+                replace(stored, values=overridden(stored.values, self.views, self.entity, ask.given, now))
+                if ask.given
+                else stored
+            )
         return Record(ask.entity_id or "", now, newcomer(self.views, self.entity, ask.given, now)) if ask.may_be_new else None
 
     def _unknown(self, ask: Ask, now: datetime) -> Score:

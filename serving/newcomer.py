@@ -6,19 +6,20 @@ instant it was created.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from features.feature import Feature, View
+from features.feature import ROW_KINDS, Feature, Kind, View
 from features.tables import ATTRIBUTE_HISTORY
 
 Value = float | str | None
 Given = float | bool | str | datetime | None
 Type = Literal["number", "category", "timestamp"]
-SECONDS_PER_DAY = 86_400.0
+Row = Mapping[str, Given]
+MICROSECONDS_PER_DAY = 86_400_000_000.0
+DERIVED_FROM_ROW: tuple[Kind, ...] = ("age", "holds", "weekday", "hour")
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,47 @@ def newcomer(views: Sequence[View], entity: str, given: Mapping[str, Given], now
     Returns:
         A value for each feature of the entity.
     """
-    values: dict[str, Value] = {}
-    for view in views:
-        if view.entity == entity:
-            values |= {feature.name: _at_creation(view, feature, now) for feature in view.columns}
-    return overridden(values, attributes(views, entity), given, now)
+    values: dict[str, Value] = {
+        feature.name: feature.empty for view in views if view.entity == entity for feature in view.columns
+    }
+    profiles = _profiles(views, entity)
+    row: Row = {column: None for view in profiles for feature in view.columns for column in _columns_read(feature)}
+    return _with_given(values, {**row, **{view.contract.time: now for view in profiles}}, views, entity, given, now)
 
 
 def overridden(
-    values: Mapping[str, Value], known: Sequence[Attribute], given: Mapping[str, Given], now: datetime
+    values: Mapping[str, Value], views: Sequence[View], entity: str, given: Mapping[str, Given], now: datetime
 ) -> dict[str, Value]:
-    """Feature values with what a request says about the attributes put over them."""
-    said = {
-        attribute.feature.name: attribute.value(given[name], now)
-        for attribute in known
-        for name in attribute.names
-        if name in given
+    """Stored feature values with what a request says put over them, and over what is computed from the same row.
+
+    A feature that also reads a column of which only its features are stored, such as a time, stays as it was.
+    """
+    kept = (a for a in attributes(views, entity) if a.feature.kind == "attribute" and a.feature.name in values)
+    return _with_given(values, {a.column: values[a.feature.name] for a in kept}, views, entity, given, now)
+
+
+def _with_given(
+    values: Mapping[str, Value], row: Row, views: Sequence[View], entity: str, given: Mapping[str, Given], now: datetime
+) -> dict[str, Value]:
+    """Feature values after the request: attributes as given, and every feature that the entity's own row now tells."""
+    told = {a: given[name] for a in attributes(views, entity) for name in a.names if name in given}
+    said = {a.feature.name: a.value(value, now) for a, value in told.items()}
+    whole = {**row, **{a.column: value for a, value in told.items() if a.feature.kind in ROW_KINDS}}
+    computed = {
+        feature.name: _row_value(feature, whole, now)
+        for view in _profiles(views, entity)
+        for feature in view.columns
+        if feature.kind in DERIVED_FROM_ROW and _columns_read(feature) <= set(whole)
     }
-    return {**values, **said}
+    return {**values, **said, **computed}
+
+
+def _profiles(views: Iterable[View], entity: str) -> list[View]:
+    return [view for view in views if view.entity == entity and view.is_profile]
+
+
+def _columns_read(feature: Feature) -> set[str]:
+    return {feature.column, *(condition.column for condition in feature.where)} - {""}
 
 
 def _attribute(view: View, feature: Feature) -> Attribute | None:
@@ -91,24 +115,22 @@ def _attribute(view: View, feature: Feature) -> Attribute | None:
     return None
 
 
-def _at_creation(view: View, feature: Feature, now: datetime) -> Value:
-    """The value of a feature for an entity whose row holds nothing but its creation."""
-    if not view.is_profile:
-        return feature.empty
-    row: Mapping[str, object] = defaultdict(lambda: None, {view.contract.time: now})
-    created = row[feature.column]
+def _row_value(feature: Feature, row: Row, now: datetime) -> Value:
+    """The value of a feature that reads the entity's own row, as `features.compile` has it in SQL."""
     if feature.kind == "holds":
         return float(all(condition.holds(row) for condition in feature.where))
-    if not isinstance(created, datetime):
+    instant = row[feature.column]
+    if not isinstance(instant, datetime):
         return None
-    instants = {
-        "age": _days_since(created, now),
-        "weekday": float(created.astimezone(UTC).isoweekday()),
-        "hour": float(created.astimezone(UTC).hour),
-    }
-    return instants.get(feature.kind)
+    if feature.kind == "age":
+        return _days_since(instant, now)
+    in_utc = _aware(instant).astimezone(UTC)
+    return float(in_utc.isoweekday() if feature.kind == "weekday" else in_utc.hour)
 
 
 def _days_since(instant: datetime, now: datetime) -> float:
-    aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
-    return (now - aware).total_seconds() / SECONDS_PER_DAY
+    return ((now - _aware(instant)) // timedelta(microseconds=1)) / MICROSECONDS_PER_DAY
+
+
+def _aware(instant: datetime) -> datetime:
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant

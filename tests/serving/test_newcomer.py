@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from features.catalog import Catalog
+from features.compile import view_sql
 from features.condition import Condition
-from features.feature import Feature, View
+from features.database import connect
+from features.feature import Feature, View, where
 from features.lead import CAMPAIGNS, ENGAGEMENT, PROFILE
-from serving.newcomer import attributes, newcomer, overridden
+from features.settings import Attribute, Workspace
+from features.views import views
+from serving.newcomer import Given, attributes, newcomer, overridden
+from tests.worlds import make_workspace
 
 NOW = datetime(2018, 5, 15, 14, 30, tzinfo=UTC)  # a Tuesday
 FIXED = (
@@ -58,9 +67,69 @@ def test_a_time_is_given_as_a_time_and_becomes_days() -> None:
 def test_what_is_given_goes_over_what_is_stored_and_null_means_not_known() -> None:
     stored = {"lead_origin": "web", "lead_budget": 5.0, "interactions_count_30d": 7.0}
     given = {"origin": None, "budget": True}
-    assert overridden(stored, attributes(VIEWS, "lead"), given, NOW) == {
+    assert overridden(stored, VIEWS, "lead", given, NOW) == {
         "lead_origin": None, "lead_budget": 1.0, "interactions_count_30d": 7.0,
     }  # fmt: skip
+
+
+OWN = (
+    Feature("lead_from_web", "holds", where=where("origin = 'web'", "budget >= 10000")),
+    Feature("lead_wanted_weekday", "weekday", "wanted"),
+    Feature("lead_wanted_hour", "hour", "wanted"),
+)
+OWN_VIEW = replace(PROFILE, features=(*PROFILE.features, *FIXED, *OWN))
+WANTED = datetime(2018, 1, 1, 3, 4, 5, 678_901, tzinfo=timezone(timedelta(hours=-7)))
+
+
+def test_what_is_given_reaches_every_feature_of_the_row_of_a_stored_lead() -> None:
+    stored = {"lead_origin": "web", "lead_budget": 5.0, "lead_from_web": 0.0, "lead_is_open": 1.0, "lead_created_hour": 4.0}
+    values = overridden(stored, (OWN_VIEW,), "lead", {"budget": 10_000.0, "wanted": WANTED}, NOW)
+    assert values["lead_from_web"] == 1.0 and values["lead_wanted_weekday"] == 1.0 and values["lead_wanted_hour"] == 10.0
+    assert values["lead_is_open"] == 1.0 and values["lead_created_hour"] == 4.0  # what is given says nothing about these
+    assert overridden(stored, (OWN_VIEW,), "lead", {"origin": "tv", "budget": 10_000.0}, NOW)["lead_from_web"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"origin": "web", "budget": 12_000.5, "wanted": WANTED},
+        {"lead_origin": "web", "lead_budget": 9_999.0},
+        {"origin": "tv", "wanted": NOW + timedelta(days=1, microseconds=1)},
+        {"budget": 10_000.0, "wanted": datetime(1971, 1, 1, 0, 0, 0, 1)},
+        {},
+    ],
+)
+def test_a_newcomers_features_are_those_of_the_compiled_sql_to_the_bit(tmp_path: Path, given: dict[str, Given]) -> None:
+    as_of = NOW + timedelta(microseconds=1)  # the first instant at which a lead created now is seen
+    row = {name.removeprefix("lead_"): value for name, value in given.items()}
+    if isinstance(row.get("wanted"), datetime):
+        row["wanted"] = pd.to_datetime(row["wanted"], utc=True).tz_localize(None)  # type: ignore[call-overload]
+    types = {"origin": Attribute(fixed=True), "budget": Attribute(type="number", fixed=True),
+             "wanted": Attribute(type="timestamp", fixed=True)}  # fmt: skip
+    lead = {"lead_id": "a", "created_at": NOW.replace(tzinfo=None), **row}
+    workspace = make_workspace(tmp_path, {"leads": [lead], "interactions": []}, attributes={"leads": types})
+    present = (OWN_VIEW, *(view for view in views(workspace, Catalog.load(workspace)) if not view.is_profile))
+    want = compiled(workspace, present, as_of)
+    got = newcomer(present, "lead", given, as_of)
+    assert len(want) > 50 and got.pop("lead_age_days") == 0.0 and want.pop("lead_age_days") == 1 / 86_400e6
+    assert {name: bits(value) for name, value in got.items()} == {name: bits(value) for name, value in want.items()}
+
+
+def compiled(workspace: Workspace, present: Sequence[View], as_of: datetime) -> dict[str, float | str | None]:
+    """The features of the only lead there is, by the SQL of the views."""
+    catalog, row = Catalog.load(workspace), {}
+    relations = {name: f"read_parquet('{catalog.path(workspace, name)}')" for name in catalog.tables}
+    with connect(workspace) as connection:
+        for view in present:
+            found = connection.execute(view_sql(view, relations, catalog.tables[view.table].columns, [as_of]))
+            names = [column[0] for column in found.description]
+            (values,) = found.fetchall()
+            row.update(dict(zip(names[2:], values[2:], strict=True)))
+    return row
+
+
+def bits(value: float | str | None) -> str | None:
+    return value.hex() if isinstance(value, float) else value
 
 
 def test_counts_and_ages_cannot_be_given() -> None:
