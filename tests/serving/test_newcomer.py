@@ -93,7 +93,7 @@ def test_what_is_given_reaches_every_feature_of_the_row_of_a_stored_lead() -> No
     "given",
     [
         {"origin": "web", "budget": 12_000.5, "wanted": WANTED},
-        {"lead_origin": "web", "lead_budget": 9_999.0},
+        {"lead_origin": "web", "lead_budget": 9_999.0, "wanted": datetime(2014, 3, 3, 18, 43, 12, 221_258)},
         {"origin": "tv", "wanted": NOW + timedelta(days=1, microseconds=1)},
         {"budget": 10_000.0, "wanted": datetime(1971, 1, 1, 0, 0, 0, 1)},
         {},
