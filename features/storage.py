@@ -58,9 +58,14 @@ def config(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def expanded(raw: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with its environment variables filled in, as Feast does when it reads the file."""
-    return json.loads(os.path.expandvars(json.dumps(raw)))
+def expanded(raw: Any) -> Any:
+    """A configuration with its environment variables filled in, as Feast does when it reads the file.
+
+    Each text by itself: a password may hold a quotation mark or a backslash, which would break a whole document.
+    """
+    if isinstance(raw, dict):
+        return {name: expanded(value) for name, value in raw.items()}
+    return os.path.expandvars(raw) if isinstance(raw, str) else raw
 
 
 def write(workspace: Workspace) -> Path:
@@ -82,7 +87,7 @@ def workspace_of(yaml: Path) -> Workspace:
 
 def without_password(workspace: Workspace) -> str:
     """The online store's address, fit to be shown."""
-    return re.sub(r"//[^@/]*@", "//", workspace.settings.store.online)
+    return _masked(workspace.settings.store.online)
 
 
 def _online_store(workspace: Workspace) -> dict[str, Any]:
@@ -115,6 +120,11 @@ def _not_an_address(address: str) -> WorkspaceError:
     return WorkspaceError(
         "[store] online in foresell.toml",
         expected="`sqlite`, or a Redis address such as redis://127.0.0.1:6379, without a comma in it",
-        received=repr(address),
+        received=repr(_masked(address)),
         repair="a password may stay out of the file: redis://:${REDIS_PASSWORD}@host:6379",
     )
+
+
+def _masked(address: str) -> str:
+    """An address, even a misspelt one, without whatever may be a password: all up to the last `@`, and the options."""
+    return re.sub(r"^(\w+://)?.*@", r"\1", address).partition("?")[0]

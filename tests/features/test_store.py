@@ -487,6 +487,33 @@ def test_a_password_may_come_from_the_environment(tmp_path: Path, monkeypatch: p
     assert "secret" not in storage.write(workspace).read_text()
 
 
+@pytest.mark.parametrize("password", ['quo"te', "back\\slash", "new\nline", "{}", "ü"])
+def test_a_password_from_the_environment_may_hold_any_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("PW", password)
+    raw = storage.config(Workspace(tmp_path, Settings(store=StoreSettings(online="redis://:${PW}@host"))))
+    filled = storage.expanded(raw)
+    assert filled["online_store"]["connection_string"].endswith(f",password={password}")
+    assert {**filled, "online_store": None} == {**raw, "online_store": None}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://:hush,hush@host",
+        "redis://u:hush/hush@host",
+        "redis://:hush@hush@",
+        "hush@host",
+        "redis:/:hush@host?password=hush",
+    ],
+)
+def test_an_address_that_is_refused_is_shown_without_its_password(tmp_path: Path, address: str) -> None:
+    with pytest.raises(WorkspaceError) as refused:
+        storage.config(Workspace(tmp_path, Settings(store=StoreSettings(online=address))))
+    assert "hush" not in str(refused.value)
+
+
 def test_each_workspace_has_a_project_of_its_own(tmp_path: Path) -> None:
     projects = [storage.project(Workspace(root, Settings())) for root in (REPOSITORY, tmp_path / "a", tmp_path / "b")]
     assert projects[0] == "foresell" and len(set(projects)) == 3
