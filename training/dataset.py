@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from features import store
 from features.adapter import ADAPTER_FILE, adapter_folder
 from features.catalog import Catalog
 from features.cohort import cohort, mature_as_ofs
-from features.errors import DataFloorError, LostRowsError, PropensityError
+from features.errors import DataFloorError, LostRowsError, PropensityError, nearest
 from features.feature import View
 from features.propensity import Propensity
 from features.settings import SETTINGS_FILE, Workspace
-from features.tables import ENTITY_TABLES
 from features.views import views
 from training.label import labels, recorded_since, require_outcome
 from training.leakage import Attribute, declared_at
@@ -50,7 +48,10 @@ class Dataset:
 
 
 def as_ofs(workspace: Workspace, propensity: Propensity) -> list[datetime]:
-    """The instants a dataset is made of: the mature part of the grid, from the first recorded outcome on.
+    """The instants a dataset is made of: those mature ones whose labels look at no time before the first recorded outcome.
+
+    Before it a label of 0 means "not recorded". Where every instant looks back beyond it, as in data of a single date whose
+    outcomes all lie after it, those stay that look beyond it in part: nothing tells when their recording began.
 
     Raises:
         PropensityError: a table that the outcome needs was not ingested.
@@ -58,7 +59,9 @@ def as_ofs(workspace: Workspace, propensity: Propensity) -> list[datetime]:
     """
     require_outcome(Catalog.load(workspace), propensity)
     since = recorded_since(workspace, propensity)
-    instants = [instant for instant in mature_as_ofs(workspace, propensity) if instant + propensity.horizon > since]
+    mature = mature_as_ofs(workspace, propensity)
+    wholly = [instant for instant in mature if instant + propensity.lead_time >= since]
+    instants = wholly or [instant for instant in mature if instant + propensity.horizon > since]
     if not instants:
         now = Catalog.load(workspace).now
         raise DataFloorError(
@@ -102,9 +105,8 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
     typed = {name: typed_column(joined[name], dtype) for name, dtype in dtypes.items()}
     constant = tuple(name for name, column in typed.items() if column.nunique(dropna=False) <= 1)
     kept = {name: dtype for name, dtype in dtypes.items() if name not in constant}
-    parts = [rows, label, *(typed[name].rename(name) for name in kept)]
-    frame = pd.concat([part.reset_index(drop=True) for part in parts], axis=1)
-    attributes = {name: place for name, place in _attributes(workspace, present).items() if name in kept}
+    frame = pd.concat([rows, label.to_frame(), pd.DataFrame({name: typed[name] for name in kept})], axis=1)
+    attributes = {name: place for name, place in declared_attributes(workspace, catalog, present).items() if name in kept}
     return Dataset(frame, kept, constant, attributes, fingerprint(frame))
 
 
@@ -143,23 +145,28 @@ def typed_column(column: pd.Series, dtype: str) -> pd.Series:
     return text.where(text.notna(), None)
 
 
-def _attributes(workspace: Workspace, present: Sequence[View]) -> dict[str, Attribute]:
-    files = [adapter_folder(workspace.root, workspace.settings) / ADAPTER_FILE, workspace.root / SETTINGS_FILE]
+def declared_attributes(workspace: Workspace, catalog: Catalog, present: Sequence[View]) -> dict[str, Attribute]:
+    """What somebody declared to be known, and nothing else can check: attributes, the times among them, external columns."""
+    adapter, own = adapter_folder(workspace.root, workspace.settings) / ADAPTER_FILE, workspace.root / SETTINGS_FILE
     declared: dict[str, Attribute] = {}
     for view in present:
-        table = ENTITY_TABLES[view.entity].name
+        times = catalog.attributes.get(view.table, {}) if view.is_profile else {}
         for feature in view.columns:
-            if feature.kind in ("attribute", "external"):
-                source = f"{view.table}.{feature.column or feature.name}"
-                declared[feature.name] = Attribute(source, declared_at(files, table, feature.column))
+            source = f"{view.table}.{feature.column}"
+            if view.external:
+                place = declared_at([own], f"external.{view.name}.columns", feature.column)
+                declared[feature.name] = Attribute(source, place, external=True)
+            elif feature.kind == "attribute" or feature.column in times:
+                place = declared_at([adapter, own], f"attributes.{view.table}", feature.column)
+                declared[feature.name] = Attribute(source, place)
     return declared
 
 
 def _unknown(propensity: Propensity, what: str, name: str, known: Mapping[str, object]) -> PropensityError:
-    near = difflib.get_close_matches(name, known, 1)
+    near = nearest(name, known)
     return PropensityError(
         f"propensity {propensity.name!r}, [features]",
         expected=f"one of {', '.join(list(known)[:12])}{', ...' if len(known) > 12 else ''}",
         received=what,
-        repair=f"did you mean {near[0]!r}?" if near else "`foresell features list` names them all",
+        repair=f"did you mean {near!r}?" if near else "`foresell features list` names them all",
     )

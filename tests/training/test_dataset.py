@@ -11,10 +11,13 @@ from features import snapshot, store
 from features.catalog import Catalog
 from features.cohort import cohort
 from features.errors import DataFloorError, PropensityError
-from features.propensity import load
+from features.propensity import GRID_ORIGIN, Propensity, load
+from features.settings import SETTINGS_FILE, Attribute, External, Settings
 from features.views import views
 from tests.training.conftest import NOW
+from tests.worlds import make_workspace
 from training import dataset
+from training.leakage import Attribute as LeakageAttribute
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,22 @@ def test_the_grid_is_mature_and_begins_with_history(shop, question):
     assert instants[-1] + question.horizon <= NOW < instants[-1] + question.horizon + question.every
     assert instants[0] >= question.first_as_of
     assert {b - a for a, b in pairwise(instants)} == {timedelta(days=28)}
+
+
+@pytest.mark.parametrize(("first", "kept"), [(56, [1, 2, 3]), (57, [2, 3]), (100, [3]), (106, [3]), (120, [3])])
+def test_no_label_looks_at_a_time_before_the_first_outcome(tmp_path, first, kept):
+    """28 days a step, 28 days of blackout: the as_of of day 28 looks at days 56 to 86. What nothing replaces may look in part."""
+    begin = GRID_ORIGIN.replace(tzinfo=None)
+    order = {"order_id": "O", "customer_id": "c", "occurred_at": begin + timedelta(days=first), "amount": 1}
+    people = [{"customer_id": "c", "created_at": begin - timedelta(days=1)}]
+    now = (GRID_ORIGIN + timedelta(days=3 * 28 + 58)).date().isoformat()
+    workspace = make_workspace(tmp_path, {"customers": people, "orders": [order]}, now=now)
+    times = {"horizon": "58d", "lead_time": "28d", "every": "28d", "first_as_of": "2018-01-01"}
+    churn = Propensity.model_validate(
+        {"name": "churn", "question": "?", "entity": "customer", **times, "outcome": {"absent": "orders"}}
+    )
+    found = [(instant - GRID_ORIGIN).days // 28 for instant in dataset.as_ofs(workspace, churn)]
+    assert found == kept
 
 
 def test_nobody_is_lost(shop, question, built):
@@ -70,6 +89,22 @@ def test_features_of_one_value_are_dropped_and_listed(built):
 
 def test_attributes_know_where_they_are_declared(built):
     assert built.attributes["customer_kind"].source == "customers.kind"
+
+
+def test_what_only_a_declaration_vouches_for_is_an_attribute(tmp_path):
+    """Times that are declared, and columns of a table computed elsewhere; each with the file that declares it."""
+    fixed = {"signed_at": Attribute(type="timestamp", fixed=True)}
+    usage = External(
+        entity="customer", path="usage.parquet", id="id", timestamp="at", columns={"logins": Attribute(type="number")}
+    )
+    people = [{"customer_id": "c", "created_at": NOW, "signed_at": NOW}]
+    settings = Settings(external={"usage": usage})
+    workspace = make_workspace(tmp_path, {"customers": people}, attributes={"customers": fixed}, settings=settings)
+    (tmp_path / SETTINGS_FILE).write_text("[external.usage.columns]\nlogins = { type = 'number' }\n")
+    catalog = Catalog.load(workspace)
+    places = dataset.declared_attributes(workspace, catalog, views(workspace, catalog))
+    assert places["usage_logins"] == LeakageAttribute("usage.logins", "foresell.toml:2", external=True)
+    assert places["customer_signed_at_days"].source == "customers.signed_at"
 
 
 def test_equal_data_have_equal_fingerprints_and_other_data_others(shop, question, built):

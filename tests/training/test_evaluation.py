@@ -74,13 +74,12 @@ def test_intervals_hold_their_estimate_and_repeat_with_the_seed():
 
 
 def test_no_interval_leaves_the_range_of_its_figure():
-    """A model that ranks almost perfectly on few rows: the spread alone would reach beyond 1."""
-    labels = np.array([0] * 30 + [1] * 30, dtype=np.int8)
-    probability = np.where(labels == 1, 0.9, 0.1)
-    probability[59] = 0.1
-    made = evaluate(probability, labels, pd.Series(np.arange(60)), seed=1)
-    assert made["auc"].high == 1.0
-    assert all(made[name].high <= 1 for name in ("auc", "pr_auc", "brier", "calibration_error"))
+    """Four positives that are ranked well: the spread moved to the estimate alone would reach beyond 1."""
+    labels = np.array([0] * 56 + [1] * 4, dtype=np.int8)
+    probability = np.where(labels == 1, 0.8, 0.2) + np.random.default_rng(3).normal(0, 0.18, 60)
+    made = evaluate(probability.clip(0.01, 0.99), labels, pd.Series(np.arange(60)), seed=1)
+    assert made["auc"].high == made["pr_auc"].high == 1.0
+    assert all(made[name].high <= 1 for name in ("brier", "calibration_error"))
     assert made["lift_at_10pct"].high > 1
 
 
