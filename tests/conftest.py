@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from features.console import silence_telemetry
+from features.sample import CUSTOMERS
+from foresell import main
+from serving.demo import Demo
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -28,6 +32,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def shared_data() -> Path:
     """The folder of real data sets; tests that use it carry the marker `real_data`."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def sample_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make demo` leaves, of a sample CRM as of a fixed day."""
+    root = tmp_path_factory.mktemp("sample")
+    Demo(main, root).run(datetime(2026, 6, 1, tzinfo=UTC), CUSTOMERS)
+    return root
 
 
 def _skip(reason: str) -> None:

@@ -23,9 +23,10 @@ def test_a_notebook_imports_and_does_not_define(path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("sample")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, trained_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORESELL_WORKSPACE", str(trained_workspace))
+def test_a_notebook_runs(path: Path, sample_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORESELL_WORKSPACE", str(sample_workspace))
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
