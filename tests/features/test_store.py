@@ -77,6 +77,15 @@ def drop(workspace: Workspace) -> None:
 
 
 @pytest.fixture
+def cleanup() -> Iterator[list[Workspace]]:
+    """Workspaces whose keys leave Redis when the test ends, however it ends."""
+    made: list[Workspace] = []
+    yield made
+    for workspace in made:
+        drop(workspace)
+
+
+@pytest.fixture
 def declared(tmp_path: Path) -> Workspace:
     """A small workspace of one's own: tables and declarations only."""
     usage(tmp_path, [("a", T - timedelta(days=1), 1.0, "x", True)])
@@ -310,10 +319,11 @@ def minutes(online: store.Online, *ids: str) -> list[object]:
 
 
 @pytest.mark.parametrize("address", ONLINE)
-def test_a_correction_lands_and_an_older_as_of_never_wins(tmp_path: Path, address: str) -> None:
+def test_a_correction_lands_and_an_older_as_of_never_wins(tmp_path: Path, address: str, cleanup: list[Workspace]) -> None:
     usage(tmp_path, [("a", T, 1.0, "x", True)])
     made = make(tmp_path, address, tables={"customers"})
     store.apply(made)
+    cleanup.append(made)
     assert put(made, T, a=1.0, b=2.0) == store.Materialized("customer", written=2, same=0, newer=0)
     assert put(made, T, a=1.5, b=2.0) == store.Materialized("customer", written=1, same=1, newer=0)
     online = store.Online(made)
@@ -322,23 +332,20 @@ def test_a_correction_lands_and_an_older_as_of_never_wins(tmp_path: Path, addres
     assert minutes(online, "a", "b", "c") == [1.5, 2.0, 3.0]
     assert put(made, T + MICROSECOND, a=4.0) == store.Materialized("customer", written=1, same=0, newer=0)
     assert minutes(online, "a", "b", "c") == [4.0, 2.0, 3.0]
-    drop(made)
 
 
 @pytest.mark.redis
-def test_two_workspaces_in_one_redis_do_not_mix(tmp_path: Path) -> None:
-    made = []
+def test_two_workspaces_in_one_redis_do_not_mix(tmp_path: Path, cleanup: list[Workspace]) -> None:
     for number, name in enumerate(("one", "two")):
         (tmp_path / name).mkdir()
         usage(tmp_path / name, [("a", T, 1.0, "x", True)])
-        made.append(make(tmp_path / name, REDIS, tables={"customers"}))
-        store.apply(made[-1])
-        put(made[-1], T, a=float(number))
-    online = [store.Online(workspace) for workspace in made]
+        cleanup.append(make(tmp_path / name, REDIS, tables={"customers"}))
+        store.apply(cleanup[-1])
+        put(cleanup[-1], T, a=float(number))
+    online = [store.Online(workspace) for workspace in cleanup]
     assert [minutes(each, "a") for each in online] == [[0.0], [1.0]]
-    drop(made[0])
+    drop(cleanup.pop(0))
     assert [minutes(each, "a") for each in online] == [[None], [1.0]]
-    drop(made[1])
 
 
 def test_records_stay_readable_when_declarations_move_on(fresh: Workspace) -> None:
