@@ -116,8 +116,12 @@ def snapshot(workspace: Workspace, as_ofs: Sequence[datetime], as_json: bool) ->
     store.apply(workspace)
     newest = max(instant for instants in wanted.values() for instant in instants)
     with progress("online store", sum(len(ids) for ids in store.population(workspace, newest).values())) as tick:
-        store.materialize(workspace, newest, tick)
-    step(f"online store: as of {newest:%Y-%m-%d %H:%M} UTC")
+        put = store.materialize(workspace, newest, tick)
+    for done in put:
+        newer = f", {done.newer:,} left, for theirs are of a later as_of" if done.newer else ""
+        step(
+            f"online store, {done.entity}: {done.written:,} written, {done.same:,} the same{newer}; as of {newest:%Y-%m-%d %H:%M} UTC"
+        )
     if as_json:
         told = {entity: [instant.isoformat() for instant in instants] for entity, instants in wanted.items()}
         emit({"built": built.built, "kept": built.kept, "rows": built.rows, "as_ofs": told})
