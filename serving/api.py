@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -33,19 +34,17 @@ _ANSWER = TypeAdapter(Answer)
 def application() -> FastAPI:
     """The application before its propensities are opened."""
     summary = "Who will buy, who will leave, who will grow: scores with reasons."
-    app = FastAPI(title="Foresell", version="1", summary=summary, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Foresell", version="1", summary=summary, docs_url=None, redoc_url=None, openapi_url=None)
     tell_problems(app)
     app.add_api_route("/", lambda: RedirectResponse("docs"), include_in_schema=False)
     app.add_api_route("/docs", _page, include_in_schema=False)
-    app.add_api_route("/docs.json", lambda: JSONResponse(app.openapi()), include_in_schema=False)
+    app.add_api_route("/docs.json", lambda: JSONResponse(_described(app)), include_in_schema=False)
     return app
 
 
 def open_routes(app: FastAPI, desks: Mapping[str, Desk | ForesellError]) -> None:
     """Add a route for each propensity, and a clear answer for every other path below `/v1`."""
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"model": Problem, "content": {MEDIA_TYPE: {}}} for status in (400, 415, 422, 503)
-    }
+    told: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 415, 422, 503)}
     for name, desk in desks.items():
         app.add_api_route(
             f"/v1/{name}",
@@ -91,6 +90,16 @@ def _elsewhere(method: str, path: str, names: Sequence[str]) -> Response:
         repair=near(path, names) or "a new propensity file brings its route when the service starts again",
     )
     return problem(HTTPStatus.NOT_FOUND, "There is no such propensity", [flaw])
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document; FastAPI does not know that problems have a media type of their own."""
+    document = copy.deepcopy(app.openapi())
+    for path in document["paths"].values():
+        for status, response in path["post"]["responses"].items():
+            if int(status) >= HTTPStatus.BAD_REQUEST:
+                response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+    return document
 
 
 def _page() -> HTMLResponse:

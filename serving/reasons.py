@@ -56,7 +56,8 @@ class Wording:
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return _absence(self.feature)
         if isinstance(value, str):
-            return f"{_topic(self.feature)} is {value}"
+            topic = _topic(self.feature)
+            return f"{topic}: {value}" if topic.startswith("Whether ") else f"{topic} is {value}"
         phrase = self._phrase(value)
         if not phrase:
             return f"{_topic(self.feature)}: {shown(self.feature, value)}{self._comparison(value)}"

@@ -22,11 +22,12 @@ silence_telemetry()
 import bentoml  # noqa: E402
 
 WORKSPACE = "FORESELL_WORKSPACE"
+NAME = "foresell"
 
 app = application()
 
 
-@bentoml.service(name="foresell", traffic={"timeout": 60}, logging={"access": {"enabled": False}})
+@bentoml.service(name=NAME, traffic={"timeout": 60}, logging={"access": {"enabled": False}})
 @bentoml.asgi_app(app)
 class Foresell:
     """Scores of leads and customers, with reasons: one route for each propensity of the workspace."""
@@ -55,6 +56,7 @@ class Foresell:
 
 def asgi() -> Any:
     """The service as an ASGI application; a worker process calls this."""
+    bentoml.server_context.service_name = bentoml.server_context.bento_name = NAME  # labels of every metric
     return Foresell.to_asgi()  # type: ignore[attr-defined]
 
 

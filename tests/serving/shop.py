@@ -73,7 +73,7 @@ def _crown(workspace: Workspace, name: str, columns: Sequence[str]) -> None:
         np.int8
     )
     model = fit(question.model_dump(mode="json"), [_column(frame[column]) for column in columns], frame, labels)
-    record = registry.Record({}, {}, {"verdict": "pass"}, {"gates": []}, lambda version: {"report/report.html": "<html>"})
+    record = registry.Record({}, {}, {"verdict": "pass"}, {"gates": []}, {"report/report.html": "<html>"})
     registry.register(workspace, model, record)
     registry.promote(workspace, name)
 

@@ -55,6 +55,7 @@ def test_whether_something_holds_is_said_without_a_number() -> None:
 
 
 def test_a_category_names_its_value() -> None:
+    assert say("vehicle_condition_latest", "used") == "Whether the newest vehicle was bought new: used"
     assert say("channel_latest", "web") == "The channel of the last contact is web"
     origin = Wording(Feature("lead_origin", "attribute", "origin", dtype="category"), Phrases(), NOT_KNOWN)
     assert origin.sentence("organic_search") == "Origin is organic_search"

@@ -206,6 +206,9 @@ def test_the_api_is_described_with_types_and_examples(client: httpx.Client) -> N
     schemas = document["components"]["schemas"]
     assert set(schemas["LeadConversionAttributes"]["properties"]) == {"lead_origin", "lead_budget"}
     assert set(schemas["Score"]["properties"]) >= {"entity_id", "score", "reasons", "missing", "unseen", "model_version"}
+    for path in document["paths"].values():
+        problem = path["post"]["responses"]["503"]["content"]["application/problem+json"]
+        assert problem["schema"] == {"$ref": "#/components/schemas/Problem"} and "Flaw" in schemas
     for name in ("churn", "lead-conversion"):
         (example,) = document["paths"][f"/v1/{name}"]["post"]["requestBody"]["content"]["application/json"]["schema"]["examples"]
         assert ask(client, name, example)
@@ -213,7 +216,9 @@ def test_the_api_is_described_with_types_and_examples(client: httpx.Client) -> N
 
 def test_probes_and_metrics_answer(client: httpx.Client) -> None:
     assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
-    assert 'endpoint="/v1/churn"' in client.get("/metrics").text
+    ask(client, "churn", {"ids": ["C0001"]})
+    line = next(line for line in client.get("/metrics").text.splitlines() if line.startswith("bentoml_service_request_total{"))
+    assert 'service_name="foresell"' in line
 
 
 def test_many_callers_at_once_get_what_one_gets(client: httpx.Client, shop: Workspace) -> None:
