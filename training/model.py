@@ -117,8 +117,20 @@ class Model:
 
     @cached_property
     def propensity(self) -> Propensity:
-        """The question this model answers, as it was put when it was trained."""
-        return Propensity.model_validate(self.contract.propensity)
+        """The question this model answers, as it was put when it was trained.
+
+        Raises:
+            ContractError: the question is of another release of Foresell.
+        """
+        try:
+            return Propensity.model_validate(self.contract.propensity)
+        except ValidationError as problem:
+            raise ContractError(
+                f"the question in {CONTRACT_FILE}",
+                expected="a propensity of this version of Foresell",
+                received=" ".join(str(problem).split()),
+                repair="train again with this version of Foresell",
+            ) from None
 
     def matrix(self, frame: pd.DataFrame) -> Floats:
         """Encode a frame that has at least the contract's columns; numbers as they are, categories as codes, missing as NaN.

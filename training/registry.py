@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,18 @@ import pandas as pd
 
 from features.console import silence_telemetry
 from features.errors import GateError, RegistryError
-from features.propensity import propensity_files
 from features.settings import Workspace
 from training.model import Floats, Model
 
 CHAMPION = "champion"
 MODEL_FOLDER, REPORT_FOLDER = "model", "report"
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+VERSION_MARK = "<!-- version -->"  # in a stored page, which is complete before its version gets a number
+ENVIRONMENT = {  # MLflow's own defaults ask a server that is down for minutes
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 REQUIREMENTS = ("lightgbm", "numpy", "pandas", "pydantic")
 
 
@@ -49,18 +54,24 @@ class Record:
         metrics: `<split>_<figure>` to number.
         tags: of the run and of the version; `verdict` is `pass` or `fail`.
         report: the machine-readable report, with the verdict's gates.
-        pages: from the version's number to further artifacts, path to content; the HTML report is `report/report.html`.
+        pages: further artifacts, path to content; the HTML report is `report/report.html`, with `VERSION_MARK` for the number.
     """
 
     parameters: Mapping[str, Any]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     report: Mapping[str, Any]
-    pages: Callable[[str], Mapping[str, str]]
+    pages: Mapping[str, str]
 
 
 def register(workspace: Workspace, model: Model, record: Record) -> str:
-    """Log a run, register its model as a new version and return the version. The champion stays who it is."""
+    """Log a run, register its model as a new version and return the version. The champion stays who it is.
+
+    The version is made last, so that one that exists is complete.
+
+    Raises:
+        RegistryError: MLflow does not answer, as everywhere in this module.
+    """
     name = model.propensity.name
     with _client(workspace) as client, tempfile.TemporaryDirectory() as scratch:
         import mlflow
@@ -72,12 +83,12 @@ def register(workspace: Workspace, model: Model, record: Record) -> str:
             mlflow.log_metrics({key: value for key, value in record.metrics.items() if value == value})
             mlflow.log_dict(dict(record.report), f"{REPORT_FOLDER}/{REPORT_JSON}")
             mlflow.log_dict(model.contract.propensity, "propensity.json")
+            for path, content in record.pages.items():
+                mlflow.log_text(content, path)
             uri = _log_model(mlflow, model, Path(scratch) / MODEL_FOLDER)
             _ensure_registered_model(client, name, model.propensity.question)
-            version = str(client.create_model_version(name, uri, run.info.run_id, tags=dict(record.tags)).version)
-            for path, content in record.pages(version).items():
-                mlflow.log_text(content, path)
-    return version
+            version = client.create_model_version(name, uri, run.info.run_id, tags=dict(record.tags)).version
+    return str(version)
 
 
 def champion(workspace: Workspace, name: str) -> Registered:
@@ -96,13 +107,6 @@ def champion(workspace: Workspace, name: str) -> Registered:
             repair=f"run `foresell promote {name}`" if newest else f"run `foresell train {name}`, then `foresell promote {name}`",
         )
     return load(workspace, name, version)
-
-
-def champions(workspace: Workspace) -> dict[str, Registered]:
-    """The champion of every propensity of the workspace that has one, by name."""
-    names = sorted(propensity_files(workspace.root, workspace.settings))
-    found = {name: champion_version(workspace, name) for name in names}
-    return {name: load(workspace, name, version) for name, version in found.items() if version}
 
 
 def champion_version(workspace: Workspace, name: str) -> str | None:
@@ -149,16 +153,10 @@ def report(workspace: Workspace, name: str, version: str | None = None) -> tuple
     Raises:
         RegistryError: there is no such version.
     """
-    chosen = version or newest_version(workspace, name)
-    if chosen is None:
-        raise _no_version(name, "any version", "no trained model", f"run `foresell train {name}`")
-    serving = champion_version(workspace, name)
-    with _client(workspace) as client, tempfile.TemporaryDirectory() as scratch:
-        found = _version(client, name, chosen)
-        folder = Path(client.download_artifacts(found.run_id, REPORT_FOLDER, scratch))
-        document = json.loads((folder / REPORT_JSON).read_text(encoding="utf-8"))
-        page = (folder / REPORT_HTML).read_text(encoding="utf-8")
-    return {"propensity": name, "version": chosen, "champion": serving, **document}, page
+    chosen = version or _newest(workspace, name)
+    document = json.loads(_stored(workspace, name, chosen, REPORT_JSON))
+    page = _stored(workspace, name, chosen, REPORT_HTML).replace(VERSION_MARK, chosen)
+    return {"propensity": name, "version": chosen, "champion": champion_version(workspace, name), **document}, page
 
 
 def promote(workspace: Workspace, name: str, version: str | None = None) -> str:
@@ -168,9 +166,9 @@ def promote(workspace: Workspace, name: str, version: str | None = None) -> str:
         RegistryError: there is no such version.
         GateError: the version failed a gate; each is named with its sentence.
     """
-    document, _ = report(workspace, name, version)
-    chosen = str(document["version"])
-    failed = [gate["sentence"] for gate in document["gates"] if not gate["passed"]]
+    chosen = version or _newest(workspace, name)
+    gates = json.loads(_stored(workspace, name, chosen, REPORT_JSON))["gates"]
+    failed = [gate["sentence"] for gate in gates if not gate["passed"]]
     if failed:
         raise GateError(
             f"{name} version {chosen}",
@@ -210,10 +208,17 @@ def _load_pyfunc(path: str) -> Pyfunc:
 
 @contextmanager
 def _client(workspace: Workspace) -> Iterator[Any]:
-    """A client of the workspace's store, with MLflow's own chatter kept to errors."""
+    """A client of the workspace's store, with MLflow's own chatter kept to errors.
+
+    Raises:
+        RegistryError: the store does not answer, refuses, or cannot be read or written.
+    """
     silence_telemetry()
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for variable, value in ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
     import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -222,7 +227,15 @@ def _client(workspace: Workspace) -> Iterator[Any]:
         workspace.mlruns.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    yield mlflow.MlflowClient(uri, uri)
+    try:
+        yield mlflow.MlflowClient(uri, uri)
+    except (MlflowException, SQLAlchemyError, OSError) as problem:
+        raise RegistryError(
+            f"MLflow at {uri}",
+            expected="a store that answers, and artifacts that can be read and written",
+            received=str(problem).partition("\n")[0],
+            repair="start the server, or correct `[mlflow] tracking_uri` in foresell.toml; without it `mlruns/` is used",
+        ) from problem
 
 
 @contextmanager
@@ -284,6 +297,22 @@ def _version(client: Any, name: str, version: str) -> Any:
     with _absent_is_none():
         return client.get_model_version(name, version)
     raise _no_version(name, f"version {version}", "no such version", "`mlflow ui` and `foresell report` show which there are")
+
+
+def _newest(workspace: Workspace, name: str) -> str:
+    newest = newest_version(workspace, name)
+    if newest is None:
+        raise _no_version(name, "any version", "no trained model", f"run `foresell train {name}`")
+    return newest
+
+
+def _stored(workspace: Workspace, name: str, version: str, file: str) -> str:
+    """The text of one file of a version's report."""
+    if not _exists(workspace):
+        raise _no_version(name, f"version {version}", "no trained model", f"run `foresell train {name}`")
+    with _client(workspace) as client, tempfile.TemporaryDirectory() as scratch:
+        found = _version(client, name, version)
+        return Path(client.download_artifacts(found.run_id, f"{REPORT_FOLDER}/{file}", scratch)).read_text(encoding="utf-8")
 
 
 def _no_version(name: str, expected: str, received: str, repair: str) -> RegistryError:

@@ -16,7 +16,7 @@ from training.dataset import Dataset
 from training.evaluation import Curves, Evaluation, Ranking, curves
 from training.fitting import Fitted
 from training.gates import Verdict
-from training.registry import REPORT_FOLDER, REPORT_HTML, Record
+from training.registry import REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Record
 
 SHOWN_FEATURES = 15
 FIGURE_WORDS = {
@@ -56,10 +56,7 @@ def record(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, at
         "data_fingerprint": contract.fingerprint,
     }
 
-    def pages(version: str) -> dict[str, str]:
-        html = page(made, drawn, version)
-        return {f"{REPORT_FOLDER}/{REPORT_HTML}": html, **{f"plots/{name}.svg": svg for name, svg in drawn.items()}}
-
+    pages = {f"{REPORT_FOLDER}/{REPORT_HTML}": page(made, drawn), **{f"plots/{name}.svg": svg for name, svg in drawn.items()}}
     parameters = {**contract.parameters, "features": len(contract.features), "data_fingerprint": contract.fingerprint}
     return Record(parameters, metrics, tags, made, pages)
 
@@ -101,13 +98,13 @@ def document(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, 
     }
 
 
-def page(made: Mapping[str, Any], drawn: Mapping[str, str], version: str) -> str:
-    """The HTML page, complete in itself: no script, no font, no image from elsewhere."""
+def page(made: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
+    """The HTML page, complete in itself: no script, no font, no image from elsewhere; a mark stands for its version."""
     from jinja2 import Environment, StrictUndefined
 
     template = resources.files("training").joinpath("report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(**made, version=version, plots=drawn, words=FIGURE_WORDS)
+    return environment.from_string(template).render(**made, version=VERSION_MARK, plots=drawn, words=FIGURE_WORDS)
 
 
 def _plots(data: Dataset, fitted: Fitted, test: Evaluation) -> dict[str, str]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from features import quality, snapshot, store
 from features.console import Tick
-from features.errors import ContractError
+from features.errors import ContractError, FeatureError
 from features.propensity import Propensity
 from features.settings import Workspace
 from training import dataset, evaluation, leakage, registry, report
@@ -21,6 +21,7 @@ from training.evaluation import Evaluation
 from training.fitting import Fitted, fit, models
 from training.gates import Rival, Verdict, judge
 from training.learner import SEED
+from training.model import Model
 from training.split import split
 
 Watch = Callable[[str, int], AbstractContextManager[Tick]]
@@ -86,12 +87,20 @@ def _rival(workspace: Workspace, propensity: Propensity, fitted: Fitted, rows: p
     version = registry.champion_version(workspace, propensity.name)
     if version is None:
         return None
-    model = registry.load(workspace, propensity.name, version).model
-    learned_until = pd.Timestamp(model.contract.windows["calibration"].last) + model.propensity.horizon
-    if fitted.split.by == "entity" or learned_until > rows["as_of"].min():
-        return Rival(version, None, "it has learned from these rows")
     try:
-        theirs = model.probability(model.matrix(rows))
+        model = registry.load(workspace, propensity.name, version).model
+        if fitted.split.by == "entity" or _learned_until(model) > rows["as_of"].min():
+            return Rival(version, None, "it has learned from these rows")
+        # its own features, whatever the new model's are: choosing fewer must not spare a model the comparison
+        theirs = store.historical(workspace, propensity.entity, rows[["entity_id", "as_of"]], model.columns)
+        probability = model.probability(model.matrix(theirs))
+    except FeatureError as gone:
+        return Rival(version, None, f"it was trained on {gone.where}, which is no longer there")
     except ContractError:
-        return Rival(version, None, "it was trained on features that these rows do not have")
-    return Rival(version, evaluation.auc_difference(fitted.probability, theirs, labels, rows["entity_id"], SEED))
+        return Rival(version, None, "its contract does not fit this version of Foresell, or these columns")
+    return Rival(version, evaluation.auc_difference(fitted.probability, probability, labels, rows["entity_id"], SEED))
+
+
+def _learned_until(model: Model) -> pd.Timestamp:
+    """When the last label that the model learned from had matured."""
+    return pd.Timestamp(model.contract.windows["calibration"].last) + model.propensity.horizon
