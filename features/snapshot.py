@@ -111,7 +111,7 @@ def select_sql(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], co
     _require_same_rows(workspace, [profile, *(view for view in holders if not view.external)], as_ofs)
     joins = "".join(_joined(workspace, profile, view, as_ofs) for view in holders)
     wanted = "".join(f', {view_of(present, entity, name).name}."{name}"' for name in dict.fromkeys(columns))
-    name, files = profile.name, _files(workspace, profile, as_ofs)
+    name, files = profile.name, relation(workspace, profile, as_ofs)
     return f"select {name}.entity_id, {name}.event_timestamp as as_of{wanted} from {files} {name}{joins}"
 
 
@@ -152,7 +152,7 @@ def _joined(workspace: Workspace, profile: View, view: View, as_ofs: Sequence[da
     """A view's columns beside the profile's: those of the same as_of, or of an external table the newest before it."""
     left, right = profile.name, view.name
     if not view.external:
-        return f" join {_files(workspace, view, as_ofs)} {right} using (entity_id, event_timestamp)"
+        return f" join {relation(workspace, view, as_ofs)} {right} using (entity_id, event_timestamp)"
     path = folder(workspace, view) / EXTERNAL_FILE
     if not path.is_file():
         raise _missing(workspace, view, "1 file", f"no {path.name}")
@@ -175,17 +175,23 @@ def _rows(path: Path) -> int | None:
     return int(pyarrow.parquet.read_metadata(path).num_rows) if path.is_file() else None
 
 
-def _files(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> str:
-    paths = [folder(workspace, view) / _file(as_of) for as_of in dict.fromkeys(as_ofs)]
-    missing = [path.stem for path in paths if not path.is_file()]
+def relation(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> str:
+    """The snapshots of a view at these instants, as what stands after `from`.
+
+    Raises:
+        SnapshotError: a snapshot has not been built.
+    """
+    paths = {as_of: folder(workspace, view) / _file(as_of) for as_of in as_ofs}
+    missing = [as_of for as_of, path in paths.items() if not path.is_file()]
     if missing or not paths:
-        received = f"{len(missing)} missing, for example {missing[0]}" if missing else "no as_of was asked for"
-        raise _missing(workspace, view, f"{len(paths)} files", received)
-    return "read_parquet([" + ", ".join(f"'{quote(str(path))}'" for path in paths) + "])"
+        received = f"{len(missing)} missing, for example {label(missing[0])}" if missing else "no as_of was asked for"
+        raise _missing(workspace, view, f"{len(paths)} files", received, missing if len(missing) == 1 else ())
+    return "read_parquet([" + ", ".join(f"'{quote(str(path))}'" for path in paths.values()) + "])"
 
 
-def _missing(workspace: Workspace, view: View, expected: str, received: str) -> SnapshotError:
-    repair = f"run `foresell snapshot --workspace {workspace.root}`"
+def _missing(workspace: Workspace, view: View, expected: str, received: str, as_ofs: Sequence[datetime] = ()) -> SnapshotError:
+    at = "".join(f" --as-of {as_of.astimezone(UTC):%Y-%m-%dT%H:%M:%S}" for as_of in as_ofs)
+    repair = f"run `foresell snapshot{at} --workspace {workspace.root}`"
     return SnapshotError(f"snapshots of {view.name}", expected=expected, received=received, repair=repair)
 
 

@@ -7,7 +7,7 @@ Offline every view is a feature view over its snapshot files. Online everything 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,13 @@ import pandas as pd
 from features import external, storage
 from features.catalog import Catalog
 from features.console import Tick
-from features.database import connect, limit, quote
+from features.database import connect, limit
 from features.errors import LostRowsError, StoreError
 from features.feature import View
 from features.online import Materialized, Online, write_layout
 from features.record import Layout, encode
 from features.settings import Workspace
-from features.snapshot import folder, label
+from features.snapshot import relation
 from features.views import view_of, views
 
 if TYPE_CHECKING:
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["Materialized", "Online", "apply", "historical", "materialize", "population"]
 
 POSITION = "spine_position"
+RECORDS_PER_CHUNK = 50_000
 
 
 def apply(workspace: Workspace) -> None:
     """Tell Feast what is declared: new views come, changed ones change, vanished ones go. Doing it again changes nothing.
 
-    External tables are copied beside the snapshots first, and `data/store/feature_store.yaml` is written for the `feast` command.
+    External tables are copied beside the snapshots first, so that a propensity file that is wrong leaves nobody with yesterday's.
+    `data/store/feature_store.yaml` is written for the `feast` command.
 
     Raises:
         TableError: nothing has been ingested, or an external table holds what was not declared.
@@ -49,10 +51,11 @@ def apply(workspace: Workspace) -> None:
     from features.repo.opening import answering, feast_of
 
     with feast_of(workspace) as store, answering(workspace):
-        from features.repo.schema import objects
+        from features.repo.schema import objects, require_names
 
-        declared = objects(workspace)
+        require_names(views(workspace, Catalog.load(workspace)))
         external.refresh(workspace)
+        declared = objects(workspace)
         storage.write(workspace)
         store.apply(declared, objects_to_delete=_vanished(store, declared), partial=False)
     if workspace.settings.store.online == "sqlite":
@@ -75,7 +78,8 @@ def historical(workspace: Workspace, entity: str, spine: pd.DataFrame, features:
 
     Raises:
         FeatureError: no view of this entity has a feature of that name.
-        StoreError: a snapshot is missing, or Feast has not been told of a view.
+        SnapshotError: a snapshot is missing.
+        StoreError: an entity is not in its snapshot, or Feast has not been told of a view.
         LostRowsError: the join gave other rows than the spine has.
     """
     present = views(workspace, Catalog.load(workspace))
@@ -95,14 +99,15 @@ def population(workspace: Workspace, as_of: datetime) -> dict[str, list[str]]:
     """Per entity of the workspace the ids that were known at an as_of, sorted: those that get a record.
 
     Raises:
-        StoreError: there is no snapshot of that as_of.
+        SnapshotError: there is no snapshot of that as_of.
     """
     known = {}
     with connect(workspace) as connection:
         for view in views(workspace, Catalog.load(workspace)):
             if view.is_profile and not view.external:
-                files = _snapshot_files(workspace, view, [as_of])
-                rows = connection.execute(f"select entity_id from {files} order by entity_id").fetchall()
+                rows = connection.execute(
+                    f"select entity_id from {relation(workspace, view, [as_of])} order by entity_id"
+                ).fetchall()
                 known[view.entity] = [row[0] for row in rows]
     return known
 
@@ -110,7 +115,8 @@ def population(workspace: Workspace, as_of: datetime) -> dict[str, list[str]]:
 def materialize(workspace: Workspace, as_of: datetime, tick: Tick = lambda _: None) -> tuple[Materialized, ...]:
     """Put what was known before an as_of into the online store, one packed record per entity.
 
-    A record that is there already is written again only if it differs, and never replaced by one of an older as_of.
+    A record that is there already is written again only if it differs, and never replaced by one of an older as_of. The record
+    of an entity that is known no more is emptied. Memory is bounded: records are made and written a chunk at a time.
 
     Args:
         workspace: with snapshots of the as_of and applied declarations.
@@ -118,7 +124,8 @@ def materialize(workspace: Workspace, as_of: datetime, tick: Tick = lambda _: No
         tick: called with the number of entities that are done; `population` tells how many there are.
 
     Raises:
-        StoreError: there is no snapshot of that as_of, or the online store does not answer.
+        SnapshotError: there is no snapshot of that as_of.
+        StoreError: the online store does not answer.
         LostRowsError: the join lost an entity.
     """
     present = views(workspace, Catalog.load(workspace))
@@ -127,11 +134,19 @@ def materialize(workspace: Workspace, as_of: datetime, tick: Tick = lambda _: No
     done = []
     for entity, ids in known.items():
         layout = Layout.of(feature for view in present if view.entity == entity for feature in view.columns)
-        spine = pd.DataFrame({"entity_id": ids, "as_of": pd.Series([as_of] * len(ids), dtype="datetime64[us, UTC]")})
-        frame = historical(workspace, entity, spine, [name for name, _ in layout.columns])
         write_layout(workspace, layout)
-        done.append(online.put(entity, as_of, dict(zip(ids, encode(layout, as_of, frame), strict=True)), tick))
+        gone = online.forget_others(entity, as_of, ids)
+        done.append(gone + online.put(entity, as_of, _packed(workspace, entity, as_of, ids, layout), tick))
     return tuple(done)
+
+
+def _packed(workspace: Workspace, entity: str, as_of: datetime, ids: Sequence[str], layout: Layout) -> Iterator[dict[str, bytes]]:
+    """The packed records of entities, a chunk at a time; of nobody, one chunk with nothing in it."""
+    for start in range(0, max(1, len(ids)), RECORDS_PER_CHUNK):
+        chunk = ids[start : start + RECORDS_PER_CHUNK]
+        spine = pd.DataFrame({"entity_id": chunk, "as_of": pd.Series([as_of] * len(chunk), dtype="datetime64[us, UTC]")})
+        frame = historical(workspace, entity, spine, layout.names)
+        yield dict(zip(chunk, encode(layout, as_of, frame), strict=True))
 
 
 def _vanished(store: FeatureStore, declared: Iterable[Any]) -> list[Any]:
@@ -153,27 +168,15 @@ def _let_read_while_written(workspace: Workspace) -> None:
         connection.execute("pragma journal_mode = wal")
 
 
-def _snapshot_files(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> str:
-    """The snapshots of a view at these instants, to select from."""
-    paths = [folder(workspace, view) / f"{label(as_of)}.parquet" for as_of in as_ofs]
-    missing = [as_of for as_of, path in zip(as_ofs, paths, strict=True) if not path.is_file()]
-    if missing:
-        raise _no_snapshot(
-            workspace, view, f"none of {missing[0]:%Y-%m-%d %H:%M:%S}, nor of {len(missing) - 1} others", missing[0]
-        )
-    return "read_parquet([" + ", ".join(f"'{quote(str(path))}'" for path in paths) + "])"
-
-
 def _require_snapshots(workspace: Workspace, needed: Sequence[View], keys: pd.DataFrame) -> None:
     """Every entity and as_of has a row in every snapshot; Feast would silently answer missing values for one that has not."""
     as_ofs = [instant.to_pydatetime() for instant in keys["as_of"].drop_duplicates()]
     with connect(workspace) as connection:
         connection.register("spine", keys)
         for view in needed:
-            files = _snapshot_files(workspace, view, as_ofs)
             lost = connection.execute(
-                "select count(*), min(entity_id), min(as_of) from spine "
-                f"anti join {files} known on known.entity_id = spine.entity_id and known.event_timestamp = spine.as_of"
+                f"select count(*), min(entity_id), min(as_of) from spine anti join {relation(workspace, view, as_ofs)} known "
+                "on known.entity_id = spine.entity_id and known.event_timestamp = spine.as_of"
             ).fetchall()[0]
             if lost[0]:
                 raise _no_snapshot(workspace, view, f"none for {lost[0]:,} of them, for example {lost[1]!r}", lost[2])

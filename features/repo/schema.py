@@ -42,7 +42,7 @@ def objects(workspace: Workspace) -> list[Any]:
         FeatureError, PropensityError: a declaration is wrong.
     """
     present = views(workspace, Catalog.load(workspace))
-    _require_names(present)
+    require_names(present)
     entities = {name: _entity(name) for name in dict.fromkeys(view.entity for view in present)}
     offline = {view.name: _offline(workspace, view, entities[view.entity]) for view in present}
     online = [_online(workspace, entity) for entity in entities.values()]
@@ -123,7 +123,12 @@ def _service(propensity: Propensity, present: Sequence[View], offline: dict[str,
     return FeatureService(name=propensity.name, features=projections, description=propensity.question)
 
 
-def _require_names(present: Iterable[View]) -> None:
+def require_names(present: Iterable[View]) -> None:
+    """Every view and feature has a name that Feast can keep.
+
+    Raises:
+        FeatureError: one has not.
+    """
     seen: set[str] = set()
     for view in present:
         wrong = [feature.name for feature in view.columns if not NAME.match(feature.name) or TAKEN.match(feature.name)]

@@ -19,7 +19,17 @@ import pytest
 from features import external, snapshot, storage, store
 from features.catalog import Catalog
 from features.database import connect
-from features.errors import ContractError, FeatureError, LostRowsError, StoreError, TableError, WorkspaceError
+from features.errors import (
+    ContractError,
+    FeatureError,
+    LostRowsError,
+    PropensityError,
+    SnapshotError,
+    StoreError,
+    TableError,
+    WorkspaceError,
+)
+from features.online import record_files
 from features.record import Layout, encode
 from features.settings import REPOSITORY, Attribute, External, Settings, StoreSettings, Workspace
 from features.views import feature_map, views
@@ -150,7 +160,7 @@ def test_an_empty_spine_gives_an_empty_answer_of_the_same_types(workspace: Works
 
 @pytest.mark.parametrize("instant", [T + MICROSECOND, T - timedelta(days=1)])
 def test_an_older_snapshot_never_stands_in_for_one_that_is_missing(workspace: Workspace, instant: datetime) -> None:
-    with pytest.raises(StoreError, match="foresell snapshot --as-of 2024-06-0"):
+    with pytest.raises(SnapshotError, match="foresell snapshot --as-of 2024-06-0"):
         store.historical(workspace, "customer", spine(("a", T), ("a", instant)), ["orders_count_30d"])
 
 
@@ -311,7 +321,7 @@ def put(workspace: Workspace, as_of: datetime, **values: float) -> store.Materia
     layout = Layout((("usage_minutes", "number"),))
     store.write_layout(workspace, layout)
     frame = pd.DataFrame({"usage_minutes": list(values.values())})
-    return store.Online(workspace).put("customer", as_of, dict(zip(values, encode(layout, as_of, frame), strict=True)))
+    return store.Online(workspace).put("customer", as_of, [dict(zip(values, encode(layout, as_of, frame), strict=True))])
 
 
 def minutes(online: store.Online, *ids: str) -> list[object]:
@@ -348,6 +358,65 @@ def test_two_workspaces_in_one_redis_do_not_mix(tmp_path: Path, cleanup: list[Wo
     assert [minutes(each, "a") for each in online] == [[None], [1.0]]
 
 
+def world_of(root: Path, online: str, *ids: str) -> Workspace:
+    """A workspace that knows these customers and nothing else of them."""
+    customers = [{"customer_id": entity_id, "created_at": INSTANT - timedelta(days=9)} for entity_id in ids]
+    return make_workspace(root, {"customers": customers}, settings=Settings(store=StoreSettings(online=online)))
+
+
+def materialized(root: Path, online: str, as_of: datetime, *ids: str) -> tuple[store.Materialized, list[bool]]:
+    """What came of materialising a world of these customers, and of which of a to d there is a record."""
+    made = world_of(root, online, *ids)
+    snapshot.build(made, [as_of])
+    store.apply(made)
+    (done,) = store.materialize(made, as_of)
+    return done, [record is not None for record in store.Online(made).read("customer", ["a", "b", "c", "d"])]
+
+
+@pytest.mark.parametrize("address", ONLINE)
+def test_who_is_known_no_more_is_answered_no_more(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "RECORDS_PER_CHUNK", 2)
+    yes, no = True, False
+    assert materialized(tmp_path, address, T, "a", "b", "c") == (store.Materialized("customer", written=3), [yes, yes, yes, no])
+    # the same instant again: an export without b and c, one with d
+    assert materialized(tmp_path, address, T, "a", "d") == (
+        store.Materialized("customer", written=1, same=1, gone=2), [yes, no, no, yes],
+    )  # fmt: skip
+    assert materialized(tmp_path, address, T, "a", "d") == (store.Materialized("customer", same=2), [yes, no, no, yes])
+    # an older instant, at which they were known, neither brings them back nor sends the others away
+    assert materialized(tmp_path, address, EARLIER + timedelta(days=20), "b") == (
+        store.Materialized("customer", newer=1), [yes, no, no, yes],
+    )  # fmt: skip
+    # a later one with c again
+    assert materialized(tmp_path, address, T + MICROSECOND, "c") == (
+        store.Materialized("customer", written=1, gone=2), [no, no, yes, no],
+    )  # fmt: skip
+    drop(world_of(tmp_path, address, "c"))
+
+
+def test_chunks_leave_nothing_out_and_replace_the_files_of_older_ones(fresh: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.materialize(fresh, EARLIER)
+    monkeypatch.setattr(store, "RECORDS_PER_CHUNK", 1)
+    ticks: list[int] = []
+    assert store.materialize(fresh, T, ticks.append) == (store.Materialized("customer", written=3),) and sum(ticks) == 3
+    files = record_files(fresh, "customer")
+    assert [path.name for path in files] == [f"{snapshot.label(T)}-{number}.parquet" for number in range(3)]
+    assert pd.concat(map(pd.read_parquet, files))["customer_id"].tolist() == ["a", "b", "c"]
+    assert all(record and record.as_of == T for record in store.Online(fresh).read("customer", ["a", "b", "c"]))
+    monkeypatch.undo()
+    assert store.materialize(fresh, T) == (store.Materialized("customer", same=3),)
+    assert len(record_files(fresh, "customer")) == 1
+
+
+def test_a_propensity_file_that_is_wrong_leaves_nobody_with_yesterdays_external_features(fresh: Workspace) -> None:
+    fresh.own_propensities.mkdir()
+    (fresh.own_propensities / "churn.toml").write_text("question = [", encoding="utf-8")
+    usage(fresh.root, [("a", T - timedelta(days=1), 2.0, "x", True)])
+    with pytest.raises(PropensityError, match=r"churn\.toml"):
+        store.apply(fresh)
+    assert store.historical(fresh, "customer", spine(("a", T)), ["usage_minutes"])["usage_minutes"].tolist() == [2.0]
+
+
 def test_records_stay_readable_when_declarations_move_on(fresh: Workspace) -> None:
     store.materialize(fresh, EARLIER)
     without = replace(fresh, settings=Settings())
@@ -368,7 +437,7 @@ def test_a_record_is_whole_while_it_is_being_replaced(fresh: Workspace) -> None:
         for turn in range(1, 5):
             as_of = T + turn * MICROSECOND
             packed = encode(layout, as_of, pd.DataFrame([[float(turn)] * 50] * len(ids), columns=layout.names))
-            store.Online(fresh).put("customer", as_of, dict(zip(ids, packed, strict=True)))
+            store.Online(fresh).put("customer", as_of, [dict(zip(ids, packed, strict=True))])
         done.set()
 
     writer = threading.Thread(target=write)
@@ -383,7 +452,7 @@ def test_a_record_is_whole_while_it_is_being_replaced(fresh: Workspace) -> None:
 
 
 def test_a_snapshot_that_is_missing_is_named_before_anything_is_written(fresh: Workspace) -> None:
-    with pytest.raises(StoreError, match="customer_profile"):
+    with pytest.raises(SnapshotError, match="customer_profile"):
         store.materialize(fresh, T + timedelta(days=1))
 
 
