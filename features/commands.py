@@ -117,11 +117,10 @@ def snapshot(workspace: Workspace, as_ofs: Sequence[datetime], as_json: bool) ->
     newest = max(instant for instants in wanted.values() for instant in instants)
     with progress("online store", sum(len(ids) for ids in store.population(workspace, newest).values())) as tick:
         put = store.materialize(workspace, newest, tick)
+    at = f"as of {newest:%Y-%m-%d %H:%M} UTC"
     for done in put:
         newer = f", {done.newer:,} left, for theirs are of a later as_of" if done.newer else ""
-        step(
-            f"online store, {done.entity}: {done.written:,} written, {done.same:,} the same{newer}; as of {newest:%Y-%m-%d %H:%M} UTC"
-        )
+        step(f"online store, {done.entity}: {done.written:,} written, {done.same:,} the same{newer}; {at}")
     if as_json:
         told = {entity: [instant.isoformat() for instant in instants] for entity, instants in wanted.items()}
         emit({"built": built.built, "kept": built.kept, "rows": built.rows, "as_ofs": told})
