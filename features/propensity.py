@@ -200,6 +200,15 @@ def load(workspace: Workspace, name: str) -> Propensity:
     Raises:
         PropensityError: there is none, or its file is wrong (the key is named).
     """
+    return read_file(file_of(workspace, name))
+
+
+def file_of(workspace: Workspace, name: str) -> Path:
+    """The file of the propensity of that name, unread.
+
+    Raises:
+        PropensityError: there is none.
+    """
     files = propensity_files(workspace.root, workspace.settings)
     if name not in files:
         raise PropensityError(
@@ -208,7 +217,7 @@ def load(workspace: Workspace, name: str) -> Propensity:
             received=repr(name),
             repair=f"check the spelling, or write {workspace.own_propensities / name}.toml",
         )
-    return read_file(files[name])
+    return files[name]
 
 
 def load_all(workspace: Workspace) -> list[Propensity]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -60,20 +61,21 @@ def train(ctx: click.Context, propensity: str | None, every: bool, workspace: Wo
 def promote(propensity: str, version: str | None, workspace: Workspace, as_json: bool) -> None:
     """Let a version serve, if it passed every gate; without --version the newest.
 
+    A service that is running keeps its version until it is started again.
+
     \b
     Example:
       foresell promote churn --workspace W
       foresell promote churn --version 3 --workspace W
     """
-    from features.propensity import load
+    from features.propensity import file_of
     from training import registry
 
-    load(workspace, propensity)
+    file_of(workspace, propensity)
     before = registry.champion_version(workspace, propensity)
     promoted = registry.promote(workspace, propensity, version)
-    step(
-        f"{propensity}: version {promoted} serves" + (f", in place of version {before}" if before not in (None, promoted) else "")
-    )
+    replaced = f", in place of version {before}" if before not in (None, promoted) else ""
+    step(f"{propensity}: version {promoted} serves{replaced}; a running `foresell serve` takes it up when it is started again")
     if as_json:
         emit({"propensity": propensity, "champion": promoted, "before": before})
 
@@ -81,31 +83,34 @@ def promote(propensity: str, version: str | None, workspace: Workspace, as_json:
 @click.command()
 @click.argument("propensity")
 @version_option
-@click.option("--open", "opened", is_flag=True, help="Open the HTML page in the browser.")
+@click.option("--open/--no-open", "opened", default=None, help="Open the page in the browser; default: in a terminal.")
 @workspace_option
 @json_option
-def report(propensity: str, version: str | None, opened: bool, workspace: Workspace, as_json: bool) -> None:
-    """Show how good a version is, and write its page to reports/PROPENSITY.html.
+def report(propensity: str, version: str | None, opened: bool | None, workspace: Workspace, as_json: bool) -> None:
+    """Show how good a version is, and write and open its page with the plots.
+
+    The page is reports/PROPENSITY.html, or reports/PROPENSITY-VERSION.html when a version is asked for.
 
     \b
     Example:
       foresell report churn --workspace W
+      foresell report churn --version 3 --no-open --workspace W
       foresell report churn --workspace W --json
     """
     from features.catalog import write_atomically
-    from features.propensity import load
+    from features.propensity import file_of
     from training import registry
 
-    load(workspace, propensity)
+    file_of(workspace, propensity)
     document, page = registry.report(workspace, propensity, version)
-    path = workspace.reports / f"{propensity}.html"
+    path = workspace.reports / (f"{propensity}-{version}.html" if version else f"{propensity}.html")
     write_atomically(path, page.encode())
     if as_json:
         emit(document)
     else:
         _print_report(document)
     step(f"the whole report with its plots: {path}")
-    if opened:
+    if opened or (opened is None and not as_json and sys.stdout.isatty()):
         click.launch(path.as_uri())
 
 

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from features.settings import Workspace
+from foresell import main
+from tests.training.conftest import QUESTION
+
+
+def call(workspace: Workspace, *words: str, code: int = 0) -> Result:
+    done = CliRunner().invoke(main, [*words, "--workspace", str(workspace.root)])
+    assert done.exit_code == code, done.output
+    return done
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[str]:
+    """What was opened in the browser."""
+    found: list[str] = []
+    monkeypatch.setattr(click, "launch", found.append)
+    return found
+
+
+def test_report_prints_figures_and_writes_the_page(trained, opened):
+    done = call(trained, "report", "churn")
+    assert "ROC AUC" in done.stdout and "Will this customer order nothing" in done.stdout
+    page = (trained.reports / "churn.html").read_text()
+    assert "version 1" in page and page.count("<svg") == 6
+    assert opened == [], "nobody sits at a pipe"
+
+
+def test_report_opens_the_page_for_a_person_unless_told_not_to(trained, opened, monkeypatch):
+    from training.commands import report
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    page = (trained.reports / "churn.html").as_uri()
+    for words, expected in (([], [page]), (["--no-open"], []), (["--json"], []), (["--json", "--open"], [page])):
+        opened.clear()
+        report.main(["churn", *words, "--workspace", str(trained.root)], standalone_mode=False)
+        assert opened == expected, words
+
+
+def test_report_of_an_older_version_has_a_page_of_its_own(trained):
+    call(trained, "report", "churn", "--version", "1")
+    assert [path.name for path in trained.reports.iterdir()] == ["churn-1.html"]
+
+
+def test_report_as_json_is_one_document_with_the_stable_keys(trained):
+    document = json.loads(call(trained, "report", "churn", "--json").stdout)
+    assert {"propensity", "version", "champion", "verdict"} <= set(document)
+    assert {"auc", "auc_low", "auc_high", "pr_auc", "log_loss", "brier", "calibration_error", "lift_at_10pct", "rows",
+            "positives", "from", "to"} <= set(document["test"])  # fmt: skip
+    assert (document["version"], document["champion"]) == ("1", None)
+
+
+def test_promote_says_that_a_running_service_keeps_its_version(trained):
+    assert "takes it up when it is started again" in call(trained, "promote", "churn").stderr
+    promoted = json.loads(call(trained, "promote", "churn", "--json").stdout)
+    assert promoted == {"propensity": "churn", "champion": "1", "before": "1"}
+
+
+def test_a_broken_propensity_file_stops_no_rollback(trained):
+    (trained.own_propensities / "churn.toml").write_text(QUESTION + "\nnonsense = [")
+    call(trained, "promote", "churn", "--version", "1")
+    call(trained, "report", "churn")
+    call(trained, "train", "churn", code=2)
+
+
+def test_wrong_calls_end_with_two_and_failed_work_with_one(trained):
+    assert "one of churn" in call(trained, "promote", "chrun", code=2).stderr
+    assert "one of churn" in call(trained, "report", "chrun", code=2).stderr
+    assert "--all" in call(trained, "train", code=2).stderr
+    assert "version 7" in call(trained, "promote", "churn", "--version", "7", code=1).stderr
+
+
+def test_train_all_skips_what_the_tables_cannot_answer(trained):
+    done = json.loads(call(trained, "train", "--all", "--json").stdout)
+    assert [made["propensity"] for made in done["trained"]] == ["churn"]
+    assert done["skipped"] == {
+        "lead-conversion": "the table `leads` is not there",
+        "upsell": "the table `subscriptions` is not there",
+    }
+    assert done["failed"] == {}
