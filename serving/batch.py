@@ -6,7 +6,7 @@ It is for the record, so it does not look at the clock: `scored_at` is the as_of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from features.console import Tick
 from features.errors import ForesellError, LostRowsError, PropensityError, RegistryError
 from features.propensity import load, propensity_files
 from features.settings import Workspace
-from features.snapshot import build
+from features.snapshot import build, to_build
 from features.views import feature_map, views
 from serving.partition import Receipt, folder, publish
 from serving.scorer import Score, Scorer, records
@@ -31,7 +31,7 @@ Progress = Callable[[str, int], AbstractContextManager[Tick]]
 
 @dataclass(frozen=True)
 class Night:
-    """What a run did: a receipt for each propensity that was scored, an error for each that was not."""
+    """What a run did: a receipt for each propensity that was scored, an error for each that was not or whose file is wrong."""
 
     as_of: datetime
     receipts: tuple[Receipt, ...]
@@ -55,17 +55,38 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
     _require_known(workspace, names)
     wanted = list(dict.fromkeys(names)) or with_champion(workspace)
     quality.require(workspace)
-    with progress("snapshot", len(views(workspace, Catalog.load(workspace)))) as tick:
+    with progress("snapshot", to_build(workspace, [as_of])) as tick:
         build(workspace, [as_of], tick)
-    with suppress(PropensityError):  # a file that was edited badly stops no champion; what Feast lacks then, `historical` names
-        store.apply(workspace)
-    receipts, failures = [], {}
+    receipts: list[Receipt] = []
+    failures: dict[str, ForesellError] = _applied(workspace)
     for name in wanted:
         try:
             receipts.append(score_propensity(workspace, champion(workspace, name), as_of, progress))
         except ForesellError as error:
             failures[name] = error
     return Night(as_of, tuple(receipts), failures)
+
+
+def _applied(workspace: Workspace) -> dict[str, ForesellError]:
+    """Tell Feast what is declared. A file that was edited badly stops no champion, but it is told of, by name.
+
+    What Feast lacks then, `store.historical` names.
+    """
+    try:
+        store.apply(workspace)
+    except PropensityError:
+        return _wrong_files(workspace)
+    return {}
+
+
+def _wrong_files(workspace: Workspace) -> dict[str, ForesellError]:
+    wrong: dict[str, ForesellError] = {}
+    for name in propensity_files(workspace.root, workspace.settings):
+        try:
+            load(workspace, name)
+        except PropensityError as error:
+            wrong[name] = error
+    return wrong
 
 
 def _require_known(workspace: Workspace, names: Sequence[str]) -> None:

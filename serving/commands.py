@@ -36,10 +36,7 @@ def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of:
     from features.catalog import Catalog
     from serving import batch
 
-    observed_until = Catalog.load(workspace).now
-    night = batch.run(workspace, as_of or observed_until, names, progress)
-    if night.as_of > observed_until:
-        step(f"note: the data end at {observed_until:%Y-%m-%d %H:%M} UTC; nothing after that is known")
+    night = batch.run(workspace, as_of or Catalog.load(workspace).now, names, progress)
     for error in night.failures.values():
         fail(error)
     if as_json:
@@ -62,11 +59,13 @@ def serve(workspace: Workspace, host: str, port: int, workers: int) -> None:
       foresell serve --workspace W --port 3000
       curl -s localhost:3000/v1/churn -H 'Content-Type: application/json' -d '{"ids": ["C0001"]}'
     """
+    from features.store import Online
     from serving.address import require_free, url
     from serving.batch import with_champion
 
     names = with_champion(workspace)
     require_free(host, port)
+    Online(workspace)  # said here in a sentence, before every worker says it in a traceback
     step(f"starting to serve {', '.join(names)}; the API page will be {url(host, port)}/docs; Ctrl-C stops it")
     from serving.service import run
 

@@ -171,6 +171,8 @@ def _digest(path: Path) -> str:
 def _sweep(target: Path) -> None:
     """Remove what a killed process left behind."""
     for path in target.glob(f".{PART}.*"):
+        if not path.suffix[1:].isdecimal():
+            continue  # somebody else's, such as an editor's
         try:
             os.kill(int(path.suffix[1:]), 0)
         except ProcessLookupError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,9 +19,10 @@ import pytest
 from features.customer import VIEWS
 from features.feature import Feature
 from features.propensity import Propensity
-from features.settings import Workspace
+from features.settings import SETTINGS_FILE, Workspace
 from serving.address import free_port, url
 from tests.serving.shop import fit, open_shop
+from training import registry
 from training.model import Column, Model, Typical
 
 Rows = list[dict[str, float | str | None]]
@@ -79,6 +82,15 @@ def declarations() -> dict[str, Feature]:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A small workspace with real stores and champions; tests that use it must not change it."""
     return open_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture
+def own(shop: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the shop that a test may change; its models stay where they are."""
+    shutil.copytree(shop.root, tmp_path / "own", ignore=shutil.ignore_patterns("mlruns", "scores"))
+    address = f'[mlflow]\ntracking_uri = "{registry.store_uri(shop)}"\n'
+    (tmp_path / "own" / SETTINGS_FILE).write_text(f'adapter = "canonical"\n{address}', encoding="utf-8")
+    return Workspace.open(tmp_path / "own")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from features import snapshot, store
 from features.catalog import Catalog
 from features.cohort import cohort, obstacle
 from features.errors import LostRowsError, QualityError, RegistryError
-from features.settings import SETTINGS_FILE, Workspace
+from features.settings import Workspace
 from serving import batch
 from serving.desk import Ask, Desk, open_desks
 from serving.partition import PART, RECEIPT, folder
@@ -31,15 +31,6 @@ pytestmark = pytest.mark.xdist_group("shop")
 
 def quiet(what: str, total: int) -> Any:
     return nullcontext(lambda units: None)
-
-
-@pytest.fixture
-def own(shop: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of the shop that a test may change; its models stay where they are."""
-    shutil.copytree(shop.root, tmp_path / "own", ignore=shutil.ignore_patterns("mlruns", "scores"))
-    address = f'[mlflow]\ntracking_uri = "{registry.store_uri(shop)}"\n'
-    (tmp_path / "own" / SETTINGS_FILE).write_text(f'adapter = "canonical"\n{address}', encoding="utf-8")
-    return Workspace.open(tmp_path / "own")
 
 
 def bytes_of(workspace: Workspace) -> dict[str, bytes]:
@@ -100,7 +91,11 @@ def test_a_propensity_file_that_was_edited_badly_breaks_no_champion(own: Workspa
     own.own_propensities.mkdir()
     (own.own_propensities / "churn.toml").write_text("question = [", encoding="utf-8")
     (own.own_propensities / "lead-conversion.toml").write_text("colour = 'red'", encoding="utf-8")
-    assert len(batch.run(own, NOW, [], quiet).receipts) == 2
+    night = batch.run(own, NOW, [], quiet)
+    assert [receipt.propensity for receipt in night.receipts] == ["churn", "lead-conversion"]
+    assert {name: f"{name}.toml" in str(error) for name, error in night.failures.items()} == {
+        "churn": True, "lead-conversion": True,
+    }  # fmt: skip
     desk = open_desks(own)["churn"]
     assert isinstance(desk, Desk) and desk.answer([Ask("C0001")], NOW)
 

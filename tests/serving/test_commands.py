@@ -43,6 +43,12 @@ def test_score_of_an_unknown_propensity_names_those_there_are(shop: Workspace) -
     assert result.exit_code == 2 and "churn" in result.stderr and "Traceback" not in result.output
 
 
+def test_score_of_an_instant_after_the_data_is_refused(shop: Workspace) -> None:
+    result = run("score", "--workspace", str(shop.root), "--as-of", "2018-05-16")
+    assert result.exit_code == 2 and "up to 2018-05-15 00:00:00 UTC, where the tables end" in result.stderr
+    assert not list(shop.scores.rglob("as_of=2018-05-16"))
+
+
 @pytest.mark.parametrize("words", [("score", "--as-of", "yesterday"), ("serve", "--port", "0"), ("serve", "--workers", "0")])
 def test_a_wrong_call_ends_with_2(shop: Workspace, words: tuple[str, ...]) -> None:
     assert run(*words, "--workspace", str(shop.root)).exit_code == 2
@@ -60,6 +66,12 @@ def test_serve_says_that_the_port_is_taken(shop: Workspace) -> None:
 def test_serve_says_that_the_address_is_not_here(shop: Workspace) -> None:
     result = run("serve", "--workspace", str(shop.root), "--host", "203.0.113.7")
     assert result.exit_code == 2 and "203.0.113.7" in result.stderr
+
+
+def test_serve_without_a_store_says_to_fill_it(own: Workspace) -> None:
+    shutil.rmtree(own.store)
+    result = run("serve", "--workspace", str(own.root))
+    assert result.exit_code == 1 and "foresell snapshot" in result.stderr and "Traceback" not in result.output
 
 
 @pytest.mark.parametrize("command", ["serve", "score"])

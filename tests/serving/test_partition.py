@@ -80,6 +80,12 @@ def test_pandas_and_duckdb_read_the_whole_tree(tmp_path: Path, scores: list[Scor
     assert duckdb.sql(f"select count(*) from '{tmp_path}/**/*.parquet' where propensity = 'churn'").fetchall() == [(30,)]
 
 
+def test_what_others_leave_beside_a_partition_stays(tmp_path: Path, scores: list[Score]) -> None:
+    (tmp_path / f".{PART}.swp").touch()
+    publish(tmp_path, [scores], FACTS)
+    assert {path.name for path in tmp_path.iterdir()} == {PART, RECEIPT, f".{PART}.swp"}
+
+
 def test_a_failure_half_way_leaves_the_old_partition(tmp_path: Path, scores: list[Score]) -> None:
     publish(tmp_path / "p", [scores], FACTS)
     before = {path.name: path.read_bytes() for path in (tmp_path / "p").iterdir()}
