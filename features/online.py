@@ -63,6 +63,16 @@ class Online:
             self._entity_keys = entity_keys
             self._read = self._feast.provider.online_store.online_read  # made now, not during the first request
             self._views = {e.name: registered[record_view(e.name)] for e in self._feast.list_entities()}
+        if not self._views:
+            raise self._no_records("leads or customers")
+
+    def require(self, entity: str) -> None:
+        """Make sure that there is a place for the records of an entity.
+
+        Raises:
+            StoreError: there is none.
+        """
+        self._view(entity)
 
     def read(self, entity: str, ids: Sequence[str]) -> list[Record | None]:
         """The record of each id, in the same order; None for one that is not, or no longer, in the store.
@@ -137,13 +147,16 @@ class Online:
 
     def _view(self, entity: str) -> FeatureView:
         if entity not in self._views:
-            raise StoreError(
-                f"online store of {self._workspace.root}",
-                expected=f"records of {entity}",
-                received=f"records of {', '.join(self._views) or 'nothing'}",
-                repair=f"run `foresell snapshot --workspace {self._workspace.root}`",
-            )
+            raise self._no_records(entity)
         return self._views[entity]
+
+    def _no_records(self, entity: str) -> StoreError:
+        return StoreError(
+            f"online store of {self._workspace.root}",
+            expected=f"records of {entity}",
+            received=f"records of {', '.join(self._views) or 'nothing'}",
+            repair=f"run `foresell snapshot --workspace {self._workspace.root}`",
+        )
 
     def _unpacked(self, entity_id: str, data: bytes) -> Record:
         digest, as_of = header(data)

@@ -48,16 +48,18 @@ class Desk:
         return attributes(self.views, self.entity)
 
     def answer(self, asks: Sequence[Ask], now: datetime) -> list[Score]:
-        """One answer for each, in the same order; an unknown or ineligible entity gets a sentence why.
+        """One answer for each, in the same order.
+
+        An entity that is unknown or ineligible, or whose record is older than a feature of the champion, gets a sentence why.
 
         Raises:
-            StoreError: the online store does not answer, or holds records of another layout.
-            ContractError: the store holds other features than the champion was trained on.
+            StoreError: the online store does not answer.
+            ContractError: a record is damaged, or the workspace's views lack a feature that a newcomer needs.
         """
         stored = self._stored(asks)
         found = [self._record(ask, stored.get(ask.entity_id or ""), now) for ask in asks]
-        scores = iter(self.scorer.score([record for record in found if record is not None], now))
-        answers = [self._unknown(ask, now) if record is None else next(scores) for ask, record in zip(asks, found, strict=True)]
+        scores = iter(self.scorer.score([one for one in found if isinstance(one, Record)], now))
+        answers = [next(scores) if isinstance(one, Record) else one for one in found]
         return [replace(answer, entity_id=ask.entity_id) for ask, answer in zip(asks, answers, strict=True)]
 
     def _stored(self, asks: Sequence[Ask]) -> dict[str, Record]:
@@ -65,18 +67,20 @@ class Desk:
         found = self.online.read(self.entity, ids) if ids else []
         return {record.entity_id: record for record in found if record is not None}
 
-    def _record(self, ask: Ask, stored: Record | None, now: datetime) -> Record | None:
-        """What is known of one entity: what is stored, under what is given; None for an entity nobody knows."""
-        if stored is not None:
-            return (
-                replace(stored, values=overridden(stored.values, self.views, self.entity, ask.given, now))
-                if ask.given
-                else stored
-            )
-        return Record(ask.entity_id or "", now, newcomer(self.views, self.entity, ask.given, now)) if ask.may_be_new else None
+    def _record(self, ask: Ask, stored: Record | None, now: datetime) -> Record | Score:
+        """What is known of one entity, what is given over what is stored; or the answer why it cannot be scored."""
+        if stored is None and ask.may_be_new:
+            return Record(ask.entity_id or "", now, newcomer(self.views, self.entity, ask.given, now))
+        if stored is None:
+            return self.scorer.unscored(ask.entity_id or "", f"no {self.entity} of this id is in the online store", None, now)
+        lacking = [name for name in self.scorer.columns if name not in stored.values]
+        if lacking:
+            return self.scorer.unscored(stored.entity_id, _outdated(lacking), stored.as_of, now)
+        return replace(stored, values=overridden(stored.values, self.views, self.entity, ask.given, now)) if ask.given else stored
 
-    def _unknown(self, ask: Ask, now: datetime) -> Score:
-        return self.scorer.unscored(ask.entity_id or "", f"no {self.entity} of this id is in the online store", None, now)
+
+def _outdated(lacking: Sequence[str]) -> str:
+    return f"the record in the online store was written without {', '.join(lacking)}; `foresell snapshot` writes it anew"
 
 
 def open_desks(workspace: Workspace) -> dict[str, Desk | ForesellError]:
@@ -94,6 +98,7 @@ def open_desks(workspace: Workspace) -> dict[str, Desk | ForesellError]:
 def _open(workspace: Workspace, name: str, present: tuple[View, ...], online: Online) -> Desk | ForesellError:
     try:
         registered = champion(workspace, name)
+        online.require(registered.model.propensity.entity)
     except ForesellError as problem:
         return problem
     declarations = feature_map(present, registered.model.propensity.entity)
