@@ -66,6 +66,34 @@ def test_the_lead_time_blacks_out_what_comes_first(tmp_path):
     assert labels(workspace, question, cohort("in", "on", "both")).tolist() == [0, 1, 1]
 
 
+BLACKOUT = {"at": 0 * DAY, "in": 7 * DAY - TICK, "on": 7 * DAY, "last": 30 * DAY - TICK, "after": 30 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        ({"table": "orders", "at": "occurred_at"}, [0, 0, 1, 1, 0]),
+        ({"absent": "orders"}, [1, 1, 0, 0, 1]),
+        ({"table": "orders", "sum": "amount", "at_least": "10"}, [0, 0, 1, 1, 0]),
+    ],
+)
+def test_every_form_of_outcome_looks_from_the_lead_time_to_the_horizon(tmp_path, outcome, expected):
+    orders = [order(n, name, at(offset)) for n, (name, offset) in enumerate(BLACKOUT.items())]
+    workspace = make_workspace(tmp_path, {"customers": people(*BLACKOUT), "orders": orders})
+    assert labels(workspace, ask(outcome, lead_time="7d"), cohort(*BLACKOUT)).tolist() == expected
+
+
+def test_an_end_without_a_reason_is_not_a_migration(tmp_path):
+    reasons = {"moved": "migrated", "cancelled": "cancelled", "unsaid": None}
+    rows = [
+        {"customer_id": name, "subscription_id": name, "started_at": BORN, "plan": "a", "ended_at": at(DAY), "end_reason": reason}
+        for name, reason in reasons.items()
+    ]
+    workspace = make_workspace(tmp_path, {"customers": people(*reasons), "subscriptions": rows})
+    question = ask({"table": "subscriptions", "at": "ended_at", "where": ["end_reason != 'migrated'"]})
+    assert labels(workspace, question, cohort(*reasons)).tolist() == [0, 1, 1]
+
+
 def test_only_rows_that_fulfil_where_count(tmp_path):
     orders = [order(1, "buys", at(DAY), category="car"), order(2, "other", at(DAY), category="tyre"), order(3, "none", at(DAY))]
     workspace = make_workspace(tmp_path, {"customers": people("buys", "other", "none"), "orders": orders})
