@@ -18,6 +18,7 @@ from serving.desk import Desk
 from serving.problem import MEDIA_TYPE, Flaw, Problem, near, problem, tell_problems
 from serving.request import asks, example, request_model
 from serving.scorer import Score
+from serving.size import LimitedSize
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -35,7 +36,8 @@ def application() -> FastAPI:
     """The application before its propensities are opened."""
     summary = "Who will buy, who will leave, who will grow: scores with reasons."
     app = FastAPI(title="Foresell", version="1", summary=summary, docs_url=None, redoc_url=None, openapi_url=None)
-    tell_problems(app)
+    tell_problems(app, app)
+    app.add_middleware(LimitedSize)
     app.add_api_route("/", lambda: RedirectResponse("docs"), include_in_schema=False)
     app.add_api_route("/docs", _page, include_in_schema=False)
     app.add_api_route("/docs.json", lambda: JSONResponse(_described(app)), include_in_schema=False)
@@ -44,7 +46,7 @@ def application() -> FastAPI:
 
 def open_routes(app: FastAPI, desks: Mapping[str, Desk | ForesellError]) -> None:
     """Add a route for each propensity, and a clear answer for every other path below `/v1`."""
-    told: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 415, 422, 503)}
+    told: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 413, 415, 422, 503)}
     for name, desk in desks.items():
         app.add_api_route(
             f"/v1/{name}",

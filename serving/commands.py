@@ -59,13 +59,11 @@ def serve(workspace: Workspace, host: str, port: int, workers: int) -> None:
       foresell serve --workspace W --port 3000
       curl -s localhost:3000/v1/churn -H 'Content-Type: application/json' -d '{"ids": ["C0001"]}'
     """
-    from features.store import Online
     from serving.address import require_free, url
     from serving.batch import with_champion
 
     names = with_champion(workspace)
     require_free(host, port)
-    Online(workspace)  # said here in a sentence, before every worker says it in a traceback
     step(f"starting to serve {', '.join(names)}; the API page will be {url(host, port)}/docs; Ctrl-C stops it")
     from serving.service import run
 

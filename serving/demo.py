@@ -70,11 +70,11 @@ class Demo:
         for name in _promotable(workspace):
             self._type("promote", name)
         self._type("score")
-        names = with_champion(workspace)
-        best = {name: _best(workspace, name) for name in names}
+        champions = with_champion(workspace)
+        best = {name: _best(workspace, name) for name in TITLES if name in champions}
         self._serve(workspace, best)
-        for name in names:
-            _print_best(TITLES.get(name, name), best[name])
+        for name, scores in best.items():
+            _print_best(TITLES[name], scores)
         self._say_where(workspace)
 
     def _begin(self, now: datetime, customers: int) -> None:

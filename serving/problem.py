@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from features.errors import CallError, ForesellError
@@ -44,11 +46,16 @@ class Problem(BaseModel):
     flaws: list[Flaw]
 
 
-def tell_problems(app: FastAPI) -> None:
-    """Have an application tell its errors as problem documents."""
+def tell_problems(app: Starlette, described: FastAPI) -> None:
+    """Have an application tell its errors as problem documents.
+
+    Args:
+        app: the application, or one that it is mounted in.
+        described: the application whose paths are named to whoever asks for another one.
+    """
     app.add_exception_handler(RequestValidationError, _tell_validation)
     app.add_exception_handler(ForesellError, _tell_error)
-    app.add_exception_handler(HTTPException, _tell_unreadable)
+    app.add_exception_handler(HTTPException, partial(_tell_refused, described))
 
 
 def problem(status: HTTPStatus, title: str, flaws: list[Flaw], headers: Mapping[str, str] | None = None) -> Response:
@@ -73,10 +80,15 @@ async def _tell_error(request: Request, error: Exception) -> Response:
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No score can be given now", [Flaw.of(error)])
 
 
-async def _tell_unreadable(request: Request, error: Exception) -> Response:
-    """A body that could not even be read, such as one that is not text."""
+async def _tell_refused(described: FastAPI, request: Request, error: Exception) -> Response:
+    """What was refused before anybody looked into the body: no such path or method, a body that is too large or no text."""
     assert isinstance(error, HTTPException)
-    return problem(HTTPStatus(error.status_code), "The body is not JSON", [_not_json({"ctx": {"error": error.detail}})])
+    status = HTTPStatus(error.status_code)
+    if status == HTTPStatus.BAD_REQUEST:
+        return problem(status, "The body is not JSON", [_not_json({"ctx": {"error": error.detail}})])
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return problem(status, "The body is too large", [_too_large(error.detail)], {"Connection": "close"})
+    return problem(status, status.phrase, [_not_there(described, request)], error.headers)
 
 
 async def _tell_validation(request: Request, error: Exception) -> Response:
@@ -93,6 +105,22 @@ async def _tell_validation(request: Request, error: Exception) -> Response:
 def _not_json(error: Mapping[str, Any]) -> Flaw:
     received = error.get("ctx", {}).get("error", "something else")
     return Flaw(where="body", expected="a JSON document", received=str(received), repair='send for example {"ids": ["1001"]}')
+
+
+def _too_large(received: str) -> Flaw:
+    repair = "ask about up to 1,000 entities at a time, with no more than their ids and attributes"
+    return Flaw(where="body", expected="a request of up to 1,000 entities", received=received, repair=repair)
+
+
+def _not_there(described: FastAPI, request: Request) -> Flaw:
+    """A path that is none, or a method that the path does not answer; names those there are."""
+    paths = [f"POST {path}" for path in described.openapi()["paths"]]
+    return Flaw(
+        where=request.url.path,
+        expected="one of " + ", ".join([*paths, "GET /docs"]),
+        received=f"{request.method} {request.url.path}",
+        repair="the page /docs shows every path with an example",
+    )
 
 
 def _not_marked(media_type: str) -> Flaw:

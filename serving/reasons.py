@@ -127,8 +127,8 @@ def shown(feature: Feature, value: float) -> str:
         return f"{int(value):02d}:00 UTC"
     if feature.kind == "change":
         return f"{value:+.1f}"
-    if feature.unit == "days" and abs(value) >= 10:
-        return f"{value:,.0f} days"
+    if feature.unit == "days":
+        value = round(value, 0 if abs(value) >= 10 else 1)
     if feature.unit == "share":
         return f"{value:.0%}".replace("%", " %")
     return " ".join(part for part in (_plain(value), _unit(feature.unit, value)) if part)

@@ -15,8 +15,10 @@ from typing import Any
 
 from features.console import silence_telemetry
 from features.settings import Workspace
+from features.store import Online
 from serving.api import application, open_routes
 from serving.desk import Desk, open_desks
+from serving.problem import tell_problems
 
 silence_telemetry()
 import bentoml  # noqa: E402
@@ -57,7 +59,9 @@ class Foresell:
 def asgi() -> Any:
     """The service as an ASGI application; a worker process calls this."""
     bentoml.server_context.service_name = bentoml.server_context.bento_name = NAME  # labels of every metric
-    return Foresell.to_asgi()  # type: ignore[attr-defined]
+    outer = Foresell.to_asgi()  # type: ignore[attr-defined]
+    tell_problems(outer, app)  # a path that nobody has is refused there
+    return outer
 
 
 def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
@@ -68,6 +72,9 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
         host: the address to listen at.
         port: a port that is free.
         workers: one answers in this very process, more in processes of their own.
+
+    Raises:
+        StoreError: the online store has not been set up.
     """
     import uvicorn
 
@@ -75,7 +82,8 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn drains first, then hands the signal on
     with tempfile.TemporaryDirectory() as metrics:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics  # where workers add up what /metrics tells
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics  # where workers add up what /metrics tells; Feast reads it too
+        Online(workspace)  # what is wrong with it is said here in a sentence, before every worker says it in a traceback
         uvicorn.run("serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False)
 
 

@@ -93,7 +93,8 @@ def test_a_feature_that_is_no_longer_declared_is_spoken_about_by_its_name() -> N
     ("unit", "kind", "value", "text"),
     [
         ("days", "age", 1.0, "1 day"),
-        ("days", "age", 0.25, "0.25 days"),
+        ("days", "age", 4.47, "4.5 days"),
+        ("days", "age", 0.96, "1 day"),
         ("days", "age", 77.31, "77 days"),
         ("share", "ratio", 0.452, "45 %"),
         ("money", "sum", 1234567.891, "1,234,568"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from features.cohort import cohort
 from features.settings import Workspace
 from features.views import feature_map, views
 from serving.scorer import Scorer, records
+from serving.size import MOST_BYTES
 from tests.serving.shop import LEADS, NOW
 from training.registry import champion
 
@@ -185,6 +187,27 @@ def test_another_method_is_told_to_post(client: httpx.Client) -> None:
     response = client.get("/v1/churn")
     require_problem(response, 405, "/v1/churn")
     assert response.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nope", 404), ("POST", "/v2/churn", 404), ("POST", "/docs", 405)]
+)
+def test_a_path_or_method_that_is_none_is_told_those_there_are(client: httpx.Client, method: str, path: str, status: int) -> None:
+    problem = require_problem(client.request(method, path, json={"ids": ["a"]}), status, path)
+    assert problem["title"] == HTTPStatus(status).phrase and "JSON" not in problem["detail"]
+    assert "POST /v1/churn" in problem["flaws"][0]["expected"] and "GET /docs" in problem["flaws"][0]["expected"]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["announced", "streamed"])
+def test_a_body_that_is_too_large_is_refused(client: httpx.Client, streamed: bool) -> None:
+    body = b'{"ids": ["' + b"a" * MOST_BYTES + b'"]}'
+    chunks = (body[start : start + 65_536] for start in range(0, len(body), 65_536))
+    headers = {"Content-Type": "application/json"}
+    response = client.post("/v1/churn", content=chunks if streamed else body, headers=headers)
+    problem = require_problem(response, 413, "body")
+    assert f"{MOST_BYTES:,} bytes" in problem["detail"]
+    largest = b'{"ids": ["nobody"]}'.ljust(MOST_BYTES)
+    assert client.post("/v1/churn", content=largest, headers=headers).status_code == 200
 
 
 def test_a_thousand_entities_are_answered_in_order(client: httpx.Client) -> None:
