@@ -4,9 +4,11 @@ import json
 import sys
 
 import click
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from features.catalog import Catalog
 from features.settings import Workspace
 from foresell import main
 from tests.training.conftest import QUESTION
@@ -76,6 +78,16 @@ def test_wrong_calls_end_with_two_and_failed_work_with_one(trained):
     assert "one of churn" in call(trained, "report", "chrun", code=2).stderr
     assert "--all" in call(trained, "train", code=2).stderr
     assert "version 7" in call(trained, "promote", "churn", "--version", "7", code=1).stderr
+
+
+def test_tables_with_errors_are_not_trained_on(make_shop):
+    shop = make_shop(customers=20)
+    orders = Catalog.load(shop).path(shop, "orders")
+    frame = pd.read_parquet(orders)
+    pd.concat([frame, frame.head(5)]).to_parquet(orders)
+    done = call(shop, "train", "churn", code=1)
+    assert "QualityError" in done.stderr and "orders" in done.stderr
+    assert not shop.mlruns.exists()
 
 
 def test_train_all_skips_what_the_tables_cannot_answer(trained):
