@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
+from serving.address import free_port
 
 pytestmark = pytest.mark.xdist_group("shop")
 
@@ -70,8 +73,9 @@ def test_serve_says_that_the_address_is_not_here(shop: Workspace) -> None:
 
 def test_serve_without_a_store_says_to_fill_it(own: Workspace) -> None:
     shutil.rmtree(own.store)
-    result = run("serve", "--workspace", str(own.root))
-    assert result.exit_code == 1 and "foresell snapshot" in result.stderr and "Traceback" not in result.output
+    command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(own.root), "--port", str(free_port("127.0.0.1"))]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1 and "foresell snapshot" in result.stderr and "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "score"])
