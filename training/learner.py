@@ -78,7 +78,7 @@ def learn(
     features = tuple(describe(frame[name], dtype) for name, dtype in dtypes.items())
     matrix = encode(frame, features)
     fold = folds(frame["entity_id"])
-    parameters = defaults(len(matrix), len(features), int(min(labels.sum(), len(labels) - labels.sum())))
+    parameters = defaults(len(matrix), len(features), _rarer(frame["entity_id"], labels))
     data = _dataset(matrix, labels, features, parameters)
     parts = [fold == number for number in range(models(len(frame), cross_fit) - 1)]
     rounds, out_of_fold = _cross_validate(data, matrix, parameters, [part for part in parts if part.any()], tick)
@@ -88,11 +88,15 @@ def learn(
 
 
 def defaults(rows: int, features: int, rarer: int) -> dict[str, Any]:
-    """LightGBM's parameters for so many rows and features, when `rarer` of the rows are of the rarer class."""
+    """LightGBM's parameters for so many rows and features, when the rarer class has so many entities.
+
+    Chosen once and for all data: the best in the mean over subsamples, of 100 to 3,000 positives, of eight data sets.
+    """
     leaves = 3 if rarer < 500 else 6 if rarer < 2_000 else 10 if rarer < 10_000 else 24 if rarer < 100_000 else 63
+    small = {"extra_trees": True, "lambda_l2": 3.0, "max_cat_to_onehot": 100} if rarer < 500 else {}
     return {
         "objective": "binary",
-        "learning_rate": 0.03 if rows < 20_000 else 0.05 if rows < 1_000_000 else 0.1,
+        "learning_rate": 0.05 if rows < 1_000_000 else 0.1,
         "num_leaves": leaves,
         "max_depth": 6,
         "min_data_in_leaf": int(np.clip(rows // 200, 20, 200)),
@@ -109,7 +113,13 @@ def defaults(rows: int, features: int, rarer: int) -> dict[str, Any]:
         "force_col_wise": True,
         "num_threads": 1 if rows * features < ONE_THREAD_BELOW else 0,
         "verbosity": -1,
+        **small,
     }
+
+
+def _rarer(entities: pd.Series, labels: Labels) -> int:
+    """How many entities the rarer class has: the rows of one entity at neighbouring dates say nearly the same."""
+    return int(min(entities[labels == value].nunique() for value in (0, 1)))
 
 
 def describe(series: pd.Series, dtype: str) -> Column:
