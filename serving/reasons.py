@@ -23,7 +23,9 @@ Range = tuple[float, float]
 
 TOP = 5
 NOT_KNOWN: Range = (math.nan, math.nan)
-_SAYS_NOTHING_HAPPENED = re.compile(r"\b(no|not|nothing|without)\b", re.IGNORECASE)
+LEAST_CHANGE = 0.1  # of -1 to 1; a smaller one is not worth calling risen or fallen
+_SAYS_NOTHING_HAPPENED = re.compile(r"\b(no|not|none|never|nothing|without)\b", re.IGNORECASE)
+_SAYS_SEVERAL = re.compile(r"\b(several|many|often)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +66,33 @@ class Wording:
         return phrase if self.feature.kind == "holds" else f"{phrase} ({shown(self.feature, value)})"
 
     def _phrase(self, value: float) -> str:
-        """The declared phrase that is true of the value, or none.
+        """The phrase that is true of the value, or none.
 
-        A change is compared with 0, because its phrases say "risen" or "fallen", whatever happened to everybody else. "No
-        case" is not said of somebody with one case, however few that is.
+        The declared phrases compare with most others, and so does this; except that a change has "risen" or "fallen", whatever
+        happened to everybody else, and that "no case" is said of somebody without a case, however few the others have.
         """
         counted = self.feature.kind in ZERO_WHEN_NOTHING_HAPPENED
-        below, above = {"change": (0.0, 0.0), "holds": (0.5, 0.5)}.get(self.feature.kind, self.usual)
-        if value > above:
-            return self.phrases.high or self.feature.high
-        if value < below or (counted and value == 0):
-            phrase = self.phrases.low or self.feature.low
-            return "" if counted and value != 0 and _SAYS_NOTHING_HAPPENED.search(phrase) else phrase
-        return ""
+        high, low = self.phrases.high or self.feature.high, self.phrases.low or self.feature.low
+        if counted and _SAYS_NOTHING_HAPPENED.search(low) and value == 0:
+            return low
+        if self._is_high(value):
+            return "" if counted and value < 2 and _SAYS_SEVERAL.search(high) else high
+        return low if self._is_low(value) and not (counted and _SAYS_NOTHING_HAPPENED.search(low)) else ""
+
+    def _is_high(self, value: float) -> bool:
+        if self.feature.kind == "change":
+            return value >= LEAST_CHANGE
+        return value > (0.5 if self.feature.kind == "holds" else self.usual[1])
+
+    def _is_low(self, value: float) -> bool:
+        if self.feature.kind == "change":
+            return value <= -LEAST_CHANGE
+        return value < (0.5 if self.feature.kind == "holds" else self.usual[0])
 
     def _comparison(self, value: float) -> str:
         below, above = self.usual
+        if self.feature.kind in ("weekday", "hour"):
+            return ""
         if value > above:
             return ", more than most"
         fewer = "fewer" if self.feature.kind in ("count", "distinct") else "less"
@@ -126,7 +139,7 @@ def shown(feature: Feature, value: float) -> str:
     if feature.kind == "hour":
         return f"{int(value):02d}:00 UTC"
     if feature.kind == "change":
-        return f"{value:+.1f}"
+        return f"{value:+.1f}" if round(value, 1) else "0"
     if feature.unit == "days":
         value = round(value, 0 if abs(value) >= 10 else 1)
     if feature.unit == "share":

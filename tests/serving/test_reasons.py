@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 
 import pytest
 
@@ -25,8 +27,8 @@ def test_a_change_speaks_of_risen_and_fallen_not_of_more_or_less_than_usual() ->
 
 
 def test_a_value_is_high_or_low_against_the_usual_one() -> None:
-    assert say("logins_days_since_last", 40.0, usual=(12.0, 12.0)) == "Has not logged in for a while (40 days)"
-    assert say("logins_days_since_last", 1.0, usual=(12.0, 12.0)) == "Logged in lately (1 day)"
+    assert say("logins_days_since_last", 40.0, usual=(12.0, 12.0)) == "The last login is longer ago than for most (40 days)"
+    assert say("logins_days_since_last", 1.0, usual=(12.0, 12.0)) == "The last login is more recent than for most (1 day)"
 
 
 @pytest.mark.parametrize("value", [9.0, 12.0, 20.0])
@@ -75,6 +77,70 @@ def test_a_category_names_its_value() -> None:
 @pytest.mark.parametrize("missing", [None, math.nan])
 def test_a_missing_value_is_put_into_words(name: str, sentence: str, missing: Value) -> None:
     assert say(name, missing, usual=(3.0, 3.0)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "usual", "sentence"),
+    [
+        ("nps_latest", 9.0, (10.0, 10.0), "A lower mark in the NPS survey than most (9)"),
+        ("nps_latest", 3.0, (1.0, 2.0), "A higher mark in the NPS survey than most (3)"),
+        ("vehicles_count", 1.0, (0.0, 0.0), "Has more vehicles than most (1)"),
+        ("test_drives_count_30d", 1.0, (0.0, 0.0), "More test drives in the last 30 days than for most (1)"),
+        ("test_drives_count_30d", 3.0, (5.0, 9.0), "Test drives in the last 30 days: 3, fewer than most"),
+        ("test_drives_count_30d", 0.0, (0.0, 0.0), "No test drives in the last 30 days (0)"),
+        ("orders_recent_ratio", 0.3, (0.1, 0.25), "A larger share of the year's orders is recent than for most (30 %)"),
+        ("orders_change_30d", -0.04, (0.1, 0.2), "Orders of the last 30 days against the 30 before: 0, less than most"),
+        ("orders_change_30d", 0.1, (0.5, 0.6), "Orders have risen over the last 30 days (+0.1)"),
+        ("orders_amount_sum_30d", 0.0, (0.0, 0.0), "Worth of orders less returns in the last 30 days: 0"),
+        ("orders_days_since_last", 0.5, (0.1, 0.2), "The last order is longer ago than for most (0.5 days)"),
+        ("lead_created_weekday", 2.0, (1.0, 1.0), "The day of the week the lead came in: Tuesday"),
+    ],
+)
+def test_a_sentence_is_true_whatever_is_usual(name: str, value: float, usual: tuple[float, float], sentence: str) -> None:
+    assert say(name, value, usual=usual) == sentence
+
+
+ABSOLUTE = re.compile(
+    r"\b(several|many|much|often|few|hardly|most of|long ago|for long|lately|recently|just now|near|far|late|early|fresh|quiet|"
+    r"large|small|high|low|easy|hard|would)\b",
+    re.IGNORECASE,
+)
+RELATIVE_WORDS = re.compile(r"(so far|more often|more recently|quiet for longer|silent for longer)")
+RELATIVE = re.compile(r"\b(than (for )?most|longer|shorter|older|younger|newer)\b")
+NOTHING = re.compile(r"\b(no|not|none|nothing|never|few)\b", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("feature", [f for f in DECLARED.values() if f.dtype == "number"], ids=lambda feature: feature.name)
+def test_no_word_is_said_of_a_value_of_which_it_is_not_true(feature: Feature) -> None:
+    """For every number and every quartile: words that compare only beyond the quartiles, "no" only of none, and so on."""
+    signed = feature.kind in ("change", "sum")
+    values = [*([-50.0, -1.0, -0.1, -0.04] if signed else []), 0.0, 0.04, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 6.0, 9.0, 23.0, 40.0]
+    if feature.kind in ("change", "weekday", "holds"):
+        values = {"change": [v for v in values if abs(v) <= 1], "weekday": [1.0, 2.0, 7.0], "holds": [0.0, 1.0]}[feature.kind]
+    for value, below, above in itertools.product(values, values, values):
+        if below <= above:
+            words = say(feature.name, value, usual=(below, above)).replace(feature.meaning[1:], "")
+            assert not ABSOLUTE.search(RELATIVE_WORDS.sub("", words)), words
+            assert bool(RELATIVE.search(words)) <= (value > above or value < below), (words, below, above)
+            assert bool(NOTHING.search(words)) <= (value == 0), words
+            assert ("risen" in words) <= (value >= 0.1) and ("fallen" in words) <= (value <= -0.1), words
+            assert not re.search(r"[-+]0(\.0)?(?![.\d])", words), words
+
+
+@pytest.mark.parametrize(
+    ("phrases", "value", "usual", "sentence"),
+    [
+        (Phrases(high="Has many cases"), 1.0, (0.0, 0.0), "Cases opened in the last 90 days: 1, more than most"),
+        (Phrases(high="Has many cases"), 2.0, (0.0, 0.0), "Has many cases (2)"),
+        (Phrases(low="Few or none"), 3.0, (5.0, 9.0), "Cases opened in the last 90 days: 3, fewer than most"),
+        (Phrases(low="Few or none"), 0.0, (0.0, 9.0), "Few or none (0)"),
+        (Phrases(low="Fewer than before"), 0.0, (0.0, 9.0), "Cases opened in the last 90 days: 0"),
+    ],
+)
+def test_the_words_of_others_are_held_to_the_value_too(
+    phrases: Phrases, value: float, usual: tuple[float, float], sentence: str
+) -> None:
+    assert say("cases_count_90d", value, usual, phrases) == sentence
 
 
 def test_every_declared_feature_can_be_spoken_about_in_one_line() -> None:
