@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from features import snapshot
+from features.errors import ContractError, GateError, RegistryError
+from features.propensity import load
+from features.settings import MlflowSettings, Workspace
+from tests.training.conftest import NOW, QUIET
+from training import dataset, registry
+from training.train import train
+
+
+def rows(workspace: Workspace, model):
+    instants = dataset.as_ofs(workspace, load(workspace, "churn"))[-1:]
+    return snapshot.read(workspace, "customer", instants, list(model.columns))
+
+
+def test_a_workspace_that_never_trained_has_no_store_and_asking_makes_none(make_shop):
+    shop = make_shop(customers=5)
+    assert registry.champion_version(shop, "churn") is None
+    assert registry.newest_version(shop, "churn") is None
+    assert registry.champions(shop) == {}
+    for ask in (registry.champion, registry.report, registry.promote):
+        with pytest.raises(RegistryError, match="foresell train churn"):
+            ask(shop, "churn")
+    with pytest.raises(RegistryError, match="version 1"):
+        registry.load(shop, "churn", "1")
+    assert not shop.mlruns.exists()
+
+
+def test_a_trained_model_waits_until_it_is_promoted(trained):
+    assert registry.newest_version(trained, "churn") == "1"
+    with pytest.raises(RegistryError, match="version 1 waits"):
+        registry.champion(trained, "churn")
+    assert registry.promote(trained, "churn") == "1"
+    assert registry.champion_version(trained, "churn") == "1"
+    champion = registry.champion(trained, "churn")
+    assert champion.version == "1"
+    assert champion.model.propensity == load(trained, "churn")
+    assert list(registry.champions(trained)) == ["churn"]
+
+
+def test_unknown_versions_are_refused(trained):
+    for ask in (registry.load, registry.report, registry.promote):
+        with pytest.raises(RegistryError, match="version 7"):
+            ask(trained, "churn", "7")
+    with pytest.raises(RegistryError, match="foresell train upsell"):
+        registry.report(trained, "upsell")
+
+
+def test_a_version_that_failed_a_gate_is_never_promoted(trained):
+    question = load(trained, "churn")
+    strict = question.model_copy(update={"gates": question.gates.model_copy(update={"min_auc": 0.999})})
+    assert train(trained, strict, NOW, QUIET).verdict.word == "fail"
+    with pytest.raises(GateError, match=r"AUC 0\.\d+ \(.*\) misses 0\.999") as caught:
+        registry.promote(trained, "churn")
+    assert caught.value.where == "churn version 2"
+    assert registry.champion_version(trained, "churn") is None
+    assert registry.promote(trained, "churn", "1") == "1"
+
+
+def test_mlflow_itself_gives_calibrated_probabilities_and_finds_no_pickle(trained):
+    import mlflow
+
+    model = registry.load(trained, "churn", "1").model
+    frame = rows(trained, model)
+    mlflow.set_tracking_uri(registry.store_uri(trained))
+    served = mlflow.pyfunc.load_model("models:/churn/1")
+    expected = model.probability(model.matrix(frame))
+    assert (np.asarray(served.predict(frame[list(model.columns)])) == expected).all()
+    files = [path.name for path in (trained.mlruns / "artifacts").rglob("*") if path.is_file()]
+    assert {"model.txt", "contract.json", "MLmodel", "report.html", "report.json", "reliability.svg"} <= set(files)
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".joblib", ".skops"))]
+
+
+def test_what_is_logged_can_be_read_in_mlflow(trained):
+    import mlflow
+
+    client = mlflow.MlflowClient(registry.store_uri(trained))
+    version = client.get_model_version("churn", "1")
+    run = client.get_run(version.run_id)
+    assert version.tags["verdict"] == run.data.tags["verdict"] == "pass"
+    assert len(run.data.params["data_fingerprint"]) == 32
+    assert {"test_auc", "test_auc_low", "test_lift_at_10pct", "train_auc", "calibration_log_loss"} <= set(run.data.metrics)
+    assert client.get_experiment(run.info.experiment_id).name == "churn"
+    propensity = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/propensity.json"))
+    assert propensity == load(trained, "churn").model_dump(mode="json")
+    assert client.get_registered_model("churn").description == load(trained, "churn").question
+
+
+def test_a_stored_model_that_was_tampered_with_is_refused(trained):
+    contract = next((trained.mlruns / "artifacts").rglob("contract.json"))
+    contract.write_text(contract.read_text().replace("orders_count_90d", "orders_count_91d"))
+    with pytest.raises(ContractError):
+        registry.load(trained, "churn", "1")
+
+
+def test_a_store_given_by_setting_is_used_instead(trained, tmp_path):
+    elsewhere = MlflowSettings(tracking_uri=f"sqlite:///{trained.mlruns / 'mlflow.db'}")
+    other = Workspace(tmp_path / "other", trained.settings.model_copy(update={"mlflow": elsewhere}))
+    assert registry.newest_version(other, "churn") == "1"
+    assert not other.mlruns.exists()
