@@ -13,8 +13,10 @@ PROFILE = view(
     Feature("lead_is_customer", "holds", where=where("customer_id is not null"),
             meaning="whether the lead already was a customer when it was created",
             high="Already a customer", low="Not a customer yet"),
-    Feature("lead_created_weekday", "weekday", "created_at", unit="1 (Monday) to 7", meaning="the day of the week the lead came in"),
-    Feature("lead_created_hour", "hour", "created_at", unit="hour, UTC", meaning="the hour of the day the lead came in"),
+    Feature("lead_created_weekday", "weekday", "created_at", unit="1 (Monday) to 7", meaning="the day of the week the lead came in",
+            high="Came in later in the week than most", low="Came in earlier in the week than most"),
+    Feature("lead_created_hour", "hour", "created_at", unit="hour, UTC", meaning="the hour of the day the lead came in",
+            high="Came in later in the day than most", low="Came in earlier in the day than most"),
 )  # fmt: skip
 
 

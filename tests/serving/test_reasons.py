@@ -93,7 +93,7 @@ def test_a_missing_value_is_put_into_words(name: str, sentence: str, missing: Va
         ("orders_change_30d", 0.1, (0.5, 0.6), "Orders have risen over the last 30 days (+0.1)"),
         ("orders_amount_sum_30d", 0.0, (0.0, 0.0), "Worth of orders less returns in the last 30 days: 0"),
         ("orders_days_since_last", 0.5, (0.1, 0.2), "The last order is longer ago than for most (0.5 days)"),
-        ("lead_created_weekday", 2.0, (1.0, 1.0), "The day of the week the lead came in: Tuesday"),
+        ("lead_created_weekday", 2.0, (1.0, 1.0), "Came in later in the week than most (Tuesday)"),
     ],
 )
 def test_a_sentence_is_true_whatever_is_usual(name: str, value: float, usual: tuple[float, float], sentence: str) -> None:
