@@ -118,10 +118,12 @@ def _train_one(workspace: Workspace, name: str) -> Trained:
     from features.propensity import load
     from training.train import train as train_propensity
 
-    trained = train_propensity(workspace, load(workspace, name), datetime.now(UTC), progress)
+    propensity = load(workspace, name)
+    trained = train_propensity(workspace, propensity, datetime.now(UTC), progress)
     auc = trained.test["auc"]
+    tested = "out of time" if trained.by == "time" else f"on other {propensity.entity}s, for there is a single date"
     verdict = "it may be promoted" if trained.verdict.passed else "it may not be promoted"
-    step(f"{name}: version {trained.version}, AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) out of time; {verdict}")
+    step(f"{name}: version {trained.version}, AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) {tested}; {verdict}")
     for gate in trained.verdict.gates:
         if not gate.passed:
             step(f"  {gate.sentence}")

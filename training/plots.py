@@ -177,7 +177,8 @@ def _text(figure: Figure) -> str:
 
 
 def _percent(*axes: Axis) -> None:
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     for axis in axes:
+        axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(PercentFormatter(1.0))

@@ -26,9 +26,9 @@ FIGURE_WORDS = {
     "brier": ("Brier score", "squared error of the probabilities; lower is better"),
     "calibration_error": ("calibration error", "mean gap between predicted and observed in ten equal bins"),
     "lift_at_1pct": ("lift, best 1 %", "positives among the best 1 % against a random 1 %"),
-    "lift_at_5pct": ("lift, best 5 %", ""),
-    "lift_at_10pct": ("lift, best 10 %", ""),
-    "lift_at_20pct": ("lift, best 20 %", ""),
+    "lift_at_5pct": ("lift, best 5 %", "the same for 5 %"),
+    "lift_at_10pct": ("lift, best 10 %", "the same for 10 %"),
+    "lift_at_20pct": ("lift, best 20 %", "the same for 20 %"),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -29,10 +29,11 @@ Watch = Callable[[str, int], AbstractContextManager[Tick]]
 
 @dataclass(frozen=True)
 class Trained:
-    """A registered version: its figures on the test rows and its verdict."""
+    """A registered version: its figures on the test rows, which are later rows or, by entity, other entities; its verdict."""
 
     propensity: str
     version: str
+    by: Literal["time", "entity"]
     test: Evaluation
     verdict: Verdict
 
@@ -66,7 +67,7 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
         tick(1)
         version = registry.register(workspace, fitted.model, report.record(data, fitted, test, verdict, at))
         tick(1)
-    return Trained(propensity.name, version, test, verdict)
+    return Trained(propensity.name, version, divided.by, test, verdict)
 
 
 def _dataset(workspace: Workspace, propensity: Propensity, watch: Watch) -> Dataset:
