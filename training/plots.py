@@ -129,6 +129,7 @@ def importance(shares: Mapping[str, float]) -> str:
 def timeline(dates: Sequence[Date]) -> str:
     """Rows of each as_of by what they served, and above them how often the outcome happened."""
     from matplotlib import rc_context
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
     with rc_context(STYLE):
@@ -142,6 +143,9 @@ def timeline(dates: Sequence[Date]) -> str:
             [date.as_of for date in tested], predicted, color=WARM, linewidth=2, marker="s", markersize=3, label="predicted"
         )
         above.set(ylim=(0, None), ylabel="outcome")
+        locator = AutoDateLocator(minticks=3, maxticks=9)
+        below.xaxis.set_major_locator(locator)
+        below.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
         _percent(above.yaxis)
         above.legend(loc="lower left", ncols=2)
         width = 0.8 * min(((b - a).days for a, b in pairwise(days)), default=20)
@@ -154,7 +158,7 @@ def timeline(dates: Sequence[Date]) -> str:
         return _text(figure)
 
 
-_ROLE_WORDS = {"train": "fitted", "calibration": "calibrated", "test": "tested", "unused": "gap, not used"}
+_ROLE_WORDS = {"train": "fitted", "calibration": "calibrated on", "test": "tested", "unused": "gap, not used"}
 
 
 def _svg(draw: Callable[[Axes], None], width: float = 3.7, height: float = 3.0) -> str:
