@@ -41,6 +41,6 @@ $(READY): requirements.lock pyproject.toml
 		{ echo "Foresell needs Python 3.11 or newer; $(PYTHON) is older. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.lock)
-	$(VENV)/bin/uv pip install --quiet --python $(VENV) --requirement requirements.lock
-	$(VENV)/bin/uv pip install --quiet --python $(VENV) --no-deps --editable .
+	$(VENV)/bin/uv pip install --quiet --system-certs --python $(VENV) --requirement requirements.lock
+	$(VENV)/bin/uv pip install --quiet --system-certs --python $(VENV) --no-deps --editable .
 	@touch $@
