@@ -229,11 +229,11 @@ def _had(spell: Spells, shock: str, weeks: int) -> Flags:
 
 
 def _silent(spell: Spells) -> Flags:
-    return _had(spell, "disengaged", DISENGAGED_WEEKS)
+    return _had(spell, "disengaged", DISENGAGED_WEEKS) | spell.shocks["disengaged"].happened
 
 
 def _growing(spell: Spells) -> Flags:
-    return _had(spell, "growth", GROWTH_WEEKS)
+    return _had(spell, "growth", GROWTH_WEEKS) | spell.shocks["growth"].happened
 
 
 def _consents(traits: pd.DataFrame, spell: Spells, weeks: int) -> Floats:

@@ -2,7 +2,7 @@
 
 A spell is one paying period of a customer. Within it two risks run side by side: to cancel and to move to a higher tier.
 Both are the product of what is known of the customer with what lately happened: a customer who loses interest stops logging
-in about six weeks before cancelling becomes likely, urgent cases and bad answers to surveys raise the risk for months, renewals
+in about two months before cancelling becomes likely, urgent cases and bad answers to surveys raise the risk for months, renewals
 are the moment to leave; growing use makes a customer hit the limits of the plan and move up. Steps are weeks.
 """
 
@@ -23,26 +23,23 @@ CHANNELS = {"web": 0.3, "marketplace": 0.2, "showroom": 0.3, "referral": 0.15, "
 PAYMENTS = {"direct_debit": 0.5, "card": 0.3, "invoice": 0.2}
 TYPES = {"private": 0.85, "business": 0.15}
 SEGMENTS = {"starter": 0.4, "core": 0.45, "vip": 0.15}
-LEAVING = {
-    "payment_method": {"direct_debit": -0.6, "invoice": 0.7},
-    "acquisition_channel": {"referral": -0.6, "marketplace": 0.6, "campaign": 0.6},
-}
-CANCEL_BASE = 0.0017  # cancellations a week of a plain customer to whom nothing happens
+LEAVING = {"payment_method": {"direct_debit": -0.6, "invoice": 0.7}, "loyalty_status": {"member": -0.6}}
+CANCEL_BASE = 0.0013  # cancellations a week of a plain customer to whom nothing happens
 RENEWAL = 6.0  # how many times likelier a plain customer cancels in the three weeks before a renewal
 MADE_UP_WEEKS = 12
 DISENGAGED_WEEKS = 60
 GROWTH_WEEKS = 60
-_QUIET = np.zeros(6)  # weeks between losing interest and being ready to cancel
+_QUIET = np.zeros(8)  # weeks between losing interest and being ready to cancel
 _WEEKS = np.arange(52)
 CANCEL_SHOCKS = {  # chance a week, effect on the rate in the weeks after
-    "disengaged": (0.0042, np.append(_QUIET, np.full(DISENGAGED_WEEKS - len(_QUIET), 0.050))),
+    "disengaged": (0.0046, np.append(_QUIET, np.full(DISENGAGED_WEEKS - len(_QUIET), 0.056))),
     "urgent_case": (0.006, 0.040 * 0.90**_WEEKS),
-    "detractor": (0.003, 0.016 * 0.96**_WEEKS),
+    "detractor": (0.003, 0.012 * 0.96**_WEEKS),
     "auto_renew_off": (0.003, np.full(130, 0.035)),
 }
 UPGRADE_BASE = 0.0015
 UPGRADE_SHOCKS = {
-    "growth": (0.0035, np.append(np.zeros(4), np.full(GROWTH_WEEKS - 4, 0.034))),
+    "growth": (0.0035, np.append(np.zeros(4), np.full(GROWTH_WEEKS - 4, 0.032))),
     "response": (0.006, 0.020 * 0.94**_WEEKS),
 }
 UPGRADE_BY_TIER = np.array([1.0, 0.7, 0.0])
@@ -151,7 +148,7 @@ def _spells(
     tier = person["tier"].to_numpy(dtype=np.int64)
     return Spells(
         who, begin, end, _upgrades(rng, upgrade.rate(), begin, end, tier), tier, person["addon"].to_numpy(dtype=bool),
-        np.full(len(who), returning), 3.2 * np.exp(0.25 * person["pace"].to_numpy(dtype=float)), cancel, upgrade, shocks,
+        np.full(len(who), returning), 3.5 * np.exp(0.25 * person["pace"].to_numpy(dtype=float)), cancel, upgrade, shocks,
     )  # fmt: skip
 
 
@@ -175,8 +172,8 @@ def _upgrades(rng: np.random.Generator, rate: Floats, begin: Floats, end: Floats
 
 def _leaving(person: pd.DataFrame) -> Floats:
     """The logarithm of a customer's lasting inclination to cancel."""
-    lasting = -0.5 * person["addon"] - 0.5 * person["loyal"]
-    return lasting.to_numpy(dtype=float) + sum(weigh(e, person[name].to_numpy(dtype=str)) for name, e in LEAVING.items())
+    lasting = -0.6 * person["addon"].to_numpy(dtype=float)
+    return lasting + sum(weigh(e, person[name].to_numpy(dtype=str)) for name, e in LEAVING.items())
 
 
 def _growing(person: pd.DataFrame) -> Floats:
@@ -194,4 +191,4 @@ def _cancel_base(calendar: Calendar, begin: Floats) -> Floats:
     common = (1 + 0.15 * calendar.wave(3, calendar.weeks)) * (1 + 0.2 * week / calendar.weeks)
     for rise in calendar.price_rises():
         common = common * np.where((week > rise) & (week < rise + 8), 1.4, 1.0)
-    return np.asarray(CANCEL_BASE * common * np.where(to_renewal <= 3, RENEWAL, 1.0) / np.sqrt(0.5 + tenure))
+    return np.asarray(CANCEL_BASE * common * np.where(to_renewal <= 3, RENEWAL, 1.0) / (0.5 + tenure) ** 0.25)
