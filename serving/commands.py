@@ -79,9 +79,9 @@ def serve(workspace: Workspace, host: str, port: int, workers: int) -> None:
     show_default=True,
     help="A new folder, or the workspace of an earlier demo.",
 )
-@click.option("--customers", default=6_000, show_default=True, type=click.IntRange(1_000), help="Size of the sample CRM.")
+@click.option("--customers", type=click.IntRange(1_000), help="Size of the sample CRM; default: 8,000, enough to learn from.")
 @click.pass_context
-def demo(ctx: click.Context, root: Path, customers: int) -> None:
+def demo(ctx: click.Context, root: Path, customers: int | None) -> None:
     """Make a sample CRM and take it all the way: check, train, promote, score, serve, ask.
 
     Every step is a command you can type yourself; each is printed before it runs. Takes a few minutes; may be run again.
@@ -90,9 +90,10 @@ def demo(ctx: click.Context, root: Path, customers: int) -> None:
     Example:
       foresell demo --workspace demo
     """
+    from features.sample import CUSTOMERS
     from serving.demo import Demo
 
-    Demo(ctx.find_root().command, root).run(datetime.now(UTC), customers)
+    Demo(ctx.find_root().command, root).run(datetime.now(UTC), customers or CUSTOMERS)
 
 
 def _document(workspace: Workspace, night: Night) -> dict[str, object]:
