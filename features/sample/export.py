@@ -53,9 +53,9 @@ def _contacts(rng: np.random.Generator, calendar: Calendar, block: Block, files:
         frame[name] = traits[name].to_numpy()
     frame["region"] = respelled(rng, frame["region"], {"north": "North ", "south": "SOUTH"}, 0.02)
     frame["birth_year"] = frame["birth_year"].astype("Int64")
-    first = block.spells[0]
     frame["status"] = "prospect"
-    frame.loc[first.who, "status"] = np.where(np.isfinite(first.end), "cancelled", "subscriber")
+    for spell in block.spells:
+        frame.loc[spell.who, "status"] = np.where(np.isfinite(spell.end), "cancelled", "subscriber")
     files.add("contacts.csv", repeated(rng, frame, 0.003))
 
 
