@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,9 +37,10 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def sample_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make demo` leaves, of a sample CRM as of a fixed day."""
+    """What `make demo` leaves, of a sample CRM as of a fixed day; what it printed is in `demo.out`."""
     root = tmp_path_factory.mktemp("sample")
-    Demo(main, root).run(datetime(2026, 6, 1, tzinfo=UTC), CUSTOMERS)
+    with (root / "demo.out").open("w", encoding="utf-8") as printed, redirect_stdout(printed):
+        Demo(main, root).run(datetime(2026, 6, 1, tzinfo=UTC), CUSTOMERS)
     return root
 
 
