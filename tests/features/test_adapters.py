@@ -78,7 +78,7 @@ def test_olist_s_lead_is_known_when_the_day_of_its_first_contact_is_over(ingeste
 
 
 def test_a_column_filled_only_for_won_leads_cannot_become_a_feature(tmp_path: Path, shared_data: Path) -> None:
-    deals = duckdb.sql(f"from '{shared_data / 'olist' / 'olist_closed_deals_dataset.csv'}'").columns
+    deals = duckdb.connect().sql(f"from '{shared_data / 'olist' / 'olist_closed_deals_dataset.csv'}'").columns
     for column in set(deals) - {"mql_id"}:
         attributes = {"leads": {column: {"fixed": column < "has"}}}
         settings = {"adapter": "olist", "source": str(shared_data / "olist"), "attributes": attributes}

@@ -70,6 +70,10 @@ def test_a_condition_reads_as_it_was_written() -> None:
 
 
 def _in_sql(condition: Condition, value: Any, kind: str) -> bool:
-    row = duckdb.execute(f"select coalesce({condition.sql()}, false) from (select cast(? as {kind}) as x)", [value]).fetchone()
+    row = (
+        duckdb.connect()
+        .execute(f"select coalesce({condition.sql()}, false) from (select cast(? as {kind}) as x)", [value])
+        .fetchone()
+    )
     assert row is not None
     return bool(row[0])

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from features import ingest, quality, sample
 from features.catalog import Catalog
+from features.database import connect
 from features.errors import CallError
 from features.sample.block import Block
 from features.sample.calendar import Calendar
@@ -60,9 +60,10 @@ def test_ingest_merges_the_copies_and_the_half_filled_twins(catalog: Catalog) ->
 
 
 def test_nothing_is_known_at_or_after_now(catalog: Catalog, workspace: Workspace) -> None:
-    for name in TABLES:
-        (latest,) = duckdb.sql(f"select max(known_at) from '{catalog.path(workspace, name)}'").fetchall()[0]
-        assert latest < NOW.replace(tzinfo=None), name
+    with connect(workspace) as connection:
+        for name in TABLES:
+            (latest,) = connection.execute(f"select max(known_at) from '{catalog.path(workspace, name)}'").fetchall()[0]
+            assert latest < NOW.replace(tzinfo=None), name
 
 
 def test_check_finds_no_error(workspace: Workspace, catalog: Catalog) -> None:

@@ -77,7 +77,9 @@ def test_pandas_and_duckdb_read_the_whole_tree(tmp_path: Path, scores: list[Scor
         own = [replace(score, propensity=name) for score in scores]
         publish(tmp_path / f"propensity={name}" / "as_of=2018-05-15", [own], FACTS)
     assert pd.read_parquet(tmp_path).groupby("propensity", observed=True).size().to_dict() == {"churn": 30, "upsell": 30}
-    assert duckdb.sql(f"select count(*) from '{tmp_path}/**/*.parquet' where propensity = 'churn'").fetchall() == [(30,)]
+    assert duckdb.connect().sql(f"select count(*) from '{tmp_path}/**/*.parquet' where propensity = 'churn'").fetchall() == [
+        (30,)
+    ]
 
 
 def test_what_others_leave_beside_a_partition_stays(tmp_path: Path, scores: list[Score]) -> None:
