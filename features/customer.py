@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from features.feature import Feature, View, change, ratio, view, where, windowed
+from functools import partial
+
+from features.feature import Feature, View, change, counted, ratio, view, where, windowed
 
 PROFILE = view(
     "customer_profile", "customer", "customers",
@@ -70,12 +72,7 @@ ORDERS = view(
 )  # fmt: skip
 
 
-def _did(measure: str, words: str, *only: str, windows: tuple[int | None, ...] = (30, 90)) -> list[Feature]:
-    """Counts of one kind of interaction."""
-    return windowed(
-        measure, "count", windows, only=only, meaning=f"{words} {{window}}",
-        high=f"More {words} {{window}} than for most", low=f"No {words} {{window}}",
-    )  # fmt: skip
+_did = partial(counted, windows=(30, 90))
 
 
 USAGE = view(

@@ -193,6 +193,12 @@ def windowed(
     return made
 
 
+def counted(measure: str, words: str, *only: str, windows: Sequence[int | None]) -> list[Feature]:
+    """How often one kind of event happened, by window; `words` name the events, in the plural."""
+    high, low = f"More {words} {{window}} than for most", f"No {words} {{window}}"
+    return windowed(measure, "count", windows, only=only, meaning=f"{words} {{window}}", high=high, low=low)
+
+
 def change(
     measure: str,
     days: int,
