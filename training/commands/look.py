@@ -1,0 +1,69 @@
+"""`foresell report`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from features.console import emit, json_option, results, step, workspace_option
+from features.settings import Workspace
+from training.commands.champion import version_option
+
+
+@click.command()
+@click.argument("propensity")
+@version_option
+@click.option("--open/--no-open", "opened", default=None, help="Open the page in the browser; default: in a terminal.")
+@workspace_option
+@json_option
+def report(propensity: str, version: str | None, opened: bool | None, workspace: Workspace, as_json: bool) -> None:
+    """Show how good a version is, and write and open its page with the plots.
+
+    The page is reports/PROPENSITY.html, or reports/PROPENSITY-VERSION.html when a version is asked for.
+
+    \b
+    Example:
+      foresell report churn --workspace W
+      foresell report churn --version 3 --no-open --workspace W
+      foresell report churn --workspace W --json
+    """
+    from features.catalog import write_atomically
+    from features.propensity import file_of
+    from training import registry
+
+    file_of(workspace, propensity)
+    document, page = registry.report(workspace, propensity, version)
+    path = workspace.reports / (f"{propensity}-{version}.html" if version else f"{propensity}.html")
+    write_atomically(path, page.encode())
+    if as_json:
+        emit(document)
+    else:
+        _print_report(document)
+    step(f"the whole report with its plots: {path}")
+    if opened or (opened is None and not as_json and sys.stdout.isatty()):
+        click.launch(path.as_uri())
+
+
+def _print_report(document: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    from training.report import FIGURE_WORDS
+
+    test = document["test"]
+    console = results()
+    console.print(f"[bold]{document['question']}[/]", highlight=False)
+    serves = "the champion" if document["champion"] == document["version"] else f"champion: {document['champion'] or 'none'}"
+    console.print(f"{document['propensity']} version {document['version']} ({serves})", highlight=False)
+    for sentence in document["split"]["sentences"]:
+        console.print(sentence, highlight=False, soft_wrap=True)
+    table = Table("figure", "value", "95 % interval", title=None)
+    for name, (title, _) in FIGURE_WORDS.items():
+        table.add_row(title, f"{test[name]:.3f}", f"{test[f'{name}_low']:.3f} to {test[f'{name}_high']:.3f}")
+    console.print(table)
+    console.print(f"{test['rows']:,} rows with {test['positives']:,} positives, {test['from']} to {test['to']}", highlight=False)
+    for gate in document["gates"]:
+        mark = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
+        console.print(f"{mark}  {gate['sentence']}", highlight=False, soft_wrap=True)
