@@ -1,43 +1,51 @@
 """From a raw score to a probability: monotone, stored as plain numbers, applied with numpy alone.
 
 A calibration is a broken line in log-odds: knots `x` (raw score) and `y` (log-odds), straight between the knots and going on with
-`slope` beyond the first and the last. Platt scaling is the line with one knot. Isotonic regression is the line through the
-centres of its plateaus; joining the centres keeps two different raw scores at two different probabilities, so that the order
-of a list survives calibration, where the plateaus themselves would make ties of hundreds.
+a slope of its own `below` the first and `above` the last. Platt scaling is the line with one knot. Beta calibration bends once,
+where the raw score is 0, and is stored as points of its curve. Isotonic regression is the line through the centres of its
+plateaus; joining the centres keeps two different raw scores at two different probabilities, so that the order of a list survives
+calibration, where the plateaus themselves would make ties of hundreds.
 
-Sources: Platt (1999), with his smoothed targets; pool-adjacent-violators as in Zadrozny and Elkan (2002).
+Sources: Platt (1999), with his smoothed targets; Kull, Silva Filho and Flach (2017), "Beta calibration"; pool-adjacent-violators
+as in Zadrozny and Elkan (2002).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from features.settings import Strict
+from training.split import folds
 
 Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
 FLOOR = 1e-5  # no probability is below this or above its complement: nothing here is certain
-ISOTONIC_FROM = 1_000  # of the rarer class; below it, two numbers are all the data can carry
+ISOTONIC_FROM = 1_000  # of the rarer class; below it, a few numbers are all the data can carry
 ROWS_OF_RARER_CLASS_PER_BIN = 40
 MOST_BINS = 50
 LEAST_SLOPE = 0.01  # a raw score that says nothing still keeps its order
+BETA_KNOTS = np.linspace(-8.0, 8.0, 65)  # beyond, the curve is straight to 0.0004; between, to a 500th of the bend
 
 
 class Calibration(Strict):
-    """Knots in (raw score, log-odds) and the slope outside of them."""
+    """Knots in (raw score, log-odds), and the slopes outside of them."""
 
-    method: Literal["platt", "isotonic"]
+    method: Literal["platt", "beta", "isotonic"]
     x: tuple[float, ...]
     y: tuple[float, ...]
-    slope: float
+    below: float
+    above: float
 
     def log_odds(self, raw: Floats) -> Floats:
         """The calibrated log-odds of raw scores."""
         inside: Floats = np.interp(raw, self.x, self.y)
-        beyond = np.minimum(raw - self.x[0], 0.0) + np.maximum(raw - self.x[-1], 0.0)
-        result: Floats = inside + self.slope * beyond
+        beyond = self.below * np.minimum(raw - self.x[0], 0.0) + self.above * np.maximum(raw - self.x[-1], 0.0)
+        result: Floats = inside + beyond
         return result
 
     def probability(self, raw: Floats) -> Floats:
@@ -45,41 +53,62 @@ class Calibration(Strict):
         return np.clip(sigmoid(self.log_odds(raw)), FLOOR, 1 - FLOOR)
 
 
-def fit(raw: Floats, labels: NDArray[np.int8]) -> Calibration:
-    """Isotonic where both classes have at least ISOTONIC_FROM rows, otherwise Platt.
+def fit(raw: Floats, labels: Labels, entities: pd.Series | None = None) -> Calibration:
+    """The method with the least log loss on folds held out; a simpler one unless the other is better beyond its standard error.
+
+    Simplest is Platt's line, then beta, then isotonic, which is only asked where both classes have ISOTONIC_FROM rows.
 
     Args:
         raw: scores that the model gave to rows it was not fitted on.
         labels: 0 or 1, both present.
+        entities: the entity of each row, whose rows stay in one fold; None takes each row for an entity of its own.
     """
-    platt = fit_platt(raw, labels)
-    rarer = int(min(labels.sum(), len(labels) - labels.sum()))
-    return fit_isotonic(raw, labels, platt.slope) if rarer >= ISOTONIC_FROM else platt
+    known = pd.Series(np.arange(len(raw))) if entities is None else entities
+    if len(np.unique(folds(known))) == 1:
+        return fit_platt(raw, labels)  # nothing can be held out
+    losses = held_out_losses(raw, labels, known)
+    chosen = "platt"
+    for method in list(losses)[1:]:
+        gain, error = clustered_mean(losses[chosen] - losses[method], known)
+        if gain > error:
+            chosen = method
+    return _methods(labels)[chosen](raw, labels)
 
 
-def fit_platt(raw: Floats, labels: NDArray[np.int8]) -> Calibration:
+def held_out_losses(raw: Floats, labels: Labels, entities: pd.Series) -> dict[str, Floats]:
+    """The log loss of each row by each method that the data can carry, fitted on the folds without the row's entity."""
+    fold = folds(entities)
+    methods = _methods(labels)
+    losses = {method: np.empty(len(raw)) for method in methods}
+    for number in np.unique(fold):
+        held, others = fold == number, fold != number
+        for method, fitter in methods.items():
+            probability = fitter(raw[others], labels[others]).probability(raw[held])
+            losses[method][held] = log_loss(probability, labels[held])
+    return losses
+
+
+def fit_platt(raw: Floats, labels: Labels) -> Calibration:
     """`log-odds = intercept + slope * raw`, fitted to Platt's smoothed targets; the slope never falls to 0."""
-    positives = int(labels.sum())
-    targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
-    intercept, slope = _logistic_line(raw, targets)
-    if slope < LEAST_SLOPE:
-        slope = LEAST_SLOPE
-        intercept = float(log_odds(targets.mean(keepdims=True))[0]) - slope * float(raw.mean())
-    return Calibration(method="platt", x=(0.0,), y=(intercept,), slope=slope)
+    intercept, slope = _logistic(raw[:, None], labels)
+    return Calibration(method="platt", x=(0.0,), y=(intercept,), below=slope, above=slope)
 
 
-def fit_isotonic(raw: Floats, labels: NDArray[np.int8], slope: float) -> Calibration:
+def fit_beta(raw: Floats, labels: Labels) -> Calibration:
+    """`log-odds = a * ln p - b * ln(1 - p) + c` with `p = sigmoid(raw)`; a is the slope far below, b far above, neither is 0."""
+    c, a, b = _logistic(_beta_terms(raw), labels)
+    y = c + _beta_terms(BETA_KNOTS) @ np.array([a, b])
+    return Calibration(method="beta", x=tuple(BETA_KNOTS.tolist()), y=tuple(y.tolist()), below=a, above=b)
+
+
+def fit_isotonic(raw: Floats, labels: Labels) -> Calibration:
     """The broken line through the plateau centres of an isotonic regression on equal bins of the raw score.
 
-    Args:
-        raw: scores out of sample.
-        labels: 0 or 1.
-        slope: how the line goes on beyond the outermost plateau centres, where there is nothing to see.
+    Beyond the outermost centres, where there is nothing to see, it goes on with the slope of Platt's line.
     """
     from sklearn.isotonic import IsotonicRegression
 
-    rarer = int(min(labels.sum(), len(labels) - labels.sum()))
-    bins = min(MOST_BINS, max(2, rarer // ROWS_OF_RARER_CLASS_PER_BIN))
+    bins = min(MOST_BINS, max(2, rarer(labels) // ROWS_OF_RARER_CLASS_PER_BIN))
     order = np.argsort(raw, kind="stable")
     parts = np.array_split(order, bins)
     counts = np.array([len(part) for part in parts], dtype=float)
@@ -91,7 +120,28 @@ def fit_isotonic(raw: Floats, labels: NDArray[np.int8], slope: float) -> Calibra
     x = np.bincount(plateau, counts * centres) / weight
     rate = np.bincount(plateau, counts * pooled) / weight
     y = np.maximum.accumulate(log_odds(np.clip(rate, 0.5 / weight, 1 - 0.5 / weight)))
-    return Calibration(method="isotonic", x=tuple(map(float, x)), y=tuple(map(float, y)), slope=slope)
+    slope = fit_platt(raw, labels).below
+    return Calibration(method="isotonic", x=tuple(x.tolist()), y=tuple(y.tolist()), below=slope, above=slope)
+
+
+def clustered_mean(values: Floats, entities: pd.Series) -> tuple[float, float]:
+    """The mean of a value per row, and its standard error when the rows of one entity are not independent."""
+    codes, names = pd.factorize(entities)
+    mean = float(values.mean())
+    of_entity = np.bincount(codes, values - mean, len(names))
+    return mean, float(np.sqrt((of_entity**2).sum())) / len(values)
+
+
+def log_loss(probability: Floats, labels: Labels) -> Floats:
+    """The log loss of each row."""
+    result: Floats = -np.log(np.where(labels == 1, probability, 1 - probability))
+    return result
+
+
+def rarer(labels: Labels) -> int:
+    """How many rows the rarer class has."""
+    positives = int(labels.sum())
+    return min(positives, len(labels) - positives)
 
 
 def sigmoid(value: Floats) -> Floats:
@@ -106,18 +156,33 @@ def log_odds(probability: Floats) -> Floats:
     return result
 
 
-def _logistic_line(raw: Floats, targets: Floats) -> tuple[float, float]:
-    """Newton's method on the two parameters of the logistic log loss; raw scores are centred and scaled on the way."""
-    centre, scale = float(raw.mean()), float(raw.std()) or 1.0
-    design = np.column_stack([np.ones(len(raw)), (raw - centre) / scale])
-    weights = np.array([float(log_odds(targets.mean(keepdims=True))[0]), 0.0])
-    for _ in range(50):
-        fitted = sigmoid(design @ weights)
-        gradient = design.T @ (targets - fitted)
-        hessian = design.T @ (design * (fitted * (1 - fitted))[:, None]) + 1e-9 * np.eye(2)
-        step = np.clip(np.linalg.solve(hessian, gradient), -4.0, 4.0)
-        weights = weights + step
-        if float(np.abs(step).max()) < 1e-10:
-            break
-    slope = float(weights[1]) / scale
-    return float(weights[0]) - slope * centre, slope
+def _methods(labels: Labels) -> Mapping[str, Callable[[Floats, Labels], Calibration]]:
+    """What data of that size can carry, simplest first."""
+    simple = {"platt": fit_platt, "beta": fit_beta}
+    return {**simple, "isotonic": fit_isotonic} if rarer(labels) >= ISOTONIC_FROM else simple
+
+
+def _beta_terms(raw: Floats) -> Floats:
+    """`ln p` and `-ln(1 - p)` of `p = sigmoid(raw)`: one column each, both rising."""
+    return np.column_stack([-np.logaddexp(0.0, -raw), np.logaddexp(0.0, raw)])
+
+
+def _logistic(terms: Floats, labels: Labels) -> tuple[float, ...]:
+    """Intercept and coefficients, each at least LEAST_SLOPE, of least logistic loss to Platt's smoothed targets."""
+    from scipy.optimize import minimize
+
+    positives = int(labels.sum())
+    targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
+    centre, scale = terms.mean(axis=0), terms.std(axis=0)
+    scale[scale == 0] = 1.0
+    design = np.column_stack([np.ones(len(terms)), (terms - centre) / scale])
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        line = design @ weights
+        return float((np.logaddexp(0.0, line) - targets * line).mean()), design.T @ (sigmoid(line) - targets) / len(line)
+
+    start = np.r_[log_odds(targets.mean(keepdims=True)), LEAST_SLOPE * scale]
+    bounds = [(None, None), *((LEAST_SLOPE * each, None) for each in scale)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13, "gtol": 1e-9}).x
+    slopes = found[1:] / scale
+    return (float(found[0] - slopes @ centre), *map(float, slopes))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from training import calibration
@@ -17,27 +18,93 @@ def scored(rows: int, slope: float = 0.5, shift: float = -1.0, seed: int = 1):
 
 def test_platt_finds_the_line_the_labels_came_from():
     line = calibration.fit_platt(*scored(50_000))
-    assert line.slope == pytest.approx(0.5, abs=0.02)
+    assert line.below == line.above == pytest.approx(0.5, abs=0.02)
     assert line.y[0] == pytest.approx(-1.0, abs=0.03)
 
 
-@pytest.mark.parametrize("rows", [400, 20_000])
+@pytest.mark.parametrize("rows", [400, 8_000])
 def test_mean_probability_is_the_rate_that_was_seen(rows):
     raw, labels = scored(rows)
     fitted = calibration.fit(raw, labels)
     assert fitted.probability(raw).mean() == pytest.approx(labels.mean(), abs=0.005)
 
 
-def test_size_chooses_the_method():
+def bent(rows: int, seed: int = 3):
+    """Raw scores whose true log-odds are a beta calibration's curve: nearly flat below 0, steep above."""
+    random = np.random.default_rng(seed)
+    raw = random.normal(-0.5, 2, rows)
+    p = sigmoid(raw)
+    labels = (random.random(rows) < sigmoid(0.2 * np.log(p) - 1.6 * np.log(1 - p) - 1.2)).astype(np.int8)
+    return raw, labels
+
+
+def stepped(rows: int):
+    """Raw scores of which only the sign matters: a step that neither a line nor one bend can follow."""
+    random = np.random.default_rng(2)
+    raw = random.normal(0, 2, rows)
+    truth = np.where(raw > 0, 0.30, 0.05)
+    return raw, (random.random(rows) < truth).astype(np.int8), truth
+
+
+def test_a_line_stays_platts_however_many_rows_there_are():
     assert calibration.fit(*scored(500)).method == "platt"
-    assert calibration.fit(*scored(20_000)).method == "isotonic"
+    assert calibration.fit(*scored(10_000)).method == "platt"
+
+
+def test_a_bend_is_given_to_beta_and_a_step_to_isotonic():
+    assert calibration.fit(*bent(4_000)).method == "beta"
+    assert calibration.fit(*stepped(20_000)[:2]).method == "isotonic"
+
+
+def test_isotonic_is_not_asked_below_its_floor():
+    raw, labels, _ = stepped(4_000)
+    assert calibration.rarer(labels) < calibration.ISOTONIC_FROM
+    assert set(calibration.held_out_losses(raw, labels, pd.Series(np.arange(len(raw))))) == {"platt", "beta"}
+
+
+def test_rows_of_one_entity_are_held_out_together_and_count_once():
+    """Copies of 100 rows of a line look like evidence for every wiggle, until they are known to be copies."""
+    raw, labels = scored(100)
+    copies = np.repeat(np.arange(100), 60)
+    assert calibration.fit(raw[copies], labels[copies]).method != "platt"
+    assert calibration.fit(raw[copies], labels[copies], pd.Series(copies)).method == "platt"
+
+
+def test_a_single_entity_leaves_nothing_to_hold_out():
+    raw, labels = bent(500)
+    assert calibration.fit(raw, labels, pd.Series(["C1"] * 500)).method == "platt"
+
+
+def test_the_error_of_a_mean_grows_with_the_rows_of_an_entity():
+    values = np.random.default_rng(0).normal(0, 1, 400)
+    mean, alone = calibration.clustered_mean(values, pd.Series(np.arange(400)))
+    assert mean == pytest.approx(values.mean())
+    assert alone == pytest.approx(values.std() / 20)
+    copies = np.repeat(np.arange(400), 9)
+    assert calibration.clustered_mean(values[copies], pd.Series(copies))[1] == pytest.approx(alone)
+
+
+def test_beta_finds_the_curve_the_labels_came_from():
+    raw, labels = bent(100_000)
+    curve = calibration.fit_beta(raw, labels)
+    assert curve.below == pytest.approx(0.2, abs=0.03)
+    assert curve.above == pytest.approx(1.6, abs=0.06)
+    far = np.linspace(-12, 12, 200)
+    p = sigmoid(far)
+    at_zero = curve.log_odds(np.zeros(1))[0] + (curve.below - curve.above) * np.log(2)
+    formula = curve.below * np.log(p) - curve.above * np.log1p(-p) + at_zero
+    assert curve.log_odds(far) == pytest.approx(formula, abs=0.005)
+
+
+def test_beta_never_turns_round():
+    raw, labels = bent(4_000)
+    curve = calibration.fit_beta(raw, 1 - labels)
+    assert min(curve.below, curve.above) >= calibration.LEAST_SLOPE * (1 - 1e-9)
+    assert (np.diff(curve.log_odds(np.linspace(-20, 20, 999))) > 0).all()
 
 
 def test_isotonic_follows_a_curve_that_platt_cannot():
-    random = np.random.default_rng(2)
-    raw = random.normal(0, 2, 40_000)
-    truth = np.where(raw > 0, 0.30, 0.05)
-    labels = (random.random(len(raw)) < truth).astype(np.int8)
+    raw, labels, truth = stepped(40_000)
     isotonic, platt = calibration.fit(raw, labels), calibration.fit_platt(raw, labels)
     away = np.abs(raw) > 0.5
     assert np.abs(isotonic.probability(raw) - truth)[away].mean() < 0.01
@@ -45,7 +112,7 @@ def test_isotonic_follows_a_curve_that_platt_cannot():
 
 
 def test_isotonic_keeps_the_order_of_the_raw_scores():
-    raw, labels = scored(20_000)
+    raw, labels, _ = stepped(20_000)
     fitted = calibration.fit(raw, labels)
     assert fitted.method == "isotonic"
     distinct = np.unique(raw)
@@ -57,7 +124,7 @@ def test_isotonic_keeps_the_order_of_the_raw_scores():
 def test_a_raw_score_that_ranks_backwards_keeps_its_order_and_the_rate():
     raw, labels = scored(2_000, slope=-0.5)
     fitted = calibration.fit_platt(raw, labels)
-    assert fitted.slope == calibration.LEAST_SLOPE
+    assert fitted.below == fitted.above == pytest.approx(calibration.LEAST_SLOPE)
     assert fitted.probability(raw).mean() == pytest.approx(labels.mean(), abs=0.01)
 
 
@@ -75,13 +142,13 @@ def test_nothing_is_ever_certain():
 def test_separable_scores_stay_finite():
     raw = np.linspace(-1, 1, 4_000)
     labels = (raw > 0).astype(np.int8)
-    for fitted in (calibration.fit(raw, labels), calibration.fit_platt(raw, labels)):
+    for fitted in (fit(raw, labels) for fit in (calibration.fit_platt, calibration.fit_beta, calibration.fit_isotonic)):
         assert np.isfinite(fitted.probability(raw)).all()
-        assert np.isfinite([*fitted.x, *fitted.y, fitted.slope]).all()
+        assert np.isfinite([*fitted.x, *fitted.y, fitted.below, fitted.above]).all()
 
 
 def test_numbers_survive_json_to_the_bit():
-    fitted = calibration.fit(*scored(20_000))
+    fitted = calibration.fit(*bent(4_000))
     raw = np.linspace(-8, 8, 101)
     again = calibration.Calibration.model_validate_json(fitted.model_dump_json())
     assert again == fitted
@@ -89,7 +156,7 @@ def test_numbers_survive_json_to_the_bit():
 
 
 def test_one_row_is_calibrated_as_among_many():
-    raw, labels = scored(20_000)
+    raw, labels = bent(4_000)
     fitted = calibration.fit(raw, labels)
     together = fitted.probability(raw[:500])
     assert [fitted.probability(raw[i : i + 1])[0] for i in range(500)] == together.tolist()

@@ -38,7 +38,7 @@ def model() -> Model:
     contract = Contract(
         propensity=QUESTION,
         features=learned.features,
-        calibration=Calibration(method="platt", x=(0.0,), y=(-0.1,), slope=0.9),
+        calibration=Calibration(method="platt", x=(0.0,), y=(-0.1,), below=0.9, above=0.9),
         reference=tuple(np.linspace(0.1, 0.9, 1_001).tolist()),
         fingerprint="f",
         windows={"test": Window(first="2018-01-01", last="2018-01-01", rows=1, positives=1)},
