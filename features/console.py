@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from features.errors import ForesellError
 from features.settings import Workspace, parse_instant
 
 Tick = Callable[[int], None]
+Watch = Callable[[str, int], AbstractContextManager[Tick]]
 
 
 class WorkspaceFolder(click.ParamType):

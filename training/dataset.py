@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features import store
+from features import snapshot, store
 from features.adapter import ADAPTER_FILE, adapter_folder
 from features.catalog import Catalog
 from features.cohort import cohort, mature_as_ofs
+from features.console import Watch
 from features.errors import DataFloorError, LostRowsError, PropensityError, nearest
 from features.feature import View
 from features.propensity import Propensity
@@ -108,6 +109,29 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
     frame = pd.concat([rows, label.to_frame(), pd.DataFrame({name: typed[name] for name in kept})], axis=1)
     attributes = {name: place for name, place in declared_attributes(workspace, catalog, present).items() if name in kept}
     return Dataset(frame, kept, constant, attributes, fingerprint(frame))
+
+
+def prepare(workspace: Workspace, propensity: Propensity, watch: Watch) -> Dataset:
+    """Build the snapshots that are missing, tell Feast, and build the dataset of every as_of with mature labels.
+
+    Args:
+        workspace: with ingested tables.
+        propensity: the question.
+        watch: opens a progress bar for a step of so many units.
+
+    Raises:
+        PropensityError, DataFloorError, LostRowsError: as `as_ofs` and `build`.
+    """
+    instants = as_ofs(workspace, propensity)
+    entity = [propensity.entity]
+    with watch(f"{propensity.name}: snapshots", snapshot.to_build(workspace, instants, entity)) as tick:
+        snapshot.build(workspace, instants, tick, entity)
+    with watch(f"{propensity.name}: dataset", 2) as tick:
+        store.apply(workspace)
+        tick(1)
+        data = build(workspace, propensity, instants)
+        tick(1)
+    return data
 
 
 def chosen_features(propensity: Propensity, present: Sequence[View]) -> dict[str, str]:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import pandas as pd
 
-from features import quality, snapshot, store
-from features.console import Tick
+from features import quality, store
+from features.console import Watch
 from features.errors import ContractError, FeatureError
 from features.propensity import Propensity
 from features.settings import Workspace
 from training import dataset, evaluation, leakage, registry, report
-from training.dataset import Dataset
 from training.evaluation import Evaluation
 from training.fitting import Fitted, fit, models
 from training.gates import Rival, Verdict, judge
 from training.learner import SEED
 from training.model import Model
 from training.split import split
-
-Watch = Callable[[str, int], AbstractContextManager[Tick]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
         LeakageError: a feature knows the outcome.
     """
     quality.require(workspace)
-    data = _dataset(workspace, propensity, watch)
+    data = dataset.prepare(workspace, propensity, watch)
     leakage.require_none(leakage.findings(data.frame, data.labels, list(data.dtypes), data.attributes), propensity.name)
     divided = split(data.frame, data.labels, propensity.horizon)
     with watch(f"{propensity.name}: learning", models(divided)) as tick:
@@ -68,19 +63,6 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
         version = registry.register(workspace, fitted.model, report.record(data, fitted, test, verdict, at))
         tick(1)
     return Trained(propensity.name, version, divided.by, test, verdict)
-
-
-def _dataset(workspace: Workspace, propensity: Propensity, watch: Watch) -> Dataset:
-    instants = dataset.as_ofs(workspace, propensity)
-    entity = [propensity.entity]
-    with watch(f"{propensity.name}: snapshots", snapshot.to_build(workspace, instants, entity)) as tick:
-        snapshot.build(workspace, instants, tick, entity)
-    with watch(f"{propensity.name}: dataset", 2) as tick:
-        store.apply(workspace)
-        tick(1)
-        data = dataset.build(workspace, propensity, instants)
-        tick(1)
-    return data
 
 
 def _rival(workspace: Workspace, propensity: Propensity, fitted: Fitted, rows: pd.DataFrame, labels: Any) -> Rival | None:
