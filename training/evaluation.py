@@ -42,6 +42,7 @@ class Evaluation:
         figures: `auc`, `pr_auc`, `log_loss`, `brier`, `calibration_error`, `lift_at_1pct`, `..._5pct`, `..._10pct`, `..._20pct`.
         chance_calibration_error: the calibration error that perfectly calibrated probabilities would show on so many rows.
         rows, positives, entities: what was counted.
+        chance_calibration_sd: by how much that error differs from one such set of rows to the next, as a standard deviation.
     """
 
     figures: Mapping[str, Figure]
@@ -49,6 +50,7 @@ class Evaluation:
     rows: int
     positives: int
     entities: int
+    chance_calibration_sd: float
 
     def __getitem__(self, name: str) -> Figure:
         return self.figures[name]
@@ -83,6 +85,13 @@ class Ranking:
         self.squares = (self.probability - self.labels) ** 2
         self.bin = np.minimum(np.arange(len(labels)) * BINS // max(len(labels), 1), BINS - 1)
 
+    def auc_and_loss(self, weights: Floats) -> tuple[float, float]:
+        """The AUC and the log loss under row weights given in the order of the rows; a fraction of the cost of `figures`."""
+        weight = weights[self.order]
+        positive = np.add.reduceat(weight * self.labels, self.starts)
+        total = np.add.reduceat(weight, self.starts)
+        return _auc(positive, total), float(weight @ self.losses) / float(weight.sum())
+
     def figures(self, weights: Floats) -> dict[str, float]:
         """Every figure under row weights given in the order of the rows."""
         weight = weights[self.order]
@@ -99,12 +108,13 @@ class Ranking:
             **lifts,
         }
 
-    def chance_calibration_error(self, seed: int, draws: int = 50) -> float:
-        """The mean calibration error if every label were drawn from its own predicted probability."""
+    def chance_calibration_error(self, seed: int, draws: int = 100) -> tuple[float, float]:
+        """Mean and standard deviation of the calibration error if every label were drawn from its own predicted probability."""
         random = np.random.default_rng(seed)
         ones = np.ones(len(self.labels))
-        drawn = (random.random((draws, len(ones))) < self.probability).astype(np.float64)
-        return float(np.mean([self._calibration_error(ones, labels) for labels in drawn]))
+        drawn = ((random.random(len(ones)) < self.probability).astype(np.float64) for _ in range(draws))
+        errors = [self._calibration_error(ones, labels) for labels in drawn]
+        return float(np.mean(errors)), float(np.std(errors))
 
     def _calibration_error(self, weight: Floats, labels: Floats) -> float:
         gaps = np.bincount(self.bin, weight * (labels - self.probability), BINS)
@@ -125,11 +135,11 @@ def evaluate(probability: Floats, labels: Labels, entities: pd.Series, seed: int
     codes, names = pd.factorize(entities)
     point = ranking.figures(np.ones(len(labels)))
     drawn = bootstrap(codes, len(names), ranking.figures, seed, replicates)
-    bounds = {name: _interval(value, drawn[name]) for name, value in point.items()}
+    bounds = {name: interval(value, drawn[name]) for name, value in point.items()}
     most = {name: 1.0 if name in AT_MOST_ONE else np.inf for name in point}
     figures = {name: Figure(value, max(bounds[name][0], 0.0), min(bounds[name][1], most[name])) for name, value in point.items()}
-    chance = ranking.chance_calibration_error(seed)
-    return Evaluation(figures, chance, len(labels), int(labels.sum()), len(names))
+    chance, sd = ranking.chance_calibration_error(seed)
+    return Evaluation(figures, chance, len(labels), int(labels.sum()), len(names), sd)
 
 
 def auc_difference(first: Floats, second: Floats, labels: Labels, entities: pd.Series, seed: int) -> Figure:
@@ -142,7 +152,7 @@ def auc_difference(first: Floats, second: Floats, labels: Labels, entities: pd.S
 
     drawn = bootstrap(codes, len(names), difference, seed, REPLICATES)
     value = difference(np.ones(len(labels)))["auc"]
-    return Figure(value, *_interval(value, drawn["auc"]))
+    return Figure(value, *interval(value, drawn["auc"]))
 
 
 def bootstrap(
@@ -192,7 +202,7 @@ def _lift(positive: Floats, total: Floats, share: float) -> float:
     return float(np.interp(share * contacted[-1], contacted, found)) / float(found[-1]) / share
 
 
-def _interval(value: float, replicates: Floats) -> tuple[float, float]:
+def interval(value: float, replicates: Floats) -> tuple[float, float]:
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(replicates, [tail, 1 - tail]) - np.nanmean(replicates) + value
     return float(low), float(high)

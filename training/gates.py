@@ -91,7 +91,7 @@ def _calibration(gates: Gates, test: Evaluation) -> Gate:
     error, chance = test["calibration_error"].value, test.chance_calibration_error
     passed = max(error - chance, 0.0) <= gates.max_calibration_error
     words = "is within" if passed else "exceeds"
-    share = f"of which chance alone makes {chance:.3f} on so many rows"
+    share = f"of which chance alone makes {chance:.3f} (± {test.chance_calibration_sd:.3f}) on so many rows"
     sentence = f"Calibration error {error:.3f}, {share}, {words} {gates.max_calibration_error:.3f}."
     return Gate("max_calibration_error", passed, sentence)
 

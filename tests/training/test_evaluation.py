@@ -65,6 +65,18 @@ def test_chance_explains_the_calibration_error_of_calibrated_probabilities_only(
     assert inflated["calibration_error"].value > 5 * inflated.chance_calibration_error
 
 
+def test_chance_says_what_drawing_the_labels_again_gives():
+    """The error of labels drawn anew from the probabilities, a hundred times, has that mean and that spread."""
+    probability, labels, entities = drawn(2_000, decimals=6)
+    made = evaluate(probability, labels, entities, seed=1, replicates=5)
+    random = np.random.default_rng(9)
+    again = [Ranking(probability, (random.random(2_000) < probability).astype(np.int8)) for _ in range(100)]
+    errors = [ranking.figures(np.ones(2_000))["calibration_error"] for ranking in again]
+    assert made.chance_calibration_error == pytest.approx(np.mean(errors), rel=0.1)
+    assert made.chance_calibration_sd == pytest.approx(np.std(errors), rel=0.35)
+    assert made["calibration_error"].value == pytest.approx(made.chance_calibration_error, abs=4 * made.chance_calibration_sd)
+
+
 def test_intervals_hold_their_estimate_and_repeat_with_the_seed():
     probability, labels, entities = drawn()
     first, again = (evaluate(probability, labels, entities, seed=7, replicates=50) for _ in range(2))

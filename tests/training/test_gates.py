@@ -11,7 +11,9 @@ GATES = Gates(min_positives=100, min_auc=0.7, lift_at_10pct=2.0, max_calibration
 
 def evaluation(*, auc: float = 0.8, lift: float = 3.0, error: float = 0.02, chance: float = 0.01, positives: int = 200):
     figures = {"auc": auc, "lift_at_10pct": lift, "calibration_error": error}
-    return Evaluation({name: Figure(value, value, value) for name, value in figures.items()}, chance, 2_000, positives, 1_000)
+    return Evaluation(
+        {name: Figure(value, value, value) for name, value in figures.items()}, chance, 2_000, positives, 1_000, 0.002
+    )
 
 
 def failed(test: Evaluation, rival: Rival | None = None, gates: Gates = GATES) -> list[str]:
