@@ -94,7 +94,17 @@ class Gates(Strict):
     min_auc: float = Field(default=0.5, description="ROC AUC in the test period, at least")
     lift_at_10pct: float = Field(default=1.0, description="lift of the highest tenth in the test period, at least")
     max_calibration_error: float = Field(default=0.1, description="expected calibration error in the test period, at most")
+    better_than_rule: bool = Field(default=True, description="not worse than the best simple rule on the same test rows")
     not_worse_than_champion: bool = Field(default=True, description="not worse than the champion on the same test rows")
+
+
+class Choice(Strict):
+    """Which candidate is taken when the backtest cannot tell it from the best."""
+
+    not_separable: Literal["simplest", "best"] = Field(
+        default="simplest",
+        description="of candidates that the backtest cannot tell from the best, take the `simplest` or the `best`",
+    )
 
 
 class Grades(Strict):
@@ -136,6 +146,7 @@ class Propensity(Strict):
         default_factory=dict, description='view = [feature, ...]; ["*"] is the whole view; default: every view'
     )
     value: Value | None = Field(default=None, description="what one positive outcome is worth, for the expected value")
+    choice: Choice = Field(default_factory=Choice, description="which candidate is taken")
     gates: Gates = Field(default_factory=Gates, description="what a model must reach out of time before it may serve")
     grades: Grades = Field(default_factory=Grades, description="percentile floors of the grades; below C it is D")
     reasons: dict[str, Phrases] = Field(default_factory=dict, description="feature = { high, low }: phrases of this propensity")

@@ -21,7 +21,8 @@ from features.feature import Feature
 from features.propensity import Grades, Propensity
 from features.record import Record
 from serving.reasons import NOT_KNOWN, Range, Reason, Value, top_reasons, wordings
-from training.model import Model, Typical
+from training.contract import Typical
+from training.model import Model
 
 Grade = Literal["A", "B", "C", "D"]
 Row = Mapping[str, Value]

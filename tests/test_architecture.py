@@ -20,7 +20,7 @@ DOORS = {
     "bentoml": ("serving/service.py",),
     "great_expectations": ("features/quality.py",),
 }
-OF_TRAINING_FOR_SERVING = {"training.model", "training.registry"}
+OF_TRAINING_FOR_SERVING = {"training.contract", "training.model", "training.registry"}
 
 
 @cache

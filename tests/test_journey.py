@@ -130,4 +130,4 @@ def test_training_twice_gives_the_same_model(sample_workspace: Path) -> None:
     version = registry.newest_version(workspace, "upsell")
     assert version
     again = registry.load(workspace, "upsell", version).model
-    assert again.text == before.text and again.contract == before.contract
+    assert again.files == before.files and again.contract == before.contract

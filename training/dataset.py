@@ -21,8 +21,10 @@ from features.feature import View
 from features.propensity import Propensity
 from features.settings import SETTINGS_FILE, Workspace
 from features.views import views
+from training.examples import Examples
 from training.label import labels, recorded_since, require_outcome
 from training.leakage import Attribute, declared_at
+from training.split import Mask
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Dataset:
     @property
     def labels(self) -> NDArray[np.int8]:
         return self.frame["label"].to_numpy(np.int8)
+
+    def examples(self, rows: Mask) -> Examples:
+        """Some rows, encoded for a learner."""
+        return Examples.of(self.frame[rows], self.labels[rows], dict(self.dtypes))
 
 
 def as_ofs(workspace: Workspace, propensity: Propensity) -> list[datetime]:

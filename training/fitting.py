@@ -1,4 +1,4 @@
-"""From a dataset to a model, its calibration, and what it says about rows it was not fitted on."""
+"""From a dataset and a chosen candidate to a model, and what it says about rows it was not fitted on."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.console import Tick
 from features.propensity import Propensity
-from training import calibration, learner
+from training.backtest import Backtest, Fit, calibrate
+from training.candidates import learn, needed
+from training.contract import Contract, Floats, Window
 from training.dataset import Dataset
-from training.learner import Learned, learn
-from training.model import Contract, Floats, Model, Window
-from training.split import FOLDS, Mask, Split, folds
+from training.model import Model
+from training.split import Mask, Split
 
 REFERENCE_POINTS = 1_001
-LIBRARIES = ("foresell", "lightgbm", "numpy", "pandas", "pydantic")
+LIBRARIES = ("foresell", "lightgbm", "numpy", "pandas", "pydantic", "scikit-learn", "scipy")
 
 
 @dataclass(frozen=True)
@@ -34,65 +34,40 @@ class Fitted:
     probability: Floats
 
 
-def models(divided: Split) -> int:
-    """How many models `fit` fits."""
-    one = learner.models(int(divided.fit.sum()), divided.calibrated == "cross-fitted")
-    without_a_fold = one - 1  # `learn` cross-fits by the same folds, and finds one of them empty
-    return one + FOLDS * without_a_fold if divided.by == "entity" else one
-
-
-def fit(data: Dataset, propensity: Propensity, divided: Split, tick: Tick = lambda _: None) -> Fitted:
-    """Learn and calibrate. The model returned is the one that was tested, except by entity, as the split says.
+def fit(data: Dataset, propensity: Propensity, divided: Split, backtest: Backtest, name: str) -> Fitted:
+    """The chosen candidate on every row it may learn from. The model returned is the one that was tested, except by entity.
 
     Args:
         data: the dataset.
         propensity: goes into the contract.
         divided: which rows serve what.
-        tick: called with 1 for every model that is fitted.
+        backtest: of the same split; a fit that is there already is taken as it is.
+        name: of the candidate.
     """
-    cross_fit = divided.calibrated == "cross-fitted"
-    learned = _learn(data, divided.fit, cross_fit, tick)
-    line = _calibration(data, divided, learned)
-    model = _model(data, propensity, divided, learned, line)
+    fitted = backtest.fits.get(name) or _fit(data, divided, backtest, name)
+    model = _model(data, propensity, divided, fitted, name)
     by_entity = divided.by == "entity"
-    probability = _by_folds(data, tick) if by_entity else model.probability(model.matrix(data.frame[divided.test]))
+    probability = backtest.newest.probability[name] if by_entity else model.probability(model.matrix(data.frame[divided.test]))
     reference = np.quantile(probability, np.linspace(0, 1, REFERENCE_POINTS))
     contract = model.contract.model_copy(update={"reference": tuple(reference.tolist())})
-    return Fitted(Model(contract, model.text), divided, probability)
+    return Fitted(Model(contract, model.predictor), divided, probability)
 
 
-def _learn(data: Dataset, rows: Mask, cross_fit: bool, tick: Tick) -> Learned:
-    return learn(data.frame[rows], data.labels[rows], dict(data.dtypes), cross_fit=cross_fit, tick=tick)
+def _fit(data: Dataset, divided: Split, backtest: Backtest, name: str) -> Fit:
+    cross_fit = divided.calibrated == "cross-fitted"
+    learned = learn(needed(backtest.candidates, name), data.examples(divided.fit), cross_fit)[name]
+    return Fit(learned, calibrate(data, divided, divided.fit, learned))
 
 
-def _calibration(data: Dataset, divided: Split, learned: Learned) -> calibration.Calibration:
-    """Fitted on scores out of sample: of rows held out, or of cross-fitting."""
-    labels = data.labels[divided.calibration]
-    if divided.calibrated == "cross-fitted":
-        raw = learned.out_of_fold[divided.calibration[divided.fit]]
-    else:
-        raw = learned.raw(data.frame[divided.calibration])
-    return calibration.fit(raw, labels)
-
-
-def _by_folds(data: Dataset, tick: Tick) -> Floats:
-    """Each row's probability from a model that was fitted and calibrated on the other folds."""
-    probability = np.empty(len(data.frame))
-    fold = folds(data.frame["entity_id"])
-    for number in range(FOLDS):
-        tested, others = fold == number, fold != number
-        learned = _learn(data, others, True, tick)
-        line = calibration.fit(learned.out_of_fold, data.labels[others])
-        probability[tested] = line.probability(learned.raw(data.frame[tested]))
-    return probability
-
-
-def _model(data: Dataset, propensity: Propensity, divided: Split, learned: Learned, line: calibration.Calibration) -> Model:
+def _model(data: Dataset, propensity: Propensity, divided: Split, fitted: Fit, name: str) -> Model:
     masks = {"train": divided.fit, "calibration": divided.calibration, "test": divided.test}
+    learned = fitted.learned
     contract = Contract(
         propensity=propensity.model_dump(mode="json"),
+        candidate=name,
+        members=tuple(learned.predictor.files()),
         features=learned.features,
-        calibration=line,
+        calibration=fitted.calibration,
         reference=(),
         fingerprint=data.fingerprint,
         windows={name: _window(data, mask) for name, mask in masks.items()},
@@ -100,7 +75,7 @@ def _model(data: Dataset, propensity: Propensity, divided: Split, learned: Learn
         parameters=learned.parameters,
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
     )
-    return Model(contract, learned.text)
+    return Model(contract, learned.predictor)
 
 
 def _window(data: Dataset, mask: Mask) -> Window:

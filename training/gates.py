@@ -45,13 +45,14 @@ class Rival:
     obstacle: str = ""
 
 
-def judge(gates: Gates, test: Evaluation, rival: Rival | None) -> Verdict:
+def judge(gates: Gates, test: Evaluation, rival: Rival | None, over_rule: Figure | None = None) -> Verdict:
     """Hold the figures of the test rows against the gates of the propensity.
 
     Args:
         gates: the floors.
         test: figures of rows that nothing was fitted or calibrated on.
         rival: the champion on the same rows; None if there is no champion.
+        over_rule: the AUC less that of the best simple rule on the same rows; None where the model is that rule.
     """
     return Verdict(
         (
@@ -59,6 +60,7 @@ def judge(gates: Gates, test: Evaluation, rival: Rival | None) -> Verdict:
             _auc(gates, test),
             _lift(gates, test),
             _calibration(gates, test),
+            *([_rule(over_rule)] if gates.better_than_rule else []),
             *([_champion(rival)] if gates.not_worse_than_champion else []),
         )
     )
@@ -94,6 +96,20 @@ def _calibration(gates: Gates, test: Evaluation) -> Gate:
     share = f"of which chance alone makes {chance:.3f} (± {test.chance_calibration_sd:.3f}) on so many rows"
     sentence = f"Calibration error {error:.3f}, {share}, {words} {gates.max_calibration_error:.3f}."
     return Gate("max_calibration_error", passed, sentence)
+
+
+def _rule(over_rule: Figure | None) -> Gate:
+    """A model that a rule of thumb beats has no business here; one that chance keeps from being better has."""
+    if over_rule is None:
+        return Gate("better_than_rule", True, "The model is the best simple rule: nothing cleverer was separable from it.")
+    passed = over_rule.high >= 0
+    words = "better than" if over_rule.value > 0 else "not separable from" if passed else "worse than"
+    interval = f"{over_rule.low:+.3f} to {over_rule.high:+.3f}"
+    return Gate(
+        "better_than_rule",
+        passed,
+        f"On the same rows {words} the best simple rule: AUC {over_rule.value:+.3f} ({interval}).",
+    )
 
 
 def _champion(rival: Rival | None) -> Gate:

@@ -23,7 +23,8 @@ import pandas as pd
 from features.console import silence_telemetry
 from features.errors import GateError, RegistryError
 from features.settings import Workspace
-from training.model import Floats, Model
+from training.contract import Floats
+from training.model import Model
 
 CHAMPION = "champion"
 MODEL_FOLDER, REPORT_FOLDER = "model", "report"

@@ -15,8 +15,8 @@ from training import plots
 from training.dataset import Dataset
 from training.evaluation import Curves, Evaluation, Ranking, curves
 from training.fitting import Fitted
-from training.gates import Verdict
 from training.registry import REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Record
+from training.result import Result
 
 SHOWN_FEATURES = 15
 FIGURE_WORDS = {
@@ -32,17 +32,15 @@ FIGURE_WORDS = {
 }
 
 
-def record(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, at: datetime) -> Record:
+def record(result: Result, at: datetime) -> Record:
     """Everything the registry keeps of a training.
 
     Args:
-        data: the dataset.
-        fitted: the model and its probabilities on the test rows.
-        test: the figures of those.
-        verdict: the gates.
+        result: of the training.
         at: when the model was trained.
     """
-    made = document(data, fitted, test, verdict, at)
+    data, fitted, test, verdict = result.data, result.fitted, result.test, result.verdict
+    made = document(result, at)
     drawn = _plots(data, fitted, test)
     contract = fitted.model.contract
     metrics = {f"test_{name}": figure.value for name, figure in test.figures.items()}
@@ -50,6 +48,7 @@ def record(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, at
     metrics |= _other_splits(data, fitted)
     tags = {
         "propensity": contract.propensity["name"],
+        "candidate": contract.candidate,
         "verdict": verdict.word,
         "split": fitted.split.by,
         "calibration": f"{contract.calibration.method}, {fitted.split.calibrated}",
@@ -61,8 +60,9 @@ def record(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, at
     return Record(parameters, metrics, tags, made, pages)
 
 
-def document(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, at: datetime) -> dict[str, Any]:
+def document(result: Result, at: datetime) -> dict[str, Any]:
     """The machine-readable report; the registry adds propensity, version and champion when it is read."""
+    data, fitted, test, verdict = result.data, result.fitted, result.test, result.verdict
     contract = fitted.model.contract
     window = contract.windows["test"]
     figures = {name: figure.value for name, figure in test.figures.items()}
@@ -86,6 +86,7 @@ def document(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, 
         },
         "split": {"by": fitted.split.by, "calibrated": fitted.split.calibrated, "sentences": list(contract.split)},
         "windows": {name: window.model_dump() for name, window in contract.windows.items()},
+        "backtest": _backtest(result),
         "calibration": contract.calibration.method,
         "features": len(contract.features),
         "importance": dict(list(fitted.model.importance().items())[:SHOWN_FEATURES]),
@@ -96,6 +97,20 @@ def document(data: Dataset, fitted: Fitted, test: Evaluation, verdict: Verdict, 
         "versions": contract.versions,
         "data_fingerprint": contract.fingerprint,
         "trained_at": at.isoformat(timespec="seconds"),
+    }
+
+
+def _backtest(result: Result) -> dict[str, Any]:
+    """Every candidate, by the earlier periods and on the newest, and which was taken."""
+    return {
+        "kind": result.backtest.kind,
+        "chosen": result.choice.name,
+        "best": result.choice.best,
+        "sentences": list(result.choice.sentences),
+        "periods": [forecast.period for forecast in result.backtest.earlier],
+        "newest_period": result.backtest.newest.period,
+        "candidates": [{**asdict(one), "separable": one.separable} for one in result.choice.standings],
+        "newest": [{**asdict(one), "separable": one.separable} for one in result.newest],
     }
 
 

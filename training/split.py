@@ -22,8 +22,11 @@ from features.errors import DataFloorError
 Mask = NDArray[np.bool_]
 FOLDS = 5
 TEST_SHARE = 0.2  # of the as_ofs
-FLOOR_ROWS, FLOOR_POSITIVES = 200, 50  # to learn from; positives and negatives alike
-FLOOR_TEST_POSITIVES = 25
+FLOOR_ROWS, FLOOR_POSITIVES = 100, 20  # to learn anything from; positives and negatives alike
+COMFORTABLE = 50  # positives and negatives that a longer test must leave to learn from
+FLOOR_TEST_POSITIVES = 10
+BACKTEST_POSITIVES = 25  # of either class in the test of an earlier origin
+ORIGINS = 3  # earlier ones, at most
 ENOUGH_TEST_POSITIVES = 200  # the test period grows until it holds so many, while it may
 CALIBRATION_POSITIVES = 300  # the newest rows that hold so many of either class are calibrated on
 HELD_OUT_POSITIVES = 1_000  # so many of either class make a calibration slice of its own worth while ...
@@ -70,7 +73,7 @@ def split(rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta) -> S
     matured = (rows["as_of"] + horizon <= test_as_ofs[0]).to_numpy()
     _require(labels, matured, FLOOR_ROWS, FLOOR_POSITIVES, "to learn from")
     _require(labels, test, 2 * FLOOR_TEST_POSITIVES, FLOOR_TEST_POSITIVES, "to test on")
-    sentences = (
+    sentences: tuple[str, ...] = (
         f"Split in time: tested on the newest {len(test_as_ofs)} of {len(as_ofs)} dates, from {_day(test_as_ofs[0])} to "
         f"{_day(test_as_ofs[-1])}; the labels of everything fitted or calibrated had matured by {_day(test_as_ofs[0])}, "
         f"a gap of {horizon.days} days.",
@@ -78,11 +81,68 @@ def split(rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta) -> S
     return _with_calibration(rows, labels, horizon, matured, test, sentences)
 
 
-def folds(entities: pd.Series, count: int = FOLDS) -> NDArray[np.int64]:
-    """The fold of each row, 0 to `count` - 1, by a digest of its entity alone: stable, and all rows of one entity together."""
+def origins(rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta, most: int = ORIGINS) -> list[Split]:
+    """The earlier splits of a rolling-origin backtest, oldest first.
+
+    Their test periods lie side by side before the test of `split`, are as many as_ofs long (longer while they hold too few
+    positives), and their labels had matured when that test begins: what is chosen by them is chosen without a look at it. Each
+    origin fits and calibrates on what had matured before its own test period.
+
+    Args:
+        rows, labels, horizon: as for `split`.
+        most: origins, at most.
+
+    Returns:
+        An empty list where the history is too short, or where there is a single as_of.
+    """
+    newest = split(rows, labels, horizon)
+    if newest.by == "entity":
+        return []
+    test = sorted(rows.loc[newest.test, "as_of"].unique())
+    before = [as_of for as_of in sorted(rows["as_of"].unique()) if as_of + horizon <= test[0]]
+    found: list[Split] = []
+    while len(found) < most and (block := _block(rows, labels, before, len(test))):
+        if not _learnable(rows, labels, block[0], horizon):
+            break
+        found.insert(0, _origin(rows, labels, horizon, block))
+        before = before[: -len(block)]
+    return found
+
+
+def _block(rows: pd.DataFrame, labels: NDArray[np.int8], as_ofs: Sequence[pd.Timestamp], size: int) -> list[pd.Timestamp]:
+    """The newest as_ofs, so many or as many more as a test needs; none where all together are too few."""
+    for count in range(size, len(as_ofs) + 1):
+        block = list(as_ofs[-count:])
+        if _rarer(labels[rows["as_of"].isin(block).to_numpy()]) >= BACKTEST_POSITIVES:
+            return block
+    return []
+
+
+def _origin(rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta, block: Sequence[pd.Timestamp]) -> Split:
+    test = rows["as_of"].isin(block).to_numpy()
+    matured = (rows["as_of"] + horizon <= block[0]).to_numpy()
+    return _with_calibration(rows, labels, horizon, matured, test, (f"Tested from {_day(block[0])} to {_day(block[-1])}.",))
+
+
+def folds(entities: pd.Series, count: int = FOLDS, salt: str = "") -> NDArray[np.int64]:
+    """The fold of each row, 0 to `count` - 1, by a digest of its entity alone: stable, and all rows of one entity together.
+
+    Another salt gives other folds.
+    """
     codes, names = pd.factorize(entities)
-    of_entity = np.array([int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:8], "big") % count for name in names])
+    of_entity = np.array([_digest(f"{name}{salt}") % count for name in names])
     return of_entity[codes].astype(np.int64)
+
+
+def sample(entities: pd.Series, among: Mask, rows: int) -> Mask:
+    """Those of some rows whose entity falls into a share that has about so many of them; all of them where they are fewer."""
+    if among.sum() <= rows:
+        return among
+    return among & (folds(entities, 10_000, "sample") < 10_000 * rows / among.sum())
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def _by_entity(rows: pd.DataFrame, labels: NDArray[np.int8]) -> Split:
@@ -104,7 +164,7 @@ def _test_as_ofs(
     count = max(1, round(len(as_ofs) * TEST_SHARE))
     while count > 1 and not _learnable(rows, labels, as_ofs[-count], horizon):
         count -= 1
-    if not _learnable(rows, labels, as_ofs[-count], horizon):
+    if not _learnable(rows, labels, as_ofs[-count], horizon, FLOOR_POSITIVES):
         _refuse_short_history(rows, labels, as_ofs, horizon)
     while _rarer(labels[(rows["as_of"] >= as_ofs[-count]).to_numpy()]) < ENOUGH_TEST_POSITIVES:
         if count + 1 >= len(as_ofs) // 2 or not _learnable(rows, labels, as_ofs[-count - 1], horizon):
@@ -113,9 +173,11 @@ def _test_as_ofs(
     return list(as_ofs[-count:])
 
 
-def _learnable(rows: pd.DataFrame, labels: NDArray[np.int8], first_test: pd.Timestamp, horizon: timedelta) -> bool:
+def _learnable(
+    rows: pd.DataFrame, labels: NDArray[np.int8], first_test: pd.Timestamp, horizon: timedelta, of_each: int = COMFORTABLE
+) -> bool:
     matured = labels[(rows["as_of"] + horizon <= first_test).to_numpy()]
-    return len(matured) >= FLOOR_ROWS and _rarer(matured) >= FLOOR_POSITIVES
+    return len(matured) >= FLOOR_ROWS and _rarer(matured) >= of_each
 
 
 def _refuse_short_history(

@@ -13,13 +13,15 @@ from features.console import Watch
 from features.errors import ContractError, FeatureError
 from features.propensity import Propensity
 from features.settings import Workspace
-from training import dataset, evaluation, leakage, registry, report
+from training import backtest, dataset, evaluation, leakage, registry, report
+from training.boosting import SEED
+from training.choice import against_rule, choose, standings
 from training.evaluation import Evaluation
-from training.fitting import Fitted, fit, models
+from training.fitting import Fitted, fit
 from training.gates import Rival, Verdict, judge
-from training.learner import SEED
 from training.model import Model
-from training.split import split
+from training.result import Result
+from training.split import origins, split
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Trained:
 
     propensity: str
     version: str
+    candidate: str
     by: Literal["time", "entity"]
     test: Evaluation
     verdict: Verdict
@@ -52,17 +55,24 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
     data = dataset.prepare(workspace, propensity, watch)
     leakage.require_none(leakage.findings(data.frame, data.labels, list(data.dtypes), data.attributes), propensity.name)
     divided = split(data.frame, data.labels, propensity.horizon)
-    with watch(f"{propensity.name}: learning", models(divided)) as tick:
-        fitted = fit(data, propensity, divided, tick)
+    earlier = origins(data.frame, data.labels, propensity.horizon)
+    with watch(f"{propensity.name}: backtest", backtest.size(divided, earlier) + 1) as tick:
+        tested = backtest.run(data, divided, earlier, tick=tick)
+        choice = choose(tested, propensity.choice.not_separable, SEED)
+        fitted = fit(data, propensity, divided, tested, choice.name)
+        tick(1)
     with watch(f"{propensity.name}: judging", 3) as tick:
-        rows, labels = data.frame[fitted.split.test], data.labels[fitted.split.test]
+        rows, labels = data.frame[divided.test], data.labels[divided.test]
         test = evaluation.evaluate(fitted.probability, labels, rows["entity_id"], SEED)
+        newest = standings(tested, [tested.newest], SEED)
         tick(1)
-        verdict = judge(propensity.gates, test, _rival(workspace, propensity, fitted, rows, labels))
+        rival = _rival(workspace, propensity, fitted, rows, labels)
+        verdict = judge(propensity.gates, test, rival, against_rule(tested.newest, choice.name, SEED))
         tick(1)
-        version = registry.register(workspace, fitted.model, report.record(data, fitted, test, verdict, at))
+        result = Result(data, tested, choice, newest, fitted, test, verdict)
+        version = registry.register(workspace, fitted.model, report.record(result, at))
         tick(1)
-    return Trained(propensity.name, version, divided.by, test, verdict)
+    return Trained(propensity.name, version, choice.name, divided.by, test, verdict)
 
 
 def _rival(workspace: Workspace, propensity: Propensity, fitted: Fitted, rows: pd.DataFrame, labels: Any) -> Rival | None:

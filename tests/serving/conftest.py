@@ -23,7 +23,8 @@ from features.settings import SETTINGS_FILE, Workspace
 from serving.address import free_port, url
 from tests.serving.shop import fit, open_shop
 from training import registry
-from training.model import Column, Model, Typical
+from training.contract import Column, Typical
+from training.model import Model
 
 Rows = list[dict[str, float | str | None]]
 COLUMNS = (

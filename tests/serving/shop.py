@@ -17,7 +17,9 @@ from features.cohort import cohort
 from features.settings import SETTINGS_FILE, Attribute, Workspace
 from tests.worlds import make_workspace
 from training import calibration, registry
-from training.model import Column, Contract, Model, Typical, Window, encode
+from training.contract import Column, Contract, Typical, Window, encode
+from training.model import Model
+from training.trees import Trees
 
 NOW = datetime(2018, 5, 15, tzinfo=UTC)
 CUSTOMERS, LEADS = 400, 300
@@ -55,6 +57,8 @@ def fit(question: dict[str, Any], columns: Sequence[Column], frame: pd.DataFrame
     window = Window(first="2018-01-01", last="2018-01-01", rows=len(frame), positives=int(labels.sum()))
     contract = Contract(
         propensity=question,
+        candidate="lightgbm",
+        members=("model.txt",),
         features=tuple(columns),
         calibration=fitted,
         reference=tuple(np.quantile(fitted.probability(raw), np.linspace(0, 1, 1001)).tolist()),
@@ -62,7 +66,7 @@ def fit(question: dict[str, Any], columns: Sequence[Column], frame: pd.DataFrame
         windows={"train": window, "calibration": window, "test": window},
         versions=dict.fromkeys(registry.REQUIREMENTS, "0"),
     )
-    return Model(contract, booster.model_to_string())
+    return Model(contract, Trees(booster.model_to_string()))
 
 
 def _crown(workspace: Workspace, name: str, columns: Sequence[str]) -> None:

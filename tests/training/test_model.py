@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from features.errors import ContractError
+from training.boosting import learn
 from training.calibration import Calibration
-from training.learner import learn
-from training.model import CONTRACT_FILE, Contract, Model, Window
+from training.contract import Contract, Window
+from training.examples import Examples
+from training.model import CONTRACT_FILE, Model
 
 QUESTION = {
     "name": "churn", "question": "Will they leave?", "entity": "customer", "horizon": "90d",
@@ -34,16 +36,18 @@ def model() -> Model:
     frame = customers()
     random = np.random.default_rng(1)
     risk = 1 / (1 + np.exp(1.5 - frame["recency"].fillna(60) / 30 - (frame["plan"] == "gold")))
-    learned = learn(frame, (random.random(len(frame)) < risk).astype(np.int8), DTYPES, cross_fit=False)
+    learned = learn(Examples.of(frame, (random.random(len(frame)) < risk).astype(np.int8), DTYPES), cross_fit=False)
     contract = Contract(
         propensity=QUESTION,
+        candidate="lightgbm",
+        members=("model.txt",),
         features=learned.features,
         calibration=Calibration(method="platt", x=(0.0,), y=(-0.1,), below=0.9, above=0.9),
         reference=tuple(np.linspace(0.1, 0.9, 1_001).tolist()),
         fingerprint="f",
         windows={"test": Window(first="2018-01-01", last="2018-01-01", rows=1, positives=1)},
     )
-    return Model(contract, learned.text)
+    return Model(contract, learned.predictor)
 
 
 def test_one_record_is_encoded_and_scored_as_among_many_to_the_bit(model):
@@ -136,16 +140,16 @@ def test_percentile_is_the_share_of_the_reference_below(model):
 def test_equal_rows_give_an_equal_model(model):
     frame = customers(600, seed=2)
     labels = (frame["visits"] > 3).to_numpy(np.int8)
-    first, again = (learn(frame, labels, DTYPES, cross_fit=True) for _ in range(2))
-    assert first.text == again.text
+    first, again = (learn(Examples.of(frame, labels, DTYPES), cross_fit=True) for _ in range(2))
+    assert first.predictor.files() == again.predictor.files()
     assert (first.out_of_fold == again.out_of_fold).all()
 
 
 def test_a_contract_of_another_format_or_of_another_model_is_refused(model, tmp_path):
     model.save(tmp_path)
     contract = (tmp_path / CONTRACT_FILE).read_text()
-    (tmp_path / CONTRACT_FILE).write_text(contract.replace('"format": 1', '"format": 2'))
-    with pytest.raises(ContractError, match="of format 1"):
+    (tmp_path / CONTRACT_FILE).write_text(contract.replace('"format": 2', '"format": 1'))
+    with pytest.raises(ContractError, match="of format 2"):
         Model.load(tmp_path)
     (tmp_path / CONTRACT_FILE).write_text(contract.replace('"recency"', '"recently"'))
     with pytest.raises(ContractError, match=r"\+ recency"):

@@ -40,7 +40,7 @@ def test_equal_data_give_an_equal_model_and_no_worse_a_champion(trained):
     registry.promote(trained, "churn")
     again = train(trained, load(trained, "churn"), NOW, QUIET)
     first, second = (registry.load(trained, "churn", version).model for version in ("1", again.version))
-    assert first.text == second.text
+    assert first.files == second.files
     assert first.contract == second.contract
     assert (
         again.verdict.gates[-1].sentence == "On the same rows not worse than champion version 1: AUC +0.000 (+0.000 to +0.000)."

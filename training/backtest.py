@@ -1,0 +1,162 @@
+"""The backtest: what every candidate said, at every origin, about rows it was neither fitted nor calibrated on.
+
+Origins roll through time. At each, every candidate is fitted and calibrated on what had matured before the origin's test period
+and then forecasts it. The newest period, whose figures the report gives, stands apart from the earlier ones, by which the choice
+is made. A history too short for an earlier origin is judged by cross-validation inside the fitted rows; data of a single date by
+folds of entities, twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from features.console import Tick
+from training import calibration
+from training.calibration import Calibration
+from training.candidates import CANDIDATES, Candidate, able, learn
+from training.contract import Floats
+from training.dataset import Dataset
+from training.examples import Labels, Learned, rarer
+from training.split import FOLDS, Mask, Split, folds, sample
+
+FIT_ROWS = 60_000  # a backtest fits on a share of the entities that has about so many rows ...
+TEST_ROWS = 20_000  # ... and tests on one of about so many
+SALTS = ("", "again")  # of the folds, where there is a single date: each makes other folds
+Kind = Literal["origins", "folds", "entities"]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What every candidate said about some rows.
+
+    Attributes:
+        period: of the rows, as `2018-01-01 to 2018-02-12`, or what else they are.
+        entities: the entity of each row.
+        labels: what happened, 0 or 1.
+        probability: by candidate, calibrated, one per row.
+    """
+
+    period: str
+    entities: pd.Series
+    labels: Labels
+    probability: dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One candidate, learned and calibrated."""
+
+    learned: Learned
+    calibration: Calibration
+
+    def probability(self, frame: pd.DataFrame) -> Floats:
+        """Calibrated, one per row of a frame."""
+        return self.calibration.probability(self.learned.raw(frame))
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts of every candidate.
+
+    Attributes:
+        kind: what the earlier forecasts are of: earlier `origins`, `folds` of the fitted rows, or folds of all `entities`.
+        earlier: what the choice is made by, oldest first.
+        newest: the rows the report is about, or of very many a sample.
+        candidates: those that the data are enough for, from the simplest to the cleverest.
+        fits: of the newest origin, by candidate, where every row was fitted on.
+    """
+
+    kind: Kind
+    earlier: tuple[Forecast, ...]
+    newest: Forecast
+    candidates: tuple[Candidate, ...]
+    fits: dict[str, Fit]
+
+
+def size(newest: Split, origins: Sequence[Split], candidates: Sequence[Candidate] = CANDIDATES) -> int:
+    """How many candidates `run` fits, at most."""
+    rounds = len(SALTS) * FOLDS if newest.by == "entity" else len(origins) + 1
+    return rounds * len(candidates)
+
+
+def run(
+    data: Dataset, newest: Split, origins: Sequence[Split], candidates: Sequence[Candidate] = CANDIDATES,
+    tick: Tick = lambda _: None,
+) -> Backtest:  # fmt: skip
+    """Forecast every origin by every candidate.
+
+    Args:
+        data: the dataset.
+        newest: the split the report is about.
+        origins: the earlier ones, oldest first; see `split.origins`.
+        candidates: those in question; the ones the newest fitted rows are too few for are left out.
+        tick: called with 1 for every candidate that is fitted.
+    """
+    asked = able(candidates, rarer(data.frame["entity_id"][newest.fit], data.labels[newest.fit]))
+    if newest.by == "entity":
+        repeats = tuple(_by_entity(data, asked, salt, tick) for salt in SALTS)
+        return Backtest("entities", repeats, repeats[0], asked, {})
+    earlier = tuple(_forecast(data, origin, asked, False, tick)[0] for origin in origins if _enough(data, origin, asked))
+    forecast, fits = _forecast(data, newest, asked, not earlier, tick)
+    whole = newest.fit.sum() <= FIT_ROWS
+    within = () if earlier else (_within(data, newest, fits),)
+    return Backtest("origins" if earlier else "folds", earlier or within, forecast, asked, fits if whole else {})
+
+
+def calibrate(data: Dataset, split: Split, fitted: Mask, learned: Learned) -> Calibration:
+    """Fit a calibration on scores out of sample: of rows held out, or of the fitted rows by models that did not see the entity.
+
+    Args:
+        data: the dataset.
+        split: which rows to calibrate on.
+        fitted: the rows the candidate was fitted on, which may be a sample of `split.fit`.
+        learned: the candidate.
+    """
+    if split.calibrated == "held out":
+        rows = data.frame[split.calibration]
+        return calibration.fit(learned.raw(rows), data.labels[split.calibration], rows["entity_id"])
+    both = split.calibration & fitted
+    return calibration.fit(learned.out_of_fold[both[fitted]], data.labels[both], data.frame["entity_id"][both])
+
+
+def _enough(data: Dataset, origin: Split, candidates: Sequence[Candidate]) -> bool:
+    """Whether an origin has enough to fit every candidate that is asked."""
+    return able(candidates, rarer(data.frame["entity_id"][origin.fit], data.labels[origin.fit])) == tuple(candidates)
+
+
+def _forecast(
+    data: Dataset, split: Split, candidates: Sequence[Candidate], cross_fit: bool, tick: Tick
+) -> tuple[Forecast, dict[str, Fit]]:
+    entities = data.frame["entity_id"]
+    rows, test = sample(entities, split.fit, FIT_ROWS), sample(entities, split.test, TEST_ROWS)
+    learned = learn(candidates, data.examples(rows), cross_fit or split.calibrated == "cross-fitted", tick)
+    fits = {name: Fit(one, calibrate(data, split, rows, one)) for name, one in learned.items()}
+    tested = data.frame[test]
+    period = f"{tested['as_of'].min():%Y-%m-%d} to {tested['as_of'].max():%Y-%m-%d}"
+    probability = {name: fit.probability(tested) for name, fit in fits.items()}
+    return Forecast(period, tested["entity_id"], data.labels[test], probability), fits
+
+
+def _within(data: Dataset, split: Split, fits: dict[str, Fit]) -> Forecast:
+    """The fitted rows, each by models that did not see its entity."""
+    rows = sample(data.frame["entity_id"], split.fit, FIT_ROWS)
+    probability = {name: fit.calibration.probability(fit.learned.out_of_fold) for name, fit in fits.items()}
+    return Forecast("folds of the fitted rows", data.frame["entity_id"][rows], data.labels[rows], probability)
+
+
+def _by_entity(data: Dataset, candidates: Sequence[Candidate], salt: str, tick: Tick) -> Forecast:
+    """Each row by candidates that were fitted and calibrated on the other folds."""
+    frame, labels = data.frame, data.labels
+    fold = folds(frame["entity_id"], salt=salt)
+    probability = {candidate.name: np.empty(len(frame)) for candidate in candidates}
+    for number in range(FOLDS):
+        tested, others = fold == number, fold != number
+        for name, one in learn(candidates, data.examples(others), True, tick).items():
+            line = calibration.fit(one.out_of_fold, labels[others], frame["entity_id"][others])
+            probability[name][tested] = line.probability(one.raw(frame[tested]))
+    return Forecast(f"folds of entities{', ' if salt else ''}{salt}", frame["entity_id"], labels, probability)
