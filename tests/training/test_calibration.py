@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +19,7 @@ def scored(rows: int, slope: float = 0.5, shift: float = -1.0, seed: int = 1):
 
 
 def test_platt_finds_the_line_the_labels_came_from():
-    line = calibration.fit_platt(*scored(50_000))
+    line = calibration.fit_platt(*scored(50_000), np.ones(50_000))
     assert line.below == line.above == pytest.approx(0.5, abs=0.02)
     assert line.y[0] == pytest.approx(-1.0, abs=0.03)
 
@@ -58,8 +60,9 @@ def test_a_bend_is_given_to_beta_and_a_step_to_isotonic():
 
 def test_isotonic_is_not_asked_below_its_floor():
     raw, labels, _ = stepped(4_000)
-    assert calibration.rarer(labels) < calibration.ISOTONIC_FROM
-    assert set(calibration.held_out_losses(raw, labels, pd.Series(np.arange(len(raw))))) == {"platt", "beta"}
+    ones, entities = np.ones(len(raw)), pd.Series(np.arange(len(raw)))
+    assert calibration.rarer(labels, ones) < calibration.ISOTONIC_FROM
+    assert set(calibration.held_out_losses(raw, labels, entities, ones)) == {"platt", "beta"}
 
 
 def test_rows_of_one_entity_are_held_out_together_and_count_once():
@@ -77,16 +80,54 @@ def test_a_single_entity_leaves_nothing_to_hold_out():
 
 def test_the_error_of_a_mean_grows_with_the_rows_of_an_entity():
     values = np.random.default_rng(0).normal(0, 1, 400)
-    mean, alone = calibration.clustered_mean(values, pd.Series(np.arange(400)))
+    mean, alone = calibration.clustered_mean(values, pd.Series(np.arange(400)), np.ones(400))
     assert mean == pytest.approx(values.mean())
     assert alone == pytest.approx(values.std() / 20)
     copies = np.repeat(np.arange(400), 9)
-    assert calibration.clustered_mean(values[copies], pd.Series(copies))[1] == pytest.approx(alone)
+    assert calibration.clustered_mean(values[copies], pd.Series(copies), np.ones(3_600))[1] == pytest.approx(alone)
+
+
+@pytest.mark.parametrize("method", [calibration.fit_platt, calibration.fit_beta, calibration.fit_isotonic])
+def test_a_weight_of_a_half_twice_is_a_row_once(method):
+    raw, labels, _ = stepped(9_000)
+    halves = method(np.repeat(raw, 2), np.repeat(labels, 2), np.full(18_000, 0.5))
+    once = method(raw, labels, np.ones(9_000))
+    points = np.linspace(-6, 6, 50)
+    assert halves.probability(points) == pytest.approx(once.probability(points), abs=0.002)
+
+
+def test_weights_let_the_calibration_follow_the_rate():
+    """The outcome becomes twice as frequent: weighted rows say the new rate, all rows alike the mean of both."""
+    raw, labels = scored(6_000)
+    newer = np.arange(6_000) >= 3_000
+    labels[newer & (np.random.default_rng(5).random(6_000) < 0.5)] = 1
+    weights = np.where(newer, 1.0, 0.02)
+    alike, weighted = calibration.fit(raw, labels), calibration.fit(raw, labels, weights=weights)
+    assert weighted.probability(raw[newer]).mean() == pytest.approx(labels[newer].mean(), abs=0.01)
+    assert alike.probability(raw[newer]).mean() < labels[newer].mean() - 0.1
+
+
+def test_recency_halves_with_every_half_horizon():
+    as_of = pd.Series(pd.date_range("2024-01-01", periods=10, freq="15D", tz="UTC").repeat(400))
+    labels = np.tile(np.array([0, 1], dtype=np.int8), 2_000)
+    weights = calibration.recency(as_of, labels, timedelta(days=30))
+    assert weights[::400].tolist() == [0.5**age for age in range(9, -1, -1)]
+
+
+def test_recency_is_stretched_until_enough_of_the_rarer_class_counts():
+    as_of = pd.Series(pd.date_range("2024-01-01", periods=10, freq="90D", tz="UTC").repeat(200))
+    labels = np.tile(np.array([0, 1], dtype=np.int8), 1_000)
+    weights = calibration.recency(as_of, labels, timedelta(days=30))
+    assert calibration.rarer(labels, weights) >= calibration.ENOUGH
+    assert (np.diff(weights) >= 0).all()
+    assert weights[0] < 0.6
+    few = calibration.recency(as_of[:500], labels[:500], timedelta(days=30))
+    assert few.tolist() == [1.0] * 500
 
 
 def test_beta_finds_the_curve_the_labels_came_from():
     raw, labels = bent(100_000)
-    curve = calibration.fit_beta(raw, labels)
+    curve = calibration.fit_beta(raw, labels, np.ones(len(raw)))
     assert curve.below == pytest.approx(0.2, abs=0.03)
     assert curve.above == pytest.approx(1.6, abs=0.06)
     far = np.linspace(-12, 12, 200)
@@ -98,14 +139,14 @@ def test_beta_finds_the_curve_the_labels_came_from():
 
 def test_beta_never_turns_round():
     raw, labels = bent(4_000)
-    curve = calibration.fit_beta(raw, 1 - labels)
+    curve = calibration.fit_beta(raw, 1 - labels, np.ones(len(raw)))
     assert min(curve.below, curve.above) >= calibration.LEAST_SLOPE * (1 - 1e-9)
     assert (np.diff(curve.log_odds(np.linspace(-20, 20, 999))) > 0).all()
 
 
 def test_isotonic_follows_a_curve_that_platt_cannot():
     raw, labels, truth = stepped(40_000)
-    isotonic, platt = calibration.fit(raw, labels), calibration.fit_platt(raw, labels)
+    isotonic, platt = calibration.fit(raw, labels), calibration.fit_platt(raw, labels, np.ones(len(raw)))
     away = np.abs(raw) > 0.5
     assert np.abs(isotonic.probability(raw) - truth)[away].mean() < 0.01
     assert np.abs(platt.probability(raw) - truth)[away].mean() > 0.03
@@ -123,7 +164,7 @@ def test_isotonic_keeps_the_order_of_the_raw_scores():
 
 def test_a_raw_score_that_ranks_backwards_keeps_its_order_and_the_rate():
     raw, labels = scored(2_000, slope=-0.5)
-    fitted = calibration.fit_platt(raw, labels)
+    fitted = calibration.fit_platt(raw, labels, np.ones(len(raw)))
     assert fitted.below == fitted.above == pytest.approx(calibration.LEAST_SLOPE)
     assert fitted.probability(raw).mean() == pytest.approx(labels.mean(), abs=0.01)
 
@@ -142,7 +183,9 @@ def test_nothing_is_ever_certain():
 def test_separable_scores_stay_finite():
     raw = np.linspace(-1, 1, 4_000)
     labels = (raw > 0).astype(np.int8)
-    for fitted in (fit(raw, labels) for fit in (calibration.fit_platt, calibration.fit_beta, calibration.fit_isotonic)):
+    for fitted in (
+        fit(raw, labels, np.ones(len(raw))) for fit in (calibration.fit_platt, calibration.fit_beta, calibration.fit_isotonic)
+    ):
         assert np.isfinite(fitted.probability(raw)).all()
         assert np.isfinite([*fitted.x, *fitted.y, fitted.below, fitted.above]).all()
 
