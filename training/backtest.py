@@ -111,17 +111,19 @@ def run(
 def calibrate(data: Dataset, split: Split, fitted: Mask, learned: Learned) -> Calibration:
     """Fit a calibration on scores out of sample: of rows held out, or of the fitted rows by models that did not see the entity.
 
+    Older rows count for less.
+
     Args:
         data: the dataset.
         split: which rows to calibrate on.
         fitted: the rows the candidate was fitted on, which may be a sample of `split.fit`.
         learned: the candidate.
     """
-    if split.calibrated == "held out":
-        rows = data.frame[split.calibration]
-        return calibration.fit(learned.raw(rows), data.labels[split.calibration], rows["entity_id"])
-    both = split.calibration & fitted
-    return calibration.fit(learned.out_of_fold[both[fitted]], data.labels[both], data.frame["entity_id"][both])
+    held_out = split.calibrated == "held out"
+    chosen = split.calibration if held_out else split.calibration & fitted
+    rows, labels = data.frame[chosen], data.labels[chosen]
+    raw = learned.raw(rows) if held_out else learned.out_of_fold[chosen[fitted]]
+    return calibration.fit(raw, labels, rows["entity_id"], calibration.recency(rows["as_of"], labels, split.horizon))
 
 
 def _enough(data: Dataset, origin: Split, candidates: Sequence[Candidate]) -> bool:

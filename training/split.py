@@ -28,7 +28,6 @@ FLOOR_TEST_POSITIVES = 10
 BACKTEST_POSITIVES = 25  # of either class in the test of an earlier origin
 ORIGINS = 3  # earlier ones, at most
 ENOUGH_TEST_POSITIVES = 200  # the test period grows until it holds so many, while it may
-CALIBRATION_POSITIVES = 300  # the newest rows that hold so many of either class are calibrated on
 HELD_OUT_POSITIVES = 1_000  # so many of either class make a calibration slice of its own worth while ...
 HELD_OUT_LEAVES = 0.7  # ... if this share of the rows is left to fit on
 
@@ -44,6 +43,7 @@ class Split:
         test: rows the figures are about; by entity, every row.
         calibrated: `held out`: on scores of the model itself; `cross-fitted`: on scores of models that did not see the entity.
         sentences: what was done, for the report.
+        horizon: the propensity's, by which calibration rows count less with age.
     """
 
     by: Literal["time", "entity"]
@@ -52,6 +52,7 @@ class Split:
     test: Mask
     calibrated: Literal["held out", "cross-fitted"]
     sentences: tuple[str, ...]
+    horizon: timedelta
 
 
 def split(rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta) -> Split:
@@ -67,7 +68,7 @@ def split(rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta) -> S
     """
     as_ofs = sorted(rows["as_of"].unique())
     if len(as_ofs) == 1:
-        return _by_entity(rows, labels)
+        return _by_entity(rows, labels, horizon)
     test_as_ofs = _test_as_ofs(rows, labels, as_ofs, horizon)
     test = rows["as_of"].isin(test_as_ofs).to_numpy()
     matured = (rows["as_of"] + horizon <= test_as_ofs[0]).to_numpy()
@@ -145,7 +146,7 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def _by_entity(rows: pd.DataFrame, labels: NDArray[np.int8]) -> Split:
+def _by_entity(rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta) -> Split:
     every = np.ones(len(rows), dtype=bool)
     _require(labels, every, FLOOR_ROWS, FLOOR_POSITIVES, "to learn from")
     day = _day(rows["as_of"].iloc[0])
@@ -154,7 +155,7 @@ def _by_entity(rows: pd.DataFrame, labels: NDArray[np.int8]) -> Split:
         f"Split by entity into {FOLDS} folds: each row is judged by a model fitted and calibrated on the other folds alone. "
         "The registered model is the same recipe fitted on all rows.",
     )
-    return Split("entity", every, every, every, "cross-fitted", sentences)
+    return Split("entity", every, every, every, "cross-fitted", sentences, horizon)
 
 
 def _test_as_ofs(
@@ -197,17 +198,17 @@ def _refuse_short_history(
 def _with_calibration(
     rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta, matured: Mask, test: Mask, sentences: tuple[str, ...]
 ) -> Split:
-    """A slice of its own where data are plenty, else the newest of the fitted rows by cross-fitting."""
+    """A slice of its own where data are plenty, else the fitted rows by cross-fitting."""
     held_out = _newest(rows, labels, matured, HELD_OUT_POSITIVES)
     first = rows.loc[held_out, "as_of"].min()
     earlier = (rows["as_of"] + horizon <= first).to_numpy() & matured
     if _rarer(labels[held_out]) >= HELD_OUT_POSITIVES and earlier.sum() >= HELD_OUT_LEAVES * matured.sum():
         told = f"Calibrated on a slice of its own, from {_day(first)} on; the labels fitted on had matured by then."
-        return Split("time", earlier, held_out, test, "held out", (*sentences, told))
-    newest = _newest(rows, labels, matured, CALIBRATION_POSITIVES)
-    first = rows.loc[newest, "as_of"].min()
-    told = f"Calibrated on the newest fitted rows, from {_day(first)} on, by scores of models that had not seen the entity."
-    return Split("time", matured, newest, test, "cross-fitted", (*sentences, told))
+        return Split("time", earlier, held_out, test, "held out", (*sentences, told), horizon)
+    told = (
+        "Calibrated on the fitted rows, counting the less the older they are, by scores of models that had not seen the entity."
+    )
+    return Split("time", matured, matured, test, "cross-fitted", (*sentences, told), horizon)
 
 
 def _newest(rows: pd.DataFrame, labels: NDArray[np.int8], among: Mask, rarer: int) -> Mask:

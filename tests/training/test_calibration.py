@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training import calibration
+from training import backtest, calibration
 from training.calibration import FLOOR, sigmoid
+from training.candidates import CANDIDATES, learn
+from training.dataset import Dataset
+from training.split import Split
 
 
 def scored(rows: int, slope: float = 0.5, shift: float = -1.0, seed: int = 1):
@@ -203,3 +206,21 @@ def test_one_row_is_calibrated_as_among_many():
     fitted = calibration.fit(raw, labels)
     together = fitted.probability(raw[:500])
     assert [fitted.probability(raw[i : i + 1])[0] for i in range(500)] == together.tolist()
+
+
+@pytest.mark.parametrize("calibrated", ["held out", "cross-fitted"])
+def test_the_calibration_of_a_backtest_follows_a_rate_that_moved(calibrated):
+    """The rate doubles at the newest of six dates, a year after the others: they hardly count."""
+    rows = 6 * 1_000
+    as_of = pd.to_datetime(["2023-01-01"] * 5_000 + ["2024-01-01"] * 1_000, utc=True)
+    random = np.random.default_rng(0)
+    labels = (random.random(rows) < np.where(np.arange(rows) < 5_000, 0.2, 0.45)).astype(np.int8)
+    frame = pd.DataFrame(
+        {"entity_id": np.arange(rows).astype(str), "as_of": as_of, "label": labels, "x": random.normal(size=rows)}
+    )
+    data = Dataset(frame, {"x": "number"}, (), {}, "")
+    every = np.ones(rows, dtype=bool)
+    divided = Split("time", every, every, ~every, calibrated, (), timedelta(days=30))
+    learned = learn(CANDIDATES[:1], data.examples(every), True)[CANDIDATES[0].name]
+    line = backtest.calibrate(data, divided, every, learned)
+    assert line.probability(learned.out_of_fold).mean() == pytest.approx(labels[5_000:].mean(), abs=0.02)
