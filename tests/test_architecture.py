@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("features", "training", "serving")
 DOORS = {
     "feast": ("features/store.py", "features/repo/"),
-    "mlflow": ("training/registry.py",),
+    "mlflow": ("training/registry/",),
     "bentoml": ("serving/service.py",),
     "great_expectations": ("features/quality.py",),
 }

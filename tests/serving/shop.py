@@ -79,7 +79,7 @@ def _crown(workspace: Workspace, name: str, columns: Sequence[str]) -> None:
     model = fit(question.model_dump(mode="json"), [_column(frame[column]) for column in columns], frame, labels)
     record = registry.Record({}, {}, {"verdict": "pass"}, {"gates": []}, {"report/report.html": "<html>"})
     registry.register(workspace, model, record)
-    registry.promote(workspace, name)
+    registry.promote(workspace, name, registry.Signature("anna", NOW))
 
 
 def _column(values: pd.Series) -> Column:

@@ -14,9 +14,11 @@ import pytest
 from features.propensity import load
 from features.settings import SETTINGS_FILE, Attribute, Workspace
 from tests.worlds import make_workspace
+from training.registry import Signature
 from training.train import train
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
+ME = Signature("anna", NOW)
 FIRST = datetime(2022, 11, 1, tzinfo=UTC)
 CUSTOMERS = 300
 QUESTION = """

@@ -63,7 +63,7 @@ def test_report_as_json_is_one_document_with_the_stable_keys(trained):
 def test_promote_says_that_a_running_service_keeps_its_version(trained):
     assert "takes it up when it is started again" in call(trained, "promote", "churn").stderr
     promoted = json.loads(call(trained, "promote", "churn", "--json").stdout)
-    assert promoted == {"propensity": "churn", "champion": "1", "before": "1"}
+    assert promoted == {"propensity": "churn", "champion": "1", "before": None, "event": 1}
 
 
 def test_a_broken_propensity_file_stops_no_rollback(trained):

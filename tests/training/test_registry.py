@@ -9,7 +9,7 @@ from features import snapshot
 from features.errors import ContractError, GateError, RegistryError
 from features.propensity import load
 from features.settings import MlflowSettings, Workspace
-from tests.training.conftest import NOW, QUIET
+from tests.training.conftest import ME, NOW, QUIET
 from training import dataset, registry
 from training.train import train
 
@@ -23,9 +23,12 @@ def test_a_workspace_that_never_trained_has_no_store_and_asking_makes_none(make_
     shop = make_shop(customers=5)
     assert registry.champion_version(shop, "churn") is None
     assert registry.newest_version(shop, "churn") is None
-    for ask in (registry.champion, registry.report, registry.promote):
+    for ask in (registry.champion, registry.report):
         with pytest.raises(RegistryError, match="foresell train churn"):
             ask(shop, "churn")
+    with pytest.raises(RegistryError, match="foresell train churn"):
+        registry.promote(shop, "churn", ME)
+    assert registry.history(shop, "churn") == registry.History((), None)
     with pytest.raises(RegistryError, match="version 1"):
         registry.load(shop, "churn", "1")
     assert not shop.mlruns.exists()
@@ -35,7 +38,7 @@ def test_a_trained_model_waits_until_it_is_promoted(trained):
     assert registry.newest_version(trained, "churn") == "1"
     with pytest.raises(RegistryError, match="version 1 waits"):
         registry.champion(trained, "churn")
-    assert registry.promote(trained, "churn") == "1"
+    assert registry.promote(trained, "churn", ME).event.version == "1"
     assert registry.champion_version(trained, "churn") == "1"
     champion = registry.champion(trained, "churn")
     assert champion.version == "1"
@@ -43,9 +46,11 @@ def test_a_trained_model_waits_until_it_is_promoted(trained):
 
 
 def test_unknown_versions_are_refused(trained):
-    for ask in (registry.load, registry.report, registry.promote):
+    for ask in (registry.load, registry.report):
         with pytest.raises(RegistryError, match="version 7"):
             ask(trained, "churn", "7")
+    with pytest.raises(RegistryError, match="version 7"):
+        registry.promote(trained, "churn", ME, "7")
     with pytest.raises(RegistryError, match="foresell train upsell"):
         registry.report(trained, "upsell")
 
@@ -55,10 +60,10 @@ def test_a_version_that_failed_a_gate_is_never_promoted(trained):
     strict = question.model_copy(update={"gates": question.gates.model_copy(update={"min_auc": 0.999})})
     assert train(trained, strict, NOW, QUIET).verdict.word == "fail"
     with pytest.raises(GateError, match=r"AUC 0\.\d+ \(.*\) misses 0\.999") as caught:
-        registry.promote(trained, "churn")
+        registry.promote(trained, "churn", ME)
     assert caught.value.where == "churn version 2"
     assert registry.champion_version(trained, "churn") is None
-    assert registry.promote(trained, "churn", "1") == "1"
+    assert registry.promote(trained, "churn", ME, "1").event.version == "1"
 
 
 def test_mlflow_itself_gives_calibrated_probabilities_and_finds_no_pickle(trained):
@@ -71,7 +76,7 @@ def test_mlflow_itself_gives_calibrated_probabilities_and_finds_no_pickle(traine
     expected = model.probability(model.matrix(frame))
     assert (np.asarray(served.predict(frame[list(model.columns)])) == expected).all()
     files = [path.name for path in (trained.mlruns / "artifacts").rglob("*") if path.is_file()]
-    assert {"model.txt", "contract.json", "MLmodel", "report.html", "report.json", "reliability.svg"} <= set(files)
+    assert {*model.contract.members, "contract.json", "MLmodel", "report.html", "report.json", "reliability.svg"} <= set(files)
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".joblib", ".skops"))]
 
 

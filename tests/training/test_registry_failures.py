@@ -6,6 +6,7 @@ import pytest
 
 from features.errors import RegistryError
 from features.settings import MlflowSettings, Workspace
+from tests.training.conftest import ME
 from training import registry
 
 
@@ -24,7 +25,7 @@ def test_a_version_that_exists_is_complete(trained, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             registry.register(trained, model, record)
     assert registry.newest_version(trained, "churn") == "1"
-    assert registry.promote(trained, "churn") == "1"
+    assert registry.promote(trained, "churn", ME).event.version == "1"
 
 
 def test_the_page_carries_its_version_and_promoting_does_not_need_it(trained):
@@ -34,14 +35,18 @@ def test_the_page_carries_its_version_and_promoting_does_not_need_it(trained):
     stored.unlink()
     with pytest.raises(RegistryError, match=r"report\.html"):
         registry.report(trained, "churn", "1")
-    assert registry.promote(trained, "churn") == "1"
+    assert registry.promote(trained, "churn", ME).event.version == "1"
+
+
+def promote(workspace: Workspace, name: str) -> registry.Entry:
+    return registry.promote(workspace, name, ME)
 
 
 def test_a_server_that_is_down_is_said(trained, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     down = MlflowSettings(tracking_uri="http://127.0.0.1:9")
     workspace = Workspace(trained.root, trained.settings.model_copy(update={"mlflow": down}))
-    for ask in (registry.champion, registry.promote, registry.report):
+    for ask in (registry.champion, promote, registry.report, registry.history):
         with pytest.raises(RegistryError, match="start the server") as caught:
             ask(workspace, "churn")
         assert caught.value.where == "MLflow at http://127.0.0.1:9"
@@ -50,4 +55,4 @@ def test_a_server_that_is_down_is_said(trained, monkeypatch):
 def test_a_damaged_store_is_said(trained):
     (trained.mlruns / "mlflow.db").write_bytes(b"not a database" * 100)
     with pytest.raises(RegistryError, match="file is not a database"):
-        registry.promote(trained, "churn")
+        registry.promote(trained, "churn", ME)

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from tests.training.conftest import ME
 from training import registry
 
 ASKED_FOR = {
@@ -54,7 +55,7 @@ def test_the_document_says_what_programs_ask_for(stored):
 
 
 def test_the_champion_is_who_serves_now_not_who_served_then(trained):
-    registry.promote(trained, "churn")
+    registry.promote(trained, "churn", ME)
     assert registry.report(trained, "churn")[0]["champion"] == "1"
 
 

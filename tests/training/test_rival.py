@@ -6,13 +6,13 @@ import pytest
 
 from features.catalog import Catalog
 from features.propensity import load
-from tests.training.conftest import NOW, QUIET
+from tests.training.conftest import ME, NOW, QUIET
 from training import registry
 from training.train import train
 
 
 def test_choosing_fewer_features_spares_no_model_the_comparison(trained):
-    registry.promote(trained, "churn")
+    registry.promote(trained, "churn", ME)
     narrow = load(trained, "churn").model_copy(update={"features": {"customer_orders": ("orders_amount_max_365d",)}})
     gate = train(trained, narrow, NOW, QUIET).verdict.gates[-1]
     assert not gate.passed
@@ -21,7 +21,7 @@ def test_choosing_fewer_features_spares_no_model_the_comparison(trained):
 
 @pytest.mark.parametrize(("old", "new"), [('"format": 1', '"format": 0'), ('"horizon": "30d"', '"horizon": "30 days"')])
 def test_a_champion_of_another_release_does_not_stop_its_replacement(trained, old, new):
-    registry.promote(trained, "churn")
+    registry.promote(trained, "churn", ME)
     contract = next((trained.mlruns / "artifacts").rglob("contract.json"))
     assert old in contract.read_text()
     contract.write_text(contract.read_text().replace(old, new))
@@ -32,7 +32,7 @@ def test_a_champion_of_another_release_does_not_stop_its_replacement(trained, ol
 
 
 def test_a_champion_whose_feature_vanished_is_not_compared_and_the_feature_is_named(trained):
-    registry.promote(trained, "churn")
+    registry.promote(trained, "churn", ME)
     catalog = Catalog.load(trained)
     del catalog.attributes["customers"]["kind"]
     catalog.save(trained)

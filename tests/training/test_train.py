@@ -13,7 +13,7 @@ from features.adapter import ADAPTERS
 from features.errors import DataFloorError, LeakageError, PropensityError
 from features.propensity import SHIPPED, load, read_file
 from features.settings import Settings, Workspace
-from tests.training.conftest import NOW, QUIET
+from tests.training.conftest import ME, NOW, QUIET
 from training import dataset, fitting, registry
 from training.dataset import Dataset
 from training.evaluation import Ranking
@@ -37,7 +37,7 @@ def test_the_registered_model_is_the_one_that_was_tested(trained):
 
 
 def test_equal_data_give_an_equal_model_and_no_worse_a_champion(trained):
-    registry.promote(trained, "churn")
+    registry.promote(trained, "churn", ME)
     again = train(trained, load(trained, "churn"), NOW, QUIET)
     first, second = (registry.load(trained, "churn", version).model for version in ("1", again.version))
     assert first.files == second.files
@@ -48,7 +48,7 @@ def test_equal_data_give_an_equal_model_and_no_worse_a_champion(trained):
 
 
 def test_a_model_that_lost_its_best_feature_is_refused_against_the_champion(trained):
-    registry.promote(trained, "churn")
+    registry.promote(trained, "churn", ME)
     question = load(trained, "churn")
     worse = question.model_copy(update={"features": {"customer_orders": ("orders_amount_max_365d",)}})
     verdict = train(trained, worse, NOW, QUIET).verdict

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from training.commands.champion import promote
+from training.commands.champion import promote, rollback
 from training.commands.learn import train
 from training.commands.look import report
+from training.commands.past import history, which
 
-COMMANDS: tuple[click.Command, ...] = (train, promote, report)
+COMMANDS: tuple[click.Command, ...] = (train, promote, rollback, history, which, report)

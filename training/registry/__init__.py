@@ -1,0 +1,42 @@
+"""The one door to MLflow: runs, versions, the champion and its history.
+
+An experiment and a registered model carry the name of their propensity; each version keeps its report beside its model. The
+alias `champion` names the version that serves, `challenger` the newest one that waits.
+"""
+
+from training.registry.door import store_uri
+from training.registry.event import Entry, Event, Evidence, History, Served, Signature, words
+from training.registry.promotion import history, promote, rollback
+from training.registry.pyfunc import Pyfunc, _load_pyfunc
+from training.registry.record import REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Child, Record
+from training.registry.run import REQUIREMENTS, register
+from training.registry.version import Registered, champion, champion_version, load, newest_version, report
+
+__all__ = [
+    "REPORT_FOLDER",
+    "REPORT_HTML",
+    "REQUIREMENTS",
+    "VERSION_MARK",
+    "Child",
+    "Entry",
+    "Event",
+    "Evidence",
+    "History",
+    "Pyfunc",
+    "Record",
+    "Registered",
+    "Served",
+    "Signature",
+    "_load_pyfunc",
+    "champion",
+    "champion_version",
+    "history",
+    "load",
+    "newest_version",
+    "promote",
+    "register",
+    "report",
+    "rollback",
+    "store_uri",
+    "words",
+]
