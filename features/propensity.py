@@ -6,7 +6,9 @@ under a name is the propensity of that name.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -81,10 +83,38 @@ class Outcome(Strict):
 
 
 class Value(Strict):
-    """What one positive outcome is worth: a snapshot column, times a factor."""
+    """What one positive outcome is worth, from a snapshot column or the same for everyone, and what acting on it takes."""
 
-    column: str = Field(description="the snapshot column that holds the worth of one outcome")
-    times: float = Field(default=1.0, description="a factor, such as 12 for a year of months")
+    column: str | None = Field(default=None, description="the snapshot column that holds the worth of one outcome")
+    amount: float | None = Field(
+        default=None, gt=0, description="the worth of one outcome, the same for everyone; instead of `column`"
+    )
+    times: float = Field(default=1.0, gt=0, description="a factor on `column`, such as 12 for a year of months")
+    cost: float = Field(default=0.0, ge=0, description="what one contact costs, in the unit of the worth")
+    success: float = Field(default=1.0, gt=0, le=1, description="the share of contacted positives that the contact wins or saves")
+    capacity_per_day: float | None = Field(
+        default=None, gt=0, description="contacts that can be made a day; unset: as many as pay"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Value:
+        if (self.column is None) == (self.amount is None):
+            raise ValueError("exactly one of `column` and `amount`")
+        if self.amount is not None and self.times != 1:
+            raise ValueError("`times` with `column` only")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The snapshot columns that `worth` reads."""
+        return () if self.column is None else (self.column,)
+
+    def worth(self, row: Mapping[str, object]) -> float | None:
+        """What one positive outcome of a row is worth; None where its column holds no number."""
+        if self.column is None:
+            return self.amount
+        known = row[self.column]
+        return None if not isinstance(known, int | float) or math.isnan(known) else known * self.times
 
 
 class Gates(Strict):
@@ -145,7 +175,9 @@ class Propensity(Strict):
     features: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description='view = [feature, ...]; ["*"] is the whole view; default: every view'
     )
-    value: Value | None = Field(default=None, description="what one positive outcome is worth, for the expected value")
+    value: Value | None = Field(
+        default=None, description="what one positive outcome is worth, and what a contact costs and can do"
+    )
     choice: Choice = Field(default_factory=Choice, description="which candidate is taken")
     gates: Gates = Field(default_factory=Gates, description="what a model must reach out of time before it may serve")
     grades: Grades = Field(default_factory=Grades, description="percentile floors of the grades; below C it is D")

@@ -91,7 +91,7 @@ class Scorer:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column a row must have: the model's features, the eligibility's and the value's."""
-        value = [self.propensity.value.column] if self.propensity.value else []
+        value = self.propensity.value.columns if self.propensity.value else ()
         return tuple(dict.fromkeys((*self.model.columns, *self.eligibility_columns, *value)))
 
     def score(self, records: Sequence[Record], scored_at: datetime) -> list[Score]:
@@ -164,10 +164,8 @@ class Scorer:
     def _expected_value(self, probability: float, row: Row) -> float | None:
         if self.propensity.value is None:
             return None
-        worth = row[self.propensity.value.column]
-        if not isinstance(worth, int | float) or math.isnan(worth):
-            return None
-        return probability * worth * self.propensity.value.times
+        worth = self.propensity.value.worth(row)
+        return None if worth is None else probability * worth
 
     def _require_columns(self, records: Sequence[Record]) -> None:
         lacking = sorted({name for record in records for name in self.columns if name not in record.values})

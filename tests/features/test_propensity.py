@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import PropensityError, WorkspaceError
-from features.propensity import load, load_all, read_file
+from features.propensity import Value, load, load_all, read_file
 from features.settings import REPOSITORY, Settings, Workspace, parse_instant
 
 CHURN = """
@@ -45,6 +45,12 @@ def test_every_shipped_file_is_read(path: Path) -> None:
         (("[outcome]", "lead_time = '90d'\n[outcome]"), "shorter"),
         (('entity = "customer"', 'entity = "dealer"'), "entity"),
         (("[outcome]", "[grades]\nA = 0.5\n[outcome]"), "1 > A"),
+        (("[outcome]", "[value]\ntimes = 12\n[outcome]"), "exactly one of `column` and `amount`"),
+        (("[outcome]", "[value]\ncolumn = 'a'\namount = 5\n[outcome]"), "exactly one of `column` and `amount`"),
+        (("[outcome]", "[value]\namount = 5\ntimes = 12\n[outcome]"), "`times` with `column`"),
+        (("[outcome]", "[value]\namount = 5\nsuccess = 1.2\n[outcome]"), "success"),
+        (("[outcome]", "[value]\namount = 5\ncost = -1\n[outcome]"), "cost"),
+        (("[outcome]", "[value]\namount = 5\ncapacity = 20\n[outcome]"), "value.capacity"),
         (("question", "= question"), "TOML"),
     ],
 )  # fmt: skip
@@ -53,6 +59,15 @@ def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, change: tuple[str,
     with pytest.raises(PropensityError, match=told) as caught:
         read_file(path)
     assert str(path) in caught.value.where
+
+
+def test_the_worth_of_an_outcome_is_a_column_times_a_factor_or_one_amount() -> None:
+    year = Value(column="mrr", times=12)
+    assert [year.worth({"mrr": known}) for known in (10.0, 0, None, float("nan"), "10")] == [120.0, 0, None, None, None]
+    assert year.columns == ("mrr",)
+    same = Value(amount=50, cost=2, success=0.3, capacity_per_day=20)
+    assert same.worth({}) == 50
+    assert same.columns == ()
 
 
 def test_a_workspace_overrides_and_adds(tmp_path: Path) -> None:
