@@ -53,7 +53,7 @@ def fit(question: dict[str, Any], columns: Sequence[Column], frame: pd.DataFrame
     parameters = {"objective": "binary", "num_leaves": 15, "verbose": -1, "num_threads": 1, "seed": 1, "min_data_in_leaf": 10}
     booster = lightgbm.train(parameters, data, 60)
     raw = np.asarray(booster.predict(matrix, raw_score=True))
-    fitted = calibration.fit(raw, labels)
+    fitted = calibration.fit(raw, np.asarray(labels))
     window = Window(first="2018-01-01", last="2018-01-01", rows=len(frame), positives=int(labels.sum()))
     contract = Contract(
         propensity=question,
