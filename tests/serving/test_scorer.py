@@ -64,7 +64,7 @@ def test_score_grade_and_worth_follow_from_the_probability(scorer: Scorer, rows_
         if s.eligible:
             assert s.percentile is not None and s.probability is not None and s.expected_value is not None
             assert s.score == points(s.percentile) and s.grade == grade(s.percentile, Grades())
-            assert 0 < s.probability < 1 and s.expected_value >= s.probability * 10 * 12
+            assert 0 < s.probability < 1 and s.expected_value >= s.probability * 120
 
 
 def test_an_ineligible_entity_gets_a_sentence_and_nothing_else(scorer: Scorer, rows_of: Callable[..., Rows]) -> None:
