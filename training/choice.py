@@ -62,7 +62,7 @@ class Choice:
 def choose(backtest: Backtest, preference: Preference, seed: int) -> Choice:
     """Take the simplest candidate that is not separable from the best, or the best itself if that is preferred."""
     found = standings(backtest, backtest.earlier, seed)
-    best = max(found, key=lambda standing: standing.auc.value)
+    best = max(found, key=lambda standing: (standing.auc.value, -standing.log_loss.value))
     simplest = next(standing for standing in found if not standing.separable)
     taken = best if preference == "best" else simplest
     return Choice(taken.name, best.name, found, (_judged_by(backtest), *_why(taken, best, preference, found)))
@@ -80,7 +80,7 @@ def standings(backtest: Backtest, forecasts: Sequence[Forecast], seed: int) -> t
     """Every candidate's figures over some forecasts, from the simplest to the cleverest."""
     names = [candidate.name for candidate in backtest.candidates]
     point, drawn = _pooled(forecasts, names, seed)
-    best = max(names, key=lambda name: point[f"{name} auc"])
+    best = max(names, key=lambda name: (point[f"{name} auc"], -point[f"{name} loss"]))
 
     def figure(key: str, less: str | None = None) -> Figure:
         value = point[key] - (point[less] if less else 0.0)

@@ -3,35 +3,50 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from features.propensity import Propensity
-from training import dataset
-from training.dataset import Dataset
-from training.fitting import fit, models
+from tests.training.panels import panel
+from training import backtest
+from training.candidates import LOGISTIC, RULE
+from training.fitting import fit
 from training.split import split
 
 QUESTION = Propensity.model_validate(
     {"name": "churn", "question": "?", "entity": "customer", "horizon": "30d", "outcome": {"absent": "orders"}}
 )
+HORIZON = timedelta(days=30)
 
 
-def data(dates: int, entities: int = 300) -> Dataset:
-    random = np.random.default_rng(0)
-    as_ofs = pd.date_range("2020-01-06", periods=dates, freq="30D", tz="UTC").astype("datetime64[us, UTC]")
-    frame = pd.DataFrame({"entity_id": [f"C{n}" for n in range(entities)] * dates, "as_of": np.repeat(as_ofs, entities)})
-    frame["visits"] = random.normal(0, 1, len(frame))
-    frame["label"] = (frame["visits"] + random.normal(0, 1, len(frame)) > 0.5).astype(np.int8)
-    return Dataset(frame, {"visits": "number"}, (), {}, dataset.fingerprint(frame))
+@pytest.mark.parametrize("name", ["rule", "naive-bayes", "logistic", "lightgbm", "average"])
+def test_the_model_says_what_the_backtest_tested_whatever_its_family(name):
+    data = panel(dates=4)
+    divided = split(data.frame, data.labels, HORIZON)
+    tested = backtest.run(data, divided, [])
+    fitted = fit(data, QUESTION, divided, tested, name)
+    assert (fitted.probability == tested.newest.probability[name]).all()
+    assert (fitted.model.probability(fitted.model.matrix(data.frame[divided.test])) == fitted.probability).all()
+    assert fitted.model.contract.candidate == name
+    assert fitted.model.percentile(np.array([0.0, 1.0])).tolist() == [0.0, 1.0]
 
 
-@pytest.mark.parametrize("dates", [1, 4])
-def test_the_progress_bar_is_told_of_exactly_the_models_that_are_fitted(dates):
-    made = data(dates)
-    divided = split(made.frame, made.labels, timedelta(days=30))
-    assert divided.by == ("entity" if dates == 1 else "time")
-    ticks: list[int] = []
-    fitted = fit(made, QUESTION, divided, ticks.append)
-    assert sum(ticks) == models(divided)
+def test_a_backtest_on_a_sample_leaves_the_model_to_be_fitted_on_every_row(monkeypatch):
+    monkeypatch.setattr(backtest, "FIT_ROWS", 400)
+    data = panel(dates=4)
+    divided = split(data.frame, data.labels, HORIZON)
+    tested = backtest.run(data, divided, [])
+    assert tested.fits == {}
+    fitted = fit(data, QUESTION, divided, tested, "average")
+    assert fitted.model.contract.windows["train"].rows == divided.fit.sum() > 400
+    assert fitted.model.contract.members == ("model-1.txt", "model-2.json")
     assert len(fitted.probability) == divided.test.sum()
+
+
+def test_of_a_single_date_the_figures_are_of_models_that_did_not_see_the_entity():
+    data = panel(dates=1, entities=600)
+    divided = split(data.frame, data.labels, HORIZON)
+    tested = backtest.run(data, divided, [], (RULE, LOGISTIC))
+    fitted = fit(data, QUESTION, divided, tested, "logistic")
+    assert (fitted.probability == tested.newest.probability["logistic"]).all()
+    seen = fitted.model.probability(fitted.model.matrix(data.frame))
+    assert (seen != fitted.probability).any()
