@@ -156,14 +156,18 @@ def auc_difference(first: Floats, second: Floats, labels: Labels, entities: pd.S
 
 
 def bootstrap(
-    codes: NDArray[np.intp], entities: int, statistic: Callable[[Floats], dict[str, float]], seed: int, replicates: int
+    codes: NDArray[np.intp],
+    entities: int,
+    statistic: Callable[[Floats], Mapping[str, float | Floats]],
+    seed: int,
+    replicates: int,
 ) -> dict[str, Floats]:
     """`statistic` under the row weights of each replicate; entities are drawn with replacement.
 
     Args:
         codes: the number of each row's entity, 0 to `entities` - 1.
         entities: how many there are.
-        statistic: from row weights to named figures.
+        statistic: from row weights to named figures, or to named curves.
         seed: of the draws.
         replicates: how many.
     """
