@@ -92,6 +92,10 @@ class Settings(Strict):
     now: str | None = Field(
         default=None, description="the instant up to which the export tells; unset: the adapter's, or that of the ingest"
     )
+    protected: tuple[str, ...] = Field(
+        default=(),
+        description="snapshot columns by which reports judge fairness; no feature, unless a propensity file lists them by name",
+    )
     ingest: IngestSettings = Field(default_factory=IngestSettings, description="how exports are read")
     store: StoreSettings = Field(default_factory=StoreSettings, description="the online store")
     mlflow: MlflowSettings = Field(default_factory=MlflowSettings, description="where runs and models are kept")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -16,7 +16,7 @@ from features.adapter import ADAPTER_FILE, adapter_folder
 from features.catalog import Catalog
 from features.cohort import cohort, mature_as_ofs
 from features.console import Watch
-from features.errors import DataFloorError, LostRowsError, PropensityError, nearest
+from features.errors import DataFloorError, LostRowsError, PropensityError, WorkspaceError, nearest
 from features.feature import View
 from features.propensity import Propensity
 from features.settings import SETTINGS_FILE, Workspace
@@ -37,6 +37,7 @@ class Dataset:
         dropped: features that were left out because every row has one value.
         attributes: the features that an adapter or `foresell.toml` declared as attributes.
         fingerprint: digest of the frame; equal frames, and hardly any others, have equal ones.
+        aside: snapshot columns, row by row, that reports may look at and models may not: what is protected, worth and age.
     """
 
     frame: pd.DataFrame
@@ -44,6 +45,7 @@ class Dataset:
     dropped: tuple[str, ...]
     attributes: Mapping[str, Attribute]
     fingerprint: str
+    aside: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def labels(self) -> NDArray[np.int8]:
@@ -85,13 +87,17 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
 
     Raises:
         PropensityError: the propensity names a view or feature that does not exist, or its outcome's table is absent.
+        WorkspaceError: a protected column does not exist.
         SnapshotError: a snapshot has not been built.
         DataFloorError: nobody is eligible.
         LostRowsError: the join gave other rows than the cohort has.
     """
     catalog = Catalog.load(workspace)
-    present = [view for view in views(workspace, catalog) if view.entity == propensity.entity]
-    dtypes = chosen_features(propensity, present)
+    every = views(workspace, catalog)
+    protected = require_protected(workspace.settings.protected, every)
+    present = [view for view in every if view.entity == propensity.entity]
+    dtypes = chosen_features(propensity, present, protected)
+    aside = _aside(propensity, present, protected)
     rows = cohort(workspace, propensity, instants)
     if rows.empty:
         raise DataFloorError(
@@ -101,7 +107,7 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
             repair=f"check the conditions: {' and '.join(propensity.eligible) or 'none'}",
         )
     label = labels(workspace, propensity, rows)
-    joined = store.historical(workspace, propensity.entity, rows, list(dtypes))
+    joined = store.historical(workspace, propensity.entity, rows, list({**dtypes, **aside}))
     if len(joined) != len(rows):
         raise LostRowsError(
             f"dataset of {propensity.name}",
@@ -114,7 +120,8 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
     kept = {name: dtype for name, dtype in dtypes.items() if name not in constant}
     frame = pd.concat([rows, label.to_frame(), pd.DataFrame({name: typed[name] for name in kept})], axis=1)
     attributes = {name: place for name, place in declared_attributes(workspace, catalog, present).items() if name in kept}
-    return Dataset(frame, kept, constant, attributes, fingerprint(frame))
+    seen = pd.DataFrame({name: typed_column(joined[name], dtype) for name, dtype in aside.items()}, index=frame.index)
+    return Dataset(frame, kept, constant, attributes, fingerprint(frame), seen)
 
 
 def prepare(workspace: Workspace, propensity: Propensity, watch: Watch) -> Dataset:
@@ -140,24 +147,65 @@ def prepare(workspace: Workspace, propensity: Propensity, watch: Watch) -> Datas
     return data
 
 
-def chosen_features(propensity: Propensity, present: Sequence[View]) -> dict[str, str]:
+def require_protected(names: Sequence[str], present: Sequence[View]) -> tuple[str, ...]:
+    """The protected columns, each of which a view of some entity has.
+
+    Raises:
+        WorkspaceError: none has one of them; a near miss is suggested.
+    """
+    known = [feature.name for view in present for feature in view.columns]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        near = nearest(unknown[0], known)
+        raise WorkspaceError(
+            f"{SETTINGS_FILE}, key `protected`",
+            expected="snapshot columns",
+            received=unknown[0],
+            repair=f"did you mean {near!r}?" if near else "`foresell features list` names them all",
+        )
+    return tuple(names)
+
+
+def chosen_features(propensity: Propensity, present: Sequence[View], protected: Sequence[str] = ()) -> dict[str, str]:
     """Feature name to dtype: every column of every view, or what the propensity's `[features]` lists (`"*"` is a whole view).
+
+    A protected column is only chosen where it is listed by its own name.
 
     Raises:
         PropensityError: a view or feature of that name does not exist; a near miss is suggested.
     """
     every = {view.name: {feature.name: str(feature.dtype) for feature in view.columns} for view in present}
+    free = {view: [name for name in columns if name not in protected] for view, columns in every.items()}
     if not propensity.features:
-        return {name: dtype for columns in every.values() for name, dtype in columns.items()}
+        return {name: every[view][name] for view, names in free.items() for name in names}
     chosen: dict[str, str] = {}
     for view, names in propensity.features.items():
         if view not in every:
             raise _unknown(propensity, f"view {view!r}", view, every)
-        for name in every[view] if "*" in names else names:
+        for name in (*(free[view] if "*" in names else ()), *(name for name in names if name != "*")):
             if name not in every[view]:
                 raise _unknown(propensity, f"feature {name!r} of view {view!r}", name, every[view])
             chosen[name] = every[view][name]
     return chosen
+
+
+def _aside(propensity: Propensity, present: Sequence[View], protected: Sequence[str]) -> dict[str, str]:
+    """Column name to dtype of what only reports look at.
+
+    Raises:
+        PropensityError: there is no column of the worth's name.
+    """
+    known = {feature.name: str(feature.dtype) for view in present for feature in view.columns}
+    worth = propensity.value.columns if propensity.value else ()
+    for name in worth:
+        if name not in known:
+            raise _unknown(propensity, f"column {name!r}", name, known, "[value]")
+    return {name: known[name] for name in (*protected, *worth, age_column(propensity)) if name in known}
+
+
+def age_column(propensity: Propensity) -> str:
+    """The column that tells how long an entity has been known, in days."""
+    return f"{propensity.entity}_age_days"
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
@@ -192,10 +240,12 @@ def declared_attributes(workspace: Workspace, catalog: Catalog, present: Sequenc
     return declared
 
 
-def _unknown(propensity: Propensity, what: str, name: str, known: Mapping[str, object]) -> PropensityError:
+def _unknown(
+    propensity: Propensity, what: str, name: str, known: Mapping[str, object], table: str = "[features]"
+) -> PropensityError:
     near = nearest(name, known)
     return PropensityError(
-        f"propensity {propensity.name!r}, [features]",
+        f"propensity {propensity.name!r}, {table}",
         expected=f"one of {', '.join(list(known)[:12])}{', ...' if len(known) > 12 else ''}",
         received=what,
         repair=f"did you mean {near!r}?" if near else "`foresell features list` names them all",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -10,8 +11,8 @@ import pytest
 from features import snapshot, store
 from features.catalog import Catalog
 from features.cohort import cohort
-from features.errors import DataFloorError, PropensityError
-from features.propensity import GRID_ORIGIN, Propensity, load
+from features.errors import DataFloorError, PropensityError, WorkspaceError
+from features.propensity import GRID_ORIGIN, Propensity, Value, load
 from features.settings import SETTINGS_FILE, Attribute, External, Settings
 from features.views import views
 from tests.training.conftest import NOW
@@ -129,6 +130,45 @@ def test_a_propensity_may_choose_its_features(shop, question):
     ):
         with pytest.raises(PropensityError, match=near):
             dataset.chosen_features(question.model_copy(update={"features": features}), present)
+
+
+def with_protected(workspace, *names):
+    return replace(workspace, settings=workspace.settings.model_copy(update={"protected": names}))
+
+
+def test_a_protected_column_is_kept_aside_and_is_no_feature(shop, question, built):
+    made = dataset.build(with_protected(shop, "customer_kind"), question, dataset.as_ofs(shop, question))
+    assert "customer_kind" in built.dtypes
+    assert "customer_kind" not in made.dtypes
+    assert "customer_kind" not in made.frame
+    assert made.aside["customer_kind"].tolist() == built.frame["customer_kind"].tolist()
+    assert made.frame.columns.tolist() == [name for name in built.frame if name != "customer_kind"]
+
+
+def test_a_protected_column_is_a_feature_where_it_is_listed_by_its_own_name(shop, question):
+    present = [view for view in views(shop, Catalog.load(shop)) if view.entity == "customer"]
+    whole = question.model_copy(update={"features": {"customer_profile": ("*",)}})
+    named = question.model_copy(update={"features": {"customer_profile": ("*", "customer_kind")}})
+    assert "customer_kind" not in dataset.chosen_features(whole, present, ("customer_kind",))
+    assert "customer_kind" in dataset.chosen_features(named, present, ("customer_kind",))
+
+
+def test_a_protected_column_that_does_not_exist_is_named_with_its_neighbour(shop, question):
+    with pytest.raises(WorkspaceError, match="customer_kind"):
+        dataset.build(with_protected(shop, "customer_kin"), question, dataset.as_ofs(shop, question))
+
+
+def test_worth_and_age_are_kept_aside_whether_or_not_they_are_features(shop, question, built):
+    assert "customer_age_days" in built.aside
+    features = {"customer_orders": ("orders_count_90d",)}
+    asked = question.model_copy(update={"value": Value(column="orders_amount_sum_365d"), "features": features})
+    made = dataset.build(shop, asked, dataset.as_ofs(shop, question))
+    assert list(made.dtypes) == ["orders_count_90d"]
+    assert set(made.aside) == {"orders_amount_sum_365d", "customer_age_days"}
+    assert made.aside.index.equals(made.frame.index)
+    wrong = question.model_copy(update={"value": Value(column="orders_amount_sum_366d")})
+    with pytest.raises(PropensityError, match="orders_amount_sum_365d"):
+        dataset.build(shop, wrong, dataset.as_ofs(shop, question))
 
 
 def test_nobody_eligible_is_said(shop, question, built):
