@@ -27,6 +27,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _skip(f"real data: no folder {SHARED_DATA}")
     if item.get_closest_marker("redis") and not _listens(6379):
         _skip("Redis: nothing listens on 127.0.0.1:6379")
+    if item.get_closest_marker("postgres") and not _listens(5432):
+        _skip("PostgreSQL: nothing listens on 127.0.0.1:5432")
 
 
 @pytest.fixture(scope="session")

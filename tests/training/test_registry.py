@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from features import snapshot
 from features.errors import ContractError, GateError, RegistryError
@@ -107,3 +110,51 @@ def test_a_store_given_by_setting_is_used_instead(trained, tmp_path):
     other = Workspace(tmp_path / "other", trained.settings.model_copy(update={"mlflow": elsewhere}))
     assert registry.newest_version(other, "churn") == "1"
     assert not other.mlruns.exists()
+
+
+def child(name: str, **more: object) -> registry.Child:
+    began = NOW - timedelta(minutes=5)
+    given = {"parameters": {}, "metrics": {}, "tags": {}, "started": began, "ended": NOW, **more}
+    return registry.Child(name, **given)
+
+
+def test_parts_of_a_training_are_runs_nested_in_its_run(trained):
+    tried = [
+        child("trial 1", parameters={"num_leaves": 6}, metrics={"log_loss": 0.31, "nothing": float("nan")}),
+        child("trial 2", tags={"state": "pruned"}),
+    ]
+    record = registry.Record({}, {}, {}, {"gates": []}, {}, children=tried)
+    version = registry.register(trained, registry.load(trained, "churn", "1").model, record)
+    api = MlflowClient(registry.store_uri(trained), registry.store_uri(trained))
+    parent = api.get_run(api.get_model_version("churn", version).run_id)
+    nested = api.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
+    one, two = sorted(nested, key=lambda run: run.info.run_name)
+    assert (one.info.run_name, two.info.run_name, two.data.tags["state"]) == ("trial 1", "trial 2", "pruned")
+    assert (one.data.params, one.data.metrics) == ({"num_leaves": "6"}, {"log_loss": 0.31})
+    assert (one.info.status, one.info.end_time - one.info.start_time) == ("FINISHED", 300_000)
+
+
+def test_a_run_names_the_rows_it_learned_from_without_holding_them(trained):
+    uri = registry.store_uri(trained)
+    run = MlflowClient(uri, uri).get_run(MlflowClient(uri, uri).get_model_version("churn", "1").run_id)
+    contract = registry.load(trained, "churn", "1").model.contract
+    inputs = {found.tags[0].value: found.dataset for found in run.inputs.dataset_inputs}
+    assert set(inputs) == {"training", "calibration", "test"}
+    test = inputs["test"]
+    assert (test.name, test.digest) == ("churn test", contract.fingerprint)
+    assert json.loads(test.profile) == {
+        "num_rows": contract.windows["test"].rows,
+        "positives": contract.windows["test"].positives,
+    }
+    columns = [column["name"] for column in json.loads(test.schema)["mlflow_colspec"]]
+    assert columns == [column.name for column in contract.features]
+
+
+def test_a_version_and_its_run_are_described_in_words(trained):
+    uri = registry.store_uri(trained)
+    version = MlflowClient(uri, uri).get_model_version("churn", "1")
+    document, _ = registry.report(trained, "churn", "1")
+    assert re.fullmatch(r"pass: AUC 0\.\d{3} \(0\.\d{3} to 0\.\d{3}\), tested 20[\d-]{8} to 20[\d-]{8}", version.description)
+    note = MlflowClient(uri, uri).get_run(version.run_id).data.tags["mlflow.note.content"]
+    assert version.description in note and document["question"] in note
+    assert all(f"* passed: {gate['sentence']}" in note for gate in document["gates"])

@@ -54,25 +54,12 @@ class Record:
 
 
 def described(report: Mapping[str, Any]) -> str:
-    """One line about a version: its verdict, its AUC with the interval, and the window it was tested on.
-
-    >>> test = {"auc": 0.83, "auc_low": 0.81, "auc_high": 0.846, "from": "2018-01-01", "to": "2018-02-05"}
-    >>> described({"verdict": "pass", "test": test})
-    'pass: AUC 0.830 (0.810 to 0.846), tested 2018-01-01 to 2018-02-05'
-    """
+    """One line about a version, such as "pass: AUC 0.830 (0.810 to 0.846), tested 2018-01-01 to 2018-02-05"."""
     verdict, test = report.get("verdict", "no verdict"), report.get("test")
     if not test:
         return str(verdict)
-    return f"{verdict}: AUC {interval(test['auc'], test['auc_low'], test['auc_high'])}, tested {test['from']} to {test['to']}"
-
-
-def interval(value: float, low: float, high: float) -> str:
-    """A figure with its 95 % interval, as a person reads it.
-
-    >>> interval(0.83, 0.81, 0.846)
-    '0.830 (0.810 to 0.846)'
-    """
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+    auc = f"AUC {test['auc']:.3f} ({test['auc_low']:.3f} to {test['auc_high']:.3f})"
+    return f"{verdict}: {auc}, tested {test['from']} to {test['to']}"
 
 
 def note(report: Mapping[str, Any]) -> str:

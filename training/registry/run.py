@@ -40,10 +40,16 @@ def register(workspace: Workspace, model: Model, record: Record) -> str:
             client.log_inputs(run.info.run_id, datasets=_inputs(model))
             for child in record.children:
                 _nest(client, made_in, run.info.run_id, child)
-            uri = _log_model(mlflow, model, Path(scratch) / MODEL_FOLDER)
+            logged = _log_model(mlflow, model, Path(scratch) / MODEL_FOLDER)
             _ensure_registered_model(client, name, model.propensity.question)
-            line = described(record.report)
-            version = client.create_model_version(name, uri, run.info.run_id, tags=dict(record.tags), description=line).version
+            version = client.create_model_version(
+                name,
+                logged.model_uri,
+                run.info.run_id,
+                tags=dict(record.tags),
+                description=described(record.report),
+                model_id=logged.model_id,  # a tracking server refuses a version whose model it cannot tell
+            ).version
         _challenge(client, name)
     return str(version)
 
@@ -95,19 +101,18 @@ def _inputs(model: Model) -> list[Any]:
     ]
 
 
-def _log_model(mlflow: Any, model: Model, folder: Path) -> str:
+def _log_model(mlflow: Any, model: Model, folder: Path) -> Any:
     """Log the files as a pyfunc without pickle; naming the requirements spares MLflow from inferring them in seconds."""
     model.save(folder)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example was not provided")  # an example row would be a customer's
-        logged = mlflow.pyfunc.log_model(
+        return mlflow.pyfunc.log_model(
             name=MODEL_FOLDER,
             loader_module=LOADER,
             data_path=str(folder),
             signature=_signature(model),
             pip_requirements=[f"{package}=={model.contract.versions[package]}" for package in REQUIREMENTS],
         )
-    return str(logged.model_uri)
 
 
 def _signature(model: Model) -> Any:
