@@ -14,38 +14,6 @@ from features.settings import Workspace
 
 
 @click.command()
-@workspace_option
-@click.option("--accept-fewer-rows", is_flag=True, help="Fewer rows than before are right: compare with today's from now on.")
-@json_option
-@click.pass_context
-def check(ctx: click.Context, workspace: Workspace, accept_fewer_rows: bool, as_json: bool) -> None:
-    """Check the ingested tables: what is wrong, what it costs, how to mend it.
-
-    Prints a usability report and writes data docs. Exit code 1 if there are errors: train and score refuse such tables.
-    Warnings cost only the rows or the attributes they name.
-
-    \b
-    Example:
-      foresell check --workspace W
-      foresell check --workspace W --json
-    """
-    from features import publication, quality
-    from features.catalog import Catalog
-    from features.usability import show
-
-    catalog = publication.accept_rows(workspace) if accept_fewer_rows else Catalog.load(workspace)
-    with messages().status(f"checking {len(catalog.tables)} tables"):
-        usability = quality.check(workspace, catalog.now)
-    if as_json:
-        emit(usability.as_dict())
-    else:
-        show(usability, results())
-        step(f"data docs: open {usability.docs} in a browser")
-    if not usability.usable:
-        ctx.exit(1)
-
-
-@click.command()
 @click.option("--adapter", default="canonical", show_default=True, help="A shipped adapter, or a folder of your own.")
 @click.option("--from", "source", type=click.Path(path_type=Path), required=True, help="The folder of the CRM's export.")
 @click.option("--workspace", "root", type=click.Path(path_type=Path), default=".", show_default=True, help="The folder to begin.")
@@ -184,4 +152,4 @@ def describe(workspace: Workspace, name: str, as_json: bool) -> None:
         results().print()
 
 
-COMMANDS: tuple[click.Command, ...] = (init, ingest, check, snapshot, features)
+COMMANDS: tuple[click.Command, ...] = (init, ingest, snapshot, features)

@@ -23,6 +23,7 @@ from features.settings import Settings, Strict, Workspace, parse_instant, read_t
 SHIPPED = Path(__file__).parent / "propensities"
 GRID_ORIGIN = parse_instant("2018-01-01")  # a Monday
 _DAYS = re.compile(r"^(\d+)d$")
+_WAIVER = re.compile(r"^[a-z_]+:\S+$")
 _THRESHOLD = re.compile(r"^\s*(?P<times>\d+(?:\.\d+)?)\s*(?:\*\s*(?P<column>[a-z_][a-z0-9_]*))?\s*$")
 
 
@@ -181,6 +182,10 @@ class Propensity(Strict):
     choice: Choice = Field(default_factory=Choice, description="which candidate is taken")
     gates: Gates = Field(default_factory=Gates, description="what a model must reach out of time before it may serve")
     grades: Grades = Field(default_factory=Grades, description="percentile floors of the grades; below C it is D")
+    waivers: dict[str, str] = Field(
+        default_factory=dict,
+        description='`"check:feature" = "why"`: findings of the leakage guard that may pass, each with the reason',
+    )
     reasons: dict[str, Phrases] = Field(default_factory=dict, description="feature = { high, low }: phrases of this propensity")
 
     @field_validator("horizon", "lead_time", "every", mode="before")
@@ -201,6 +206,16 @@ class Propensity(Strict):
     @classmethod
     def _parse_first(cls, text: object) -> object:
         return parse_instant(text.isoformat() if isinstance(text, date) else text) if isinstance(text, str | date) else text
+
+    @field_validator("waivers")
+    @classmethod
+    def _parse_waivers(cls, waivers: dict[str, str]) -> dict[str, str]:
+        for key, reason in waivers.items():
+            if not _WAIVER.match(key):
+                raise ValueError(f'"check:feature" as `foresell check --propensity` prints it, not {key!r}')
+            if not reason.strip():
+                raise ValueError(f"the reason for which {key!r} may pass, in words")
+        return waivers
 
     @field_validator("eligible")
     @classmethod

@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features import snapshot, store
-from features.adapter import ADAPTER_FILE, adapter_folder
 from features.catalog import Catalog
 from features.cohort import cohort, mature_as_ofs
 from features.console import Watch
@@ -23,7 +22,7 @@ from features.settings import SETTINGS_FILE, Workspace
 from features.views import views
 from training.examples import Examples
 from training.label import labels, recorded_since, require_outcome
-from training.leakage import Attribute, declared_at
+from training.leakage.origin import Attribute, declared_attributes
 from training.split import Mask
 
 
@@ -221,23 +220,6 @@ def typed_column(column: pd.Series, dtype: str) -> pd.Series:
         return column.astype("float64")
     text = column.astype(object)
     return text.where(text.notna(), None)
-
-
-def declared_attributes(workspace: Workspace, catalog: Catalog, present: Sequence[View]) -> dict[str, Attribute]:
-    """What somebody declared to be known, and nothing else can check: attributes, the times among them, external columns."""
-    adapter, own = adapter_folder(workspace.root, workspace.settings) / ADAPTER_FILE, workspace.root / SETTINGS_FILE
-    declared: dict[str, Attribute] = {}
-    for view in present:
-        times = catalog.attributes.get(view.table, {}) if view.is_profile else {}
-        for feature in view.columns:
-            source = f"{view.table}.{feature.column}"
-            if view.external:
-                place = declared_at([own], f"external.{view.name}.columns", feature.column)
-                declared[feature.name] = Attribute(source, place, external=True)
-            elif feature.kind == "attribute" or feature.column in times:
-                place = declared_at([adapter, own], f"attributes.{view.table}", feature.column)
-                declared[feature.name] = Attribute(source, place)
-    return declared
 
 
 def _unknown(

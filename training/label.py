@@ -48,7 +48,7 @@ def labels(workspace: Workspace, propensity: Propensity, cohort: pd.DataFrame) -
     with connect(workspace) as connection:
         connection.register("cohort", rows)
         query = _sum_sql(propensity) if propensity.outcome.sum else _event_sql(propensity)
-        found = connection.execute(f"with outcomes as ({_outcomes_sql(workspace, catalog, propensity)}) {query}").df()
+        found = connection.execute(f"with outcomes as ({outcomes_sql(workspace, catalog, propensity)}) {query}").df()
     if len(found) != len(cohort):
         raise LostRowsError(
             f"labels of {propensity.name}",
@@ -99,7 +99,7 @@ def recorded_since(workspace: Workspace, propensity: Propensity) -> datetime:
     catalog = Catalog.load(workspace)
     require_outcome(catalog, propensity)
     with connect(workspace) as connection:
-        row = connection.execute(f"select min(happened) from ({_outcomes_sql(workspace, catalog, propensity)})").fetchone()
+        row = connection.execute(f"select min(happened) from ({outcomes_sql(workspace, catalog, propensity)})").fetchone()
     if row is None or row[0] is None:
         raise DataFloorError(
             f"propensity {propensity.name!r}",
@@ -111,7 +111,7 @@ def recorded_since(workspace: Workspace, propensity: Propensity) -> datetime:
     return first
 
 
-def _outcomes_sql(workspace: Workspace, catalog: Catalog, propensity: Propensity) -> str:
+def outcomes_sql(workspace: Workspace, catalog: Catalog, propensity: Propensity) -> str:
     """The rows in which the outcome shows: entity_id, when it happened, and the summed column if there is one."""
     outcome = propensity.outcome
     happened = outcome.at or TABLES[outcome.source].time

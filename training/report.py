@@ -90,6 +90,7 @@ def document(result: Result, at: datetime) -> dict[str, Any]:
         "calibration": contract.calibration.method,
         "features": len(contract.features),
         "importance": dict(list(fitted.model.importance().items())[:SHOWN_FEATURES]),
+        "leakage": [asdict(finding) for finding in result.leaks],
         "dropped": list(data.dropped),
         "eligible": list(contract.propensity["eligible"]),
         "horizon": contract.propensity["horizon"],

@@ -10,6 +10,7 @@ from training.dataset import Dataset
 from training.evaluation import Evaluation
 from training.fitting import Fitted
 from training.gates import Verdict
+from training.leakage.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Result:
         fitted: the model, and what it said about the test rows.
         test: the figures of those.
         verdict: the gates.
+        leaks: what the leakage guard found; an error among them is waived.
     """
 
     data: Dataset
@@ -33,3 +35,4 @@ class Result:
     fitted: Fitted
     test: Evaluation
     verdict: Verdict
+    leaks: tuple[Finding, ...]

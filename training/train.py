@@ -13,12 +13,13 @@ from features.console import Watch
 from features.errors import ContractError, FeatureError
 from features.propensity import Propensity
 from features.settings import Workspace
-from training import backtest, dataset, evaluation, leakage, registry, report
+from training import backtest, dataset, evaluation, registry, report
 from training.boosting import SEED
 from training.choice import against_rule, choose, standings
 from training.evaluation import Evaluation
 from training.fitting import Fitted, fit
 from training.gates import Rival, Verdict, judge
+from training.leakage.guard import guard, require_clean
 from training.model import Model
 from training.result import Result
 from training.split import origins, split
@@ -49,11 +50,12 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
         QualityError: the tables hold errors.
         PropensityError: the tables lack what the propensity asks about.
         DataFloorError: too little matured data; says what is missing.
-        LeakageError: a feature knows the outcome.
+        LeakageError: something knows the outcome, and no waiver lets it pass.
     """
     quality.require(workspace)
     data = dataset.prepare(workspace, propensity, watch)
-    leakage.require_none(leakage.findings(data.frame, data.labels, list(data.dtypes), data.attributes), propensity.name)
+    leaks = guard(workspace, propensity, data)
+    require_clean(leaks, propensity)
     divided = split(data.frame, data.labels, propensity.horizon)
     earlier = origins(data.frame, data.labels, propensity.horizon)
     with watch(f"{propensity.name}: backtest", backtest.size(divided, earlier) + 1) as tick:
@@ -69,7 +71,7 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
         rival = _rival(workspace, propensity, fitted, rows, labels)
         verdict = judge(propensity.gates, test, rival, against_rule(tested.newest, choice.name, SEED))
         tick(1)
-        result = Result(data, tested, choice, newest, fitted, test, verdict)
+        result = Result(data, tested, choice, newest, fitted, test, verdict, leaks)
         version = registry.register(workspace, fitted.model, report.record(result, at))
         tick(1)
     return Trained(propensity.name, version, choice.name, divided.by, test, verdict)

@@ -13,12 +13,10 @@ from features.catalog import Catalog
 from features.cohort import cohort
 from features.errors import DataFloorError, PropensityError, WorkspaceError
 from features.propensity import GRID_ORIGIN, Propensity, Value, load
-from features.settings import SETTINGS_FILE, Attribute, External, Settings
 from features.views import views
 from tests.training.conftest import NOW
 from tests.worlds import make_workspace
 from training import dataset
-from training.leakage import Attribute as LeakageAttribute
 
 
 @pytest.fixture(scope="module")
@@ -90,22 +88,6 @@ def test_features_of_one_value_are_dropped_and_listed(built):
 
 def test_attributes_know_where_they_are_declared(built):
     assert built.attributes["customer_kind"].source == "customers.kind"
-
-
-def test_what_only_a_declaration_vouches_for_is_an_attribute(tmp_path):
-    """Times that are declared, and columns of a table computed elsewhere; each with the file that declares it."""
-    fixed = {"signed_at": Attribute(type="timestamp", fixed=True)}
-    usage = External(
-        entity="customer", path="usage.parquet", id="id", timestamp="at", columns={"logins": Attribute(type="number")}
-    )
-    people = [{"customer_id": "c", "created_at": NOW, "signed_at": NOW}]
-    settings = Settings(external={"usage": usage})
-    workspace = make_workspace(tmp_path, {"customers": people}, attributes={"customers": fixed}, settings=settings)
-    (tmp_path / SETTINGS_FILE).write_text("[external.usage.columns]\nlogins = { type = 'number' }\n")
-    catalog = Catalog.load(workspace)
-    places = dataset.declared_attributes(workspace, catalog, views(workspace, catalog))
-    assert places["usage_logins"] == LeakageAttribute("usage.logins", "foresell.toml:2", external=True)
-    assert places["customer_signed_at_days"].source == "customers.signed_at"
 
 
 def test_equal_data_have_equal_fingerprints_and_other_data_others(shop, question, built):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from training.commands.champion import promote, rollback
+from training.commands.check import check
 from training.commands.learn import train
 from training.commands.look import report
 from training.commands.past import history, which
 
-COMMANDS: tuple[click.Command, ...] = (train, promote, rollback, history, which, report)
+COMMANDS: tuple[click.Command, ...] = (check, train, promote, rollback, history, which, report)

@@ -1,0 +1,102 @@
+"""When rows became known: tables without a `known_at` of their own, and tables whose `known_at` is when they were loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from features.catalog import Catalog
+from features.database import connect, quote
+from features.settings import Workspace
+from features.tables import TABLES
+from training.leakage.finding import Finding, Severity
+from training.leakage.origin import known_at_line
+
+ALL_AT_ONCE = 0.99  # of the rows became known at one instant ...
+LONG = timedelta(days=90)  # ... though they happened over a longer time than this
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How the rows of a table became known.
+
+    Attributes:
+        table: its name.
+        rows: how many versions of rows it has.
+        defaulted: how many of them became known the very instant they happened.
+        loaded: the instant at which most became known; None for an empty table.
+        at_once: how many became known at that instant.
+        first, last: the earliest and the latest time at which something happened.
+    """
+
+    table: str
+    rows: int
+    defaulted: int
+    loaded: datetime | None
+    at_once: int
+    first: datetime | None
+    last: datetime | None
+
+
+def arrival_findings(
+    workspace: Workspace, tables: Iterable[str], promised: Iterable[str], as_ofs: Sequence[datetime]
+) -> list[Finding]:
+    """What the times of knowledge of some tables show.
+
+    Args:
+        workspace: with ingested tables.
+        tables: those that features are computed from.
+        promised: those among them whose attributes are declared fixed from `known_at` on.
+        as_ofs: the instants of the dataset.
+    """
+    catalog = Catalog.load(workspace)
+    measured = [_measured(workspace, catalog, name) for name in tables if catalog.has(name)]
+    judged = [(one, judge(one, one.table in set(promised), as_ofs)) for one in measured]
+    return [_placed(workspace, one, told) for one, told in judged if told is not None]
+
+
+def judge(arrival: Arrival, promised: bool, as_ofs: Sequence[datetime]) -> tuple[Severity, str] | None:
+    """Severity and sentence; None where rows became known at times of their own.
+
+    Without a `known_at` an event counts as known the instant it happened, which is often true: a note. Where attributes are
+    promised to be fixed from then on, it is a warning, and so is a load time that lies after some as_of.
+    """
+    if arrival.loaded is None or arrival.first is None or arrival.last is None:
+        return None
+    time, place = TABLES[arrival.table].time, f"{arrival.table}.known_at"
+    if arrival.at_once >= ALL_AT_ONCE * arrival.rows and arrival.last - arrival.first > LONG:
+        blind = sum(as_of <= arrival.loaded for as_of in as_ofs)
+        told = (
+            f"{place} is {arrival.loaded:%Y-%m-%d %H:%M} for {arrival.at_once:,} of {arrival.rows:,} rows, whose `{time}` spans "
+            f"{arrival.first:%Y-%m-%d} to {arrival.last:%Y-%m-%d}: it tells when they were loaded, and nothing of them is seen "
+            f"up to then, which concerns {blind} of {len(as_ofs)} dates"
+        )
+        return ("note" if as_ofs and not blind else "warning"), told
+    if arrival.defaulted < arrival.rows:
+        return None
+    told = f"{place} is `{time}` in all {arrival.rows:,} rows: each counts as known the instant it happened"
+    return ("warning", f"{told}, and so do the attributes that are declared fixed") if promised else ("note", told)
+
+
+def _measured(workspace: Workspace, catalog: Catalog, table: str) -> Arrival:
+    time, path = TABLES[table].time, quote(str(catalog.path(workspace, table)))
+    counts = f'count(*), count(*) filter (known_at = "{time}"), min("{time}"), max("{time}")'
+    with connect(workspace) as connection:
+        rows, defaulted, first, last = connection.execute(f"select {counts} from '{path}'").fetchone() or (0, 0, None, None)
+        most = connection.execute(f"select known_at, count(*) from '{path}' group by 1 order by 2 desc, 1 limit 1").fetchone()
+    loaded, at_once = most or (None, 0)
+    return Arrival(table, rows, defaulted, _utc(loaded), at_once, _utc(first), _utc(last))
+
+
+def _utc(naive: datetime | None) -> datetime | None:
+    return None if naive is None else pd.Timestamp(naive, tz="UTC").to_pydatetime()
+
+
+def _placed(workspace: Workspace, arrival: Arrival, told: tuple[Severity, str]) -> Finding:
+    severity, sentence = told
+    line, time = known_at_line(workspace, arrival.table), TABLES[arrival.table].time
+    repair = f"{line}: select as `known_at` when the CRM had the row; where that is always its `{time}`, leave it as it is"
+    return Finding("known_at", severity, f"{arrival.table}.known_at", sentence, repair)
