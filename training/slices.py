@@ -1,0 +1,178 @@
+"""How good a model is in parts of its test: one slice per value of an attribute, and whether the model collapses in one.
+
+Inside a slice the AUC is naturally lower than in the whole, where the attribute itself helps to rank. Hence a slice only counts
+as collapsed when it is worse beyond chance, with an allowance for how many slices are looked at, and when little is left there:
+less than half of the whole's distance from chance, or a mean prediction that is far from what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training.evaluation import Figure, Ranking, bootstrap, interval
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
+LEAST_ROWS, LEAST_OF_EACH = 100, 20  # with fewer, nothing can be told
+MOST_VALUES = 12  # of one attribute; the rest are one slice
+MOST_DISTINCT = 10  # numbers with more different values are cut into quarters
+REPLICATES = 200
+LEFT = 0.5  # of the whole's distance from chance
+FACTOR, GAP = 1.5, 0.02  # between mean prediction and what happened; both must be exceeded
+OTHER, MISSING = "other", "missing"
+MOST = (1.0, np.inf, 1.0)  # that an AUC, a lift and a share can reach; the fourth figure of a part is its gap
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The rows of one value of an attribute.
+
+    Attributes:
+        attribute, value: which rows.
+        rows, positives: counted.
+        auc: within the slice.
+        lift_at_10pct: positives in the slice's own best tenth against a tenth drawn at random.
+        predicted: the mean probability.
+        happened: the share of positives.
+        why: how the model collapses here, in a sentence; empty where it does not.
+    """
+
+    attribute: str
+    value: str
+    rows: int
+    positives: int
+    auc: Figure
+    lift_at_10pct: Figure
+    predicted: float
+    happened: Figure
+    why: str = ""
+
+
+def slices(probability: Floats, labels: Labels, entities: pd.Series, attributes: pd.DataFrame, seed: int) -> tuple[Slice, ...]:
+    """Every value of every attribute with LEAST_ROWS rows and LEAST_OF_EACH of either class; other rows of it count as "other".
+
+    Args:
+        probability: calibrated, one per row.
+        labels: 0 or 1.
+        entities: the unit that the bootstrap draws.
+        attributes: a column each; numbers of many values are cut into quarters.
+        seed: of the bootstrap.
+    """
+    masks = _masks(labels, attributes)
+    if not masks:
+        return ()
+    every = np.ones(len(labels), dtype=bool)
+    parts = [_Part(probability, labels, mask) for mask in (every, *masks.values())]
+    points, drawn = _drawn(parts, entities, seed)
+    strict = NormalDist().inv_cdf(1 - 0.025 / len(masks))
+    made = []
+    for (attribute, value), part, point, replicates in zip(masks, parts[1:], points[1:], drawn[1:], strict=True):
+        auc, lift, happened = (_figure(point[i], replicates[:, i], most) for i, most in enumerate(MOST))
+        why = _collapse(points[0], point, drawn[0], replicates, strict)
+        rows, positives = len(part.labels), int(part.labels.sum())
+        made.append(Slice(attribute, value, rows, positives, auc, lift, float(part.probability.mean()), happened, why))
+    return tuple(made)
+
+
+def collapsed(found: Sequence[Slice]) -> tuple[Slice, ...]:
+    """The slices in which the model collapses."""
+    return tuple(part for part in found if part.why)
+
+
+def groups(column: pd.Series, labels: Labels) -> pd.Series:
+    """A name for the group of each row: a value, a quarter of the numbers, `missing`, or `other` for values too rare to judge."""
+    named = _named(column)
+    counts = named.value_counts()
+    judged = [value for value in counts.index[:MOST_VALUES] if enough(labels[(named == value).to_numpy()])]
+    return named.where(named.isin(judged), OTHER)
+
+
+def enough(labels: Labels) -> bool:
+    """Whether so many rows can be judged."""
+    positives = int(labels.sum())
+    return len(labels) >= LEAST_ROWS and min(positives, len(labels) - positives) >= LEAST_OF_EACH
+
+
+def _masks(labels: Labels, attributes: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """The rows of each slice that can be judged."""
+    grouped = {str(name): groups(attributes[name], labels) for name in attributes}
+    masks = {(name, value): (group == value).to_numpy() for name, group in grouped.items() for value in values(group)}
+    return {key: mask for key, mask in masks.items() if enough(labels[mask])}
+
+
+def _named(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        few = column.nunique() <= MOST_DISTINCT
+        named = column.map("{:g}".format) if few else _quarters(column)
+    else:
+        named = column.astype(object)
+    return named.where(column.notna(), MISSING).astype(str)
+
+
+def _quarters(column: pd.Series) -> pd.Series:
+    """`up to 12`, `12 to 29`, `29 to 55`, `over 55`; fewer where quarters coincide."""
+    edges = sorted(set(column.quantile([0.25, 0.5, 0.75])))
+    told = [f"{edge:,.4g}" for edge in edges]
+    names = [f"up to {told[0]}", *(f"{low} to {high}" for low, high in pairwise(told)), f"over {told[-1]}"]
+    return pd.Series(np.array(names, dtype=object)[np.searchsorted(edges, column.to_numpy(), side="left")], index=column.index)
+
+
+def values(group: pd.Series) -> list[str]:
+    """The values by falling number of rows, `other` last."""
+    counts = {str(value): int(count) for value, count in group.value_counts().items()}
+    return sorted(counts, key=lambda value: (value == OTHER, -counts[value], value))
+
+
+class _Part:
+    """Some rows, sorted once; its figures under the weights of all rows."""
+
+    def __init__(self, probability: Floats, labels: Labels, mask: NDArray[np.bool_]) -> None:
+        self.mask = mask
+        self.probability = probability[mask]
+        self.labels = labels[mask]
+        self.ranking = Ranking(self.probability, self.labels)
+
+    def figures(self, weights: Floats) -> Floats:
+        """AUC, lift, what happened, and that less what was predicted; NaN where no row was drawn."""
+        mine = weights[self.mask]
+        if not mine.sum():
+            return np.full(len(MOST) + 1, np.nan)
+        happened, predicted = (float(np.average(each, weights=mine)) for each in (self.labels, self.probability))
+        figures = self.ranking.figures(mine)
+        return np.array([figures["auc"], figures["lift_at_10pct"], happened, happened - predicted])
+
+
+def _drawn(parts: Sequence[_Part], entities: pd.Series, seed: int) -> tuple[list[Floats], list[Floats]]:
+    """The figures of each part, and those of each draw of entities, the same draws for every part."""
+    codes, names = pd.factorize(entities)
+
+    def figures(weights: Floats) -> dict[str, Floats]:
+        return {str(number): part.figures(weights) for number, part in enumerate(parts)}
+
+    drawn = bootstrap(codes, len(names), figures, seed, REPLICATES)
+    return list(figures(np.ones(len(codes))).values()), list(drawn.values())
+
+
+def _figure(value: float, replicates: Floats, most: float) -> Figure:
+    low, high = interval(float(value), replicates)
+    return Figure(float(value), max(low, 0.0), min(high, most))
+
+
+def _collapse(whole: Floats, part: Floats, whole_drawn: Floats, part_drawn: Floats, strict: float) -> str:
+    """In a sentence, or nothing."""
+    auc, _, happened, gap = part
+    spread = np.nanstd(part_drawn - whole_drawn, axis=0)
+    if auc - 0.5 < LEFT * (whole[0] - 0.5) and whole[0] - auc > strict * spread[0]:
+        return f"it hardly ranks here: AUC {auc:.3f}, and {whole[0]:.3f} in the whole test"
+    predicted = happened - gap
+    far = max(predicted, happened) > FACTOR * min(predicted, happened) and abs(gap) > max(GAP, abs(whole[3]))
+    if far and abs(gap - whole[3]) > strict * spread[3]:
+        return f"it predicts {predicted:.1%} here, and {happened:.1%} happened"
+    return ""
