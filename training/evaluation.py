@@ -148,7 +148,7 @@ def auc_difference(first: Floats, second: Floats, labels: Labels, entities: pd.S
     codes, names = pd.factorize(entities)
 
     def difference(weights: Floats) -> dict[str, float]:
-        return {"auc": one.figures(weights)["auc"] - two.figures(weights)["auc"]}
+        return {"auc": one.auc_and_loss(weights)[0] - two.auc_and_loss(weights)[0]}
 
     drawn = bootstrap(codes, len(names), difference, seed, REPLICATES)
     value = difference(np.ones(len(labels)))["auc"]
@@ -215,12 +215,12 @@ def interval(value: float, replicates: Floats) -> tuple[float, float]:
 def _reliability(probability: Floats, labels: Labels) -> tuple[tuple[float, float, float, float, int], ...]:
     parts = np.array_split(np.argsort(probability, kind="stable"), min(BINS, len(labels)))
     return tuple(
-        (float(probability[part].mean()), float(labels[part].mean()), *_wilson(int(labels[part].sum()), len(part)), len(part))
+        (float(probability[part].mean()), float(labels[part].mean()), *wilson(int(labels[part].sum()), len(part)), len(part))
         for part in parts
     )
 
 
-def _wilson(successes: int, trials: int) -> tuple[float, float]:
+def wilson(successes: int, trials: int) -> tuple[float, float]:
     """Wilson's score interval of a share at 95 %."""
     z = 1.959964
     share, shrink = successes / trials, 1 + z * z / trials

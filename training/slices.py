@@ -88,10 +88,10 @@ def collapsed(found: Sequence[Slice]) -> tuple[Slice, ...]:
 
 def groups(column: pd.Series, labels: Labels) -> pd.Series:
     """A name for the group of each row: a value, a quarter of the numbers, `missing`, or `other` for values too rare to judge."""
-    named = _named(column)
-    counts = named.value_counts()
-    judged = [value for value in counts.index[:MOST_VALUES] if enough(labels[(named == value).to_numpy()])]
-    return named.where(named.isin(judged), OTHER)
+    names = named(column)
+    counts = names.value_counts()
+    judged = [value for value in counts.index[:MOST_VALUES] if enough(labels[(names == value).to_numpy()])]
+    return names.where(names.isin(judged), OTHER)
 
 
 def enough(labels: Labels) -> bool:
@@ -107,18 +107,19 @@ def _masks(labels: Labels, attributes: pd.DataFrame) -> dict[tuple[str, str], ND
     return {key: mask for key, mask in masks.items() if enough(labels[mask])}
 
 
-def _named(column: pd.Series) -> pd.Series:
+def named(column: pd.Series, parts: int = 4) -> pd.Series:
+    """The name of each row's value: a category, a number of few different ones, a part of the numbers, or `missing`."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         few = column.nunique() <= MOST_DISTINCT
-        named = column.map("{:g}".format) if few else _quarters(column)
+        names = column.map("{:g}".format) if few else _cut(column, parts)
     else:
-        named = column.astype(object)
-    return named.where(column.notna(), MISSING).astype(str)
+        names = column.astype(object)
+    return names.where(column.notna(), MISSING).astype(str)
 
 
-def _quarters(column: pd.Series) -> pd.Series:
-    """`up to 12`, `12 to 29`, `29 to 55`, `over 55`; fewer where quarters coincide."""
-    edges = sorted(set(column.quantile([0.25, 0.5, 0.75])))
+def _cut(column: pd.Series, parts: int) -> pd.Series:
+    """Of four parts `up to 12`, `12 to 29`, `29 to 55`, `over 55`; fewer where their edges coincide."""
+    edges = sorted(set(column.quantile(np.linspace(0, 1, parts + 1)[1:-1])))
     told = [f"{edge:,.4g}" for edge in edges]
     names = [f"up to {told[0]}", *(f"{low} to {high}" for low, high in pairwise(told)), f"over {told[-1]}"]
     return pd.Series(np.array(names, dtype=object)[np.searchsorted(edges, column.to_numpy(), side="left")], index=column.index)
