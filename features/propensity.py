@@ -136,6 +136,23 @@ class Choice(Strict):
         default="simplest",
         description="of candidates that the backtest cannot tell from the best, take the `simplest` or the `best`",
     )
+    drifting: Literal["keep", "backtest"] = Field(
+        default="keep",
+        description="features that tell new rows from old ones: `keep` them, or leave them out where the `backtest` gains by it",
+    )
+
+
+class Tuning(Strict):
+    """How long LightGBM's parameters are searched before they compete as a candidate; without a budget they are not."""
+
+    trials: int = Field(
+        default=0, ge=0, description="trials in all, those of an interrupted search counted; 0: as many as time allows"
+    )
+    minutes: float = Field(default=0.0, ge=0, description="minutes of one training; 0: as long as the trials take")
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self.trials or self.minutes)
 
 
 class Grades(Strict):
@@ -180,6 +197,7 @@ class Propensity(Strict):
         default=None, description="what one positive outcome is worth, and what a contact costs and can do"
     )
     choice: Choice = Field(default_factory=Choice, description="which candidate is taken")
+    tuning: Tuning = Field(default_factory=Tuning, description="how long LightGBM's parameters are searched")
     gates: Gates = Field(default_factory=Gates, description="what a model must reach out of time before it may serve")
     grades: Grades = Field(default_factory=Grades, description="percentile floors of the grades; below C it is D")
     waivers: dict[str, str] = Field(

@@ -162,6 +162,10 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def tuning(self) -> Path:
+        return self.root / "data" / "tuning"
+
+    @property
     def mlruns(self) -> Path:
         return self.root / "mlruns"
 

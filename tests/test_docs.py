@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from features.propensity import Choice, Gates, Grades, Outcome, Phrases, Propensity, Value
+from features.propensity import Choice, Gates, Grades, Outcome, Phrases, Propensity, Tuning, Value
 from features.settings import Attribute, DuckdbSettings, External, IngestSettings, MlflowSettings, Settings, StoreSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,7 +19,7 @@ BUILD.loader.exec_module(build)
 
 MODELS = (
     Settings, IngestSettings, StoreSettings, MlflowSettings, DuckdbSettings, Attribute, External,
-    Propensity, Outcome, Value, Choice, Gates, Grades, Phrases,
+    Propensity, Outcome, Value, Choice, Tuning, Gates, Grades, Phrases,
 )  # fmt: skip
 
 

@@ -68,7 +68,8 @@ class Backtest:
         earlier: what the choice is made by, oldest first.
         newest: the rows the report is about, or of very many a sample.
         candidates: those that the data are enough for, from the simplest to the cleverest.
-        fits: of the newest origin, by candidate, where every row was fitted on.
+        fits: of the newest origin, by candidate; none where there is a single date.
+        whole: whether these were fitted on every row, and not on a sample.
     """
 
     kind: Kind
@@ -76,6 +77,7 @@ class Backtest:
     newest: Forecast
     candidates: tuple[Candidate, ...]
     fits: dict[str, Fit]
+    whole: bool = True
 
 
 def size(newest: Split, origins: Sequence[Split], candidates: Sequence[Candidate] = CANDIDATES) -> int:
@@ -105,7 +107,7 @@ def run(
     forecast, fits = _forecast(data, newest, asked, not earlier, tick)
     whole = newest.fit.sum() <= FIT_ROWS
     within = () if earlier else (_within(data, newest, fits),)
-    return Backtest("origins" if earlier else "folds", earlier or within, forecast, asked, fits if whole else {})
+    return Backtest("origins" if earlier else "folds", earlier or within, forecast, asked, fits, whole)
 
 
 def calibrate(data: Dataset, split: Split, fitted: Mask, learned: Learned) -> Calibration:

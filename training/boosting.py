@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import lightgbm
@@ -28,21 +29,22 @@ ONE_FOLD_FROM = 60_000  # rows; from here on one fold in five tells the number o
 Callback = Callable[[Any], None]
 
 
-def learn(examples: Examples, cross_fit: bool, overrides: Mapping[str, Any] | None = None) -> Learned:
+def learn(examples: Examples, cross_fit: bool, settled: Mapping[str, Any] = MappingProxyType({})) -> Learned:
     """Fit one model.
 
     Args:
         examples: the rows.
         cross_fit: whether out-of-fold scores of every row are wanted; they cost five models.
-        overrides: parameters that go over the defaults, such as tuned ones.
+        settled: parameters that go over the defaults, such as tuned ones; with `rounds` among them, their number is not searched.
     """
-    parameters = {**defaults(examples.rows, len(examples.features), examples.rarer), **(overrides or {})}
+    parameters = {**defaults(examples.rows, len(examples.features), examples.rarer), **settled}
+    rounds = int(parameters.pop("rounds", 0))
     data = dataset(examples, parameters)
     parts = examples.parts if cross_fit or examples.rows < ONE_FOLD_FROM else examples.parts[:1]
-    boosters = cross_validate(data, parameters, parts)
-    rounds = max(1, round(float(np.mean([booster.best_iteration for booster in boosters]))))
+    boosters = cross_validate(data, parameters, parts) if cross_fit or not rounds else []
+    rounds = rounds or max(1, round(float(np.mean([booster.best_iteration for booster in boosters]))))
     out_of_fold = np.full(examples.rows, np.nan)
-    for part, booster in zip(parts, boosters, strict=True):
+    for part, booster in zip(parts, boosters, strict=bool(boosters)):
         out_of_fold[part] = booster.predict(examples.matrix[part], raw_score=True, num_iteration=rounds)
     booster = lightgbm.train(parameters, data, rounds)
     return Learned(Trees(booster.model_to_string()), examples.features, {**parameters, "rounds": rounds}, out_of_fold)

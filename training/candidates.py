@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from training.examples import Examples, Learned
 from training.predictor import Mean
 
 TREES_FROM = 50  # entities of the rarer class; with fewer, trees find noise
-Learn = Callable[[Examples, bool], Learned]
+Learn = Callable[[Examples, bool, Mapping[str, Any]], Learned]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Candidate:
     Attributes:
         name: as it stands in reports, contracts and propensity files.
         words: what it is, for a reader who does not know the name.
-        learn: from examples, and whether out-of-fold scores are wanted; None where it is the mean of others.
+        learn: from examples, whether out-of-fold scores are wanted, and what is settled; None where it is the mean of others.
         of: the candidates it is the mean of.
         from_rarer: how many entities the rarer class must have.
     """
@@ -50,7 +50,10 @@ CANDIDATES = (RULE, NAIVE_BAYES, LOGISTIC, LIGHTGBM, AVERAGE)
 
 def with_tuned(parameters: Mapping[str, Any]) -> tuple[Candidate, ...]:
     """The candidates and LightGBM with tuned parameters, which then takes its place in the average."""
-    learn = partial(boosting.learn, overrides=dict(parameters))
+
+    def learn(examples: Examples, cross_fit: bool, settled: Mapping[str, Any]) -> Learned:
+        return boosting.learn(examples, cross_fit, {**parameters, **settled})
+
     tuned = Candidate("lightgbm-tuned", "LightGBM, tuned", learn, from_rarer=TREES_FROM)
     average = Candidate("average", "the mean of tuned LightGBM and logistic regression", of=("lightgbm-tuned", "logistic"),
                         from_rarer=TREES_FROM)  # fmt: skip
@@ -63,7 +66,11 @@ def able(candidates: Sequence[Candidate], rarer: int) -> tuple[Candidate, ...]:
 
 
 def learn(
-    candidates: Sequence[Candidate], examples: Examples, cross_fit: bool, tick: Tick = lambda _: None
+    candidates: Sequence[Candidate],
+    examples: Examples,
+    cross_fit: bool,
+    tick: Tick = lambda _: None,
+    settled: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Learned]:
     """Fit every candidate on the same examples.
 
@@ -72,11 +79,13 @@ def learn(
         examples: the rows.
         cross_fit: whether out-of-fold scores of every row are wanted.
         tick: called with 1 for every candidate.
+        settled: by candidate, what is not to be searched again.
     """
     learned: dict[str, Learned] = {}
     for candidate in candidates:
         members = [learned[name] for name in candidate.of]
-        learned[candidate.name] = candidate.learn(examples, cross_fit) if candidate.learn else mean(members, candidate.of)
+        known = settled.get(candidate.name, {})
+        learned[candidate.name] = candidate.learn(examples, cross_fit, known) if candidate.learn else mean(members, candidate.of)
         tick(1)
     return learned
 

@@ -76,6 +76,17 @@ def against_rule(forecast: Forecast, name: str, seed: int) -> Figure | None:
     return auc_difference(probability[name], probability[RULE.name], forecast.labels, forecast.entities, seed)
 
 
+def pooled_difference(first: Sequence[Forecast], second: Sequence[Forecast], name: str, seed: int) -> Figure:
+    """The pooled AUC of a candidate in some forecasts less that in others of the same rows, with its paired interval."""
+    both = [
+        Forecast(one.period, one.entities, one.labels, {"first": one.probability[name], "second": two.probability[name]})
+        for one, two in zip(first, second, strict=True)
+    ]
+    point, drawn = _pooled(both, ["first", "second"], seed)
+    value = point["first auc"] - point["second auc"]
+    return Figure(value, *interval(value, drawn["first auc"] - drawn["second auc"]))
+
+
 def standings(backtest: Backtest, forecasts: Sequence[Forecast], seed: int) -> tuple[Standing, ...]:
     """Every candidate's figures over some forecasts, from the simplest to the cleverest."""
     names = [candidate.name for candidate in backtest.candidates]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -36,6 +36,7 @@ class Dataset:
         dropped: features that were left out because every row has one value.
         attributes: the features that an adapter or `foresell.toml` declared as attributes.
         fingerprint: digest of the frame; equal frames, and hardly any others, have equal ones.
+        views: the features of each view, by its name.
         aside: snapshot columns, row by row, that reports may look at and models may not: what is protected, worth and age.
     """
 
@@ -45,6 +46,7 @@ class Dataset:
     attributes: Mapping[str, Attribute]
     fingerprint: str
     aside: pd.DataFrame = field(default_factory=pd.DataFrame)
+    views: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def labels(self) -> NDArray[np.int8]:
@@ -53,6 +55,10 @@ class Dataset:
     def examples(self, rows: Mask) -> Examples:
         """Some rows, encoded for a learner."""
         return Examples.of(self.frame[rows], self.labels[rows], dict(self.dtypes))
+
+    def without(self, features: Collection[str]) -> Dataset:
+        """The same rows without some features."""
+        return replace(self, dtypes={name: dtype for name, dtype in self.dtypes.items() if name not in features})
 
 
 def as_ofs(workspace: Workspace, propensity: Propensity) -> list[datetime]:
@@ -120,7 +126,8 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
     frame = pd.concat([rows, label.to_frame(), pd.DataFrame({name: typed[name] for name in kept})], axis=1)
     attributes = {name: place for name, place in declared_attributes(workspace, catalog, present).items() if name in kept}
     seen = pd.DataFrame({name: typed_column(joined[name], dtype) for name, dtype in aside.items()}, index=frame.index)
-    return Dataset(frame, kept, constant, attributes, fingerprint(frame), seen)
+    of_views = {view.name: tuple(feature.name for feature in view.columns if feature.name in kept) for view in present}
+    return Dataset(frame, kept, constant, attributes, fingerprint(frame), seen, of_views)
 
 
 def prepare(workspace: Workspace, propensity: Propensity, watch: Watch) -> Dataset:

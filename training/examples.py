@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,10 @@ class Examples:
         features = tuple(describe(frame[name], dtype) for name, dtype in dtypes.items())
         entities = frame["entity_id"]
         return cls(features, encode(frame, features), labels, folds(entities), rarer(entities, labels))
+
+    def only(self, rows: Mask) -> Examples:
+        """Some of the rows, under the same contract."""
+        return replace(self, matrix=self.matrix[rows], labels=self.labels[rows], fold=self.fold[rows])
 
     @property
     def rows(self) -> int:

@@ -44,7 +44,7 @@ def fit(data: Dataset, propensity: Propensity, divided: Split, backtest: Backtes
         backtest: of the same split; a fit that is there already is taken as it is.
         name: of the candidate.
     """
-    fitted = backtest.fits.get(name) or _fit(data, divided, backtest, name)
+    fitted = backtest.fits[name] if backtest.whole and backtest.fits else _fit(data, divided, backtest, name)
     model = _model(data, propensity, divided, fitted, name)
     by_entity = divided.by == "entity"
     probability = backtest.newest.probability[name] if by_entity else model.probability(model.matrix(data.frame[divided.test]))

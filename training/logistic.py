@@ -8,9 +8,11 @@ their own, and each category too. The penalty is chosen by cross-validation that
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -47,24 +49,31 @@ class Basis:
         return np.where(gone[:, None], self.missing, found)
 
 
-def learn(examples: Examples, cross_fit: bool) -> Learned:
+def learn(examples: Examples, cross_fit: bool, settled: Mapping[str, Any] = MappingProxyType({})) -> Learned:
     """Fit with each penalty on the other folds, take the one with the least log loss, and fit it on all rows.
 
     On one BLAS thread for each fit, so that equal rows give equal bits.
+
+    Args:
+        examples: the rows.
+        cross_fit: whether out-of-fold scores of every row are wanted.
+        settled: with `C`, the penalty is not searched.
     """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):
-        return _learn(examples, cross_fit)
+        return _learn(examples, cross_fit, settled)
 
 
-def _learn(examples: Examples, cross_fit: bool) -> Learned:
+def _learn(examples: Examples, cross_fit: bool, settled: Mapping[str, Any]) -> Learned:
     bases = [basis(column, examples.matrix[:, position]) for position, column in enumerate(examples.features)]
     design = np.hstack([one.columns(examples.matrix[:, position]) for position, one in enumerate(bases)])
     parts = examples.parts if cross_fit or examples.rows < LARGE else examples.parts[:1]
-    scores = {penalty: _out_of_fold(design, examples.labels, parts, penalty) for penalty in PENALTIES}
+    penalties = (settled["C"],) if "C" in settled else PENALTIES
+    searched = parts if cross_fit or len(penalties) > 1 else []
+    scores = {penalty: _out_of_fold(design, examples.labels, searched, penalty) for penalty in penalties}
     seen = np.any(parts, axis=0)
-    best = min(PENALTIES, key=lambda penalty: log_loss(scores[penalty][seen], examples.labels[seen]))
+    best = min(penalties, key=lambda penalty: log_loss(scores[penalty][seen], examples.labels[seen]))
     intercept, weights = _fit(design, examples.labels, best)
     predictor = _additive(examples, bases, intercept, weights)
     return Learned(predictor, examples.features, {"C": best, "columns": design.shape[1]}, scores[best])

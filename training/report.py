@@ -17,6 +17,7 @@ from training.evaluation import Curves, Evaluation, Ranking, curves
 from training.fitting import Fitted
 from training.registry import REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Record
 from training.result import Result
+from training.selection import Selection
 
 SHOWN_FEATURES = 15
 FIGURE_WORDS = {
@@ -86,7 +87,8 @@ def document(result: Result, at: datetime) -> dict[str, Any]:
         },
         "split": {"by": fitted.split.by, "calibrated": fitted.split.calibrated, "sentences": list(contract.split)},
         "windows": {name: window.model_dump() for name, window in contract.windows.items()},
-        "backtest": _backtest(result),
+        "backtest": _backtest(result.selection),
+        "drift": _drift(result.selection),
         "calibration": contract.calibration.method,
         "features": len(contract.features),
         "importance": dict(list(fitted.model.importance().items())[:SHOWN_FEATURES]),
@@ -101,17 +103,28 @@ def document(result: Result, at: datetime) -> dict[str, Any]:
     }
 
 
-def _backtest(result: Result) -> dict[str, Any]:
+def _backtest(selection: Selection) -> dict[str, Any]:
     """Every candidate, by the earlier periods and on the newest, and which was taken."""
     return {
-        "kind": result.backtest.kind,
-        "chosen": result.choice.name,
-        "best": result.choice.best,
-        "sentences": list(result.choice.sentences),
-        "periods": [forecast.period for forecast in result.backtest.earlier],
-        "newest_period": result.backtest.newest.period,
-        "candidates": [{**asdict(one), "separable": one.separable} for one in result.choice.standings],
-        "newest": [{**asdict(one), "separable": one.separable} for one in result.newest],
+        "kind": selection.backtest.kind,
+        "chosen": selection.choice.name,
+        "best": selection.choice.best,
+        "sentences": list(selection.choice.sentences),
+        "periods": [forecast.period for forecast in selection.backtest.earlier],
+        "newest_period": selection.backtest.newest.period,
+        "candidates": [{**asdict(one), "separable": one.separable} for one in selection.choice.standings],
+        "newest": [{**asdict(one), "separable": one.separable} for one in selection.newest],
+    }
+
+
+def _drift(selection: Selection) -> dict[str, Any]:
+    """What moved between the fitted rows and the newest, what the newest would be without it, and without each view."""
+    moved = selection.drift
+    return {
+        "auc": moved.auc if moved else None,
+        "features": dict(moved.features) if moved else {},
+        "sentence": moved.sentence if moved else "There is a single date: nothing can have moved.",
+        "views": {name: asdict(figure) for name, figure in selection.views.items()},
     }
 
 

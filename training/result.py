@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.backtest import Backtest
-from training.choice import Choice, Standing
 from training.dataset import Dataset
 from training.evaluation import Evaluation
 from training.fitting import Fitted
 from training.gates import Verdict
 from training.leakage.finding import Finding
+from training.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -19,20 +18,19 @@ class Result:
 
     Attributes:
         data: the rows.
-        backtest: every candidate at every origin.
-        choice: which candidate was taken, and why.
-        newest: every candidate on the newest test rows, which had no say in the choice.
-        fitted: the model, and what it said about the test rows.
-        test: the figures of those.
+        selection: what was tried, and what was taken.
+        test: the figures of the model on the test rows.
         verdict: the gates.
         leaks: what the leakage guard found; an error among them is waived.
     """
 
     data: Dataset
-    backtest: Backtest
-    choice: Choice
-    newest: tuple[Standing, ...]
-    fitted: Fitted
+    selection: Selection
     test: Evaluation
     verdict: Verdict
     leaks: tuple[Finding, ...]
+
+    @property
+    def fitted(self) -> Fitted:
+        """The model, and what it said about the test rows."""
+        return self.selection.fitted

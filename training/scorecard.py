@@ -7,7 +7,10 @@ best. Both are what a spreadsheet could do, and what anything cleverer has to be
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +54,8 @@ class Bins:
         return centred(self.column.name, shape, self.edges, weights[:-1], float(weights[-1]), values)
 
 
-def naive_bayes(examples: Examples, cross_fit: bool) -> Learned:
-    """Every feature's evidence, added up."""
+def naive_bayes(examples: Examples, cross_fit: bool, settled: Mapping[str, Any] = MappingProxyType({})) -> Learned:
+    """Every feature's evidence, added up; there is nothing to settle."""
     bins = binned(examples)
 
     def fit(rows: Mask) -> Additive:
@@ -62,7 +65,7 @@ def naive_bayes(examples: Examples, cross_fit: bool) -> Learned:
     return Learned(fit(np.ones(examples.rows, bool)), examples.features, {"bins": BINS}, out_of_fold)
 
 
-def rule(examples: Examples, cross_fit: bool) -> Learned:
+def rule(examples: Examples, cross_fit: bool, settled: Mapping[str, Any] = MappingProxyType({})) -> Learned:
     """The evidence of the one feature with the least log loss among entities it was not read from.
 
     Out-of-fold scores come without saying, for the feature is chosen by them.

@@ -35,7 +35,7 @@ def test_a_backtest_on_a_sample_leaves_the_model_to_be_fitted_on_every_row(monke
     data = panel(dates=4)
     divided = split(data.frame, data.labels, HORIZON)
     tested = backtest.run(data, divided, [])
-    assert tested.fits == {}
+    assert not tested.whole
     fitted = fit(data, QUESTION, divided, tested, "average")
     assert fitted.model.contract.windows["train"].rows == divided.fit.sum() > 400
     assert fitted.model.contract.members == ("model-1.txt", "model-2.json")

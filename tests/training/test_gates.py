@@ -24,7 +24,7 @@ def test_a_good_model_passes_every_gate_with_a_sentence_each():
     verdict = judge(GATES, evaluation(), None)
     assert verdict.passed
     assert verdict.word == "pass"
-    assert len(verdict.gates) == 5
+    assert len(verdict.gates) == 6
     assert all(gate.sentence.endswith(".") for gate in verdict.gates)
 
 

@@ -19,7 +19,7 @@ def test_choosing_fewer_features_spares_no_model_the_comparison(trained):
     assert "On the same rows worse than champion version 1: AUC -0." in gate.sentence
 
 
-@pytest.mark.parametrize(("old", "new"), [('"format": 1', '"format": 0'), ('"horizon": "30d"', '"horizon": "30 days"')])
+@pytest.mark.parametrize(("old", "new"), [('"format": 2', '"format": 0'), ('"horizon": "30d"', '"horizon": "30 days"')])
 def test_a_champion_of_another_release_does_not_stop_its_replacement(trained, old, new):
     registry.promote(trained, "churn", ME)
     contract = next((trained.mlruns / "artifacts").rglob("contract.json"))

@@ -78,14 +78,14 @@ def test_folds_keep_an_entity_together_and_depend_on_nothing_else():
 
 @pytest.mark.parametrize(
     ("entities", "dates", "rate", "received"),
-    [(30, 6, 0.5, "60 rows"), (300, 8, 0.01, "positives"), (300, 8, 0.99, "negatives"), (100, 1, 0.5, "100 rows")],
+    [(12, 6, 0.5, "24 rows"), (300, 8, 0.01, "positives"), (300, 8, 0.99, "negatives"), (80, 1, 0.5, "80 rows")],
 )
 def test_too_little_is_refused_with_the_counts(entities, dates, rate, received):
     rows, labels = panel(entities, dates, rate=rate)
     with pytest.raises(DataFloorError) as caught:
         split(rows, labels, HORIZON)
     assert received in caught.value.received
-    assert "at least 200 rows with 50 positives and 50 negatives" in caught.value.expected
+    assert "at least 100 rows with 20 positives and 20 negatives" in caught.value.expected
 
 
 def test_history_without_a_gap_is_refused_in_words():

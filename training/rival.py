@@ -1,0 +1,54 @@
+"""The rival: the champion on the rows that a new model was tested on."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from features import store
+from features.errors import ContractError, FeatureError
+from features.propensity import Propensity
+from features.settings import Workspace
+from training import registry
+from training.boosting import SEED
+from training.contract import Floats
+from training.evaluation import auc_difference
+from training.examples import Labels
+from training.fitting import Fitted
+from training.gates import Rival
+from training.model import Model
+
+
+def rival(workspace: Workspace, propensity: Propensity, fitted: Fitted, rows: pd.DataFrame, labels: Labels) -> Rival | None:
+    """The champion against a new model on the same test rows, unless it has learned from them or cannot read them.
+
+    Args:
+        workspace: whose champion.
+        propensity: the question.
+        fitted: the new model.
+        rows: `entity_id` and `as_of` of the test rows.
+        labels: of these.
+    """
+    version = registry.champion_version(workspace, propensity.name)
+    if version is None:
+        return None
+    try:
+        model = registry.load(workspace, propensity.name, version).model
+        if fitted.split.by == "entity" or _learned_until(model) > rows["as_of"].min():
+            return Rival(version, None, "it has learned from these rows")
+        probability = _said(workspace, propensity, model, rows)
+    except FeatureError as gone:
+        return Rival(version, None, f"it was trained on {gone.where}, which is no longer there")
+    except ContractError:
+        return Rival(version, None, "its contract does not fit this version of Foresell, or these columns")
+    return Rival(version, auc_difference(fitted.probability, probability, labels, rows["entity_id"], SEED))
+
+
+def _said(workspace: Workspace, propensity: Propensity, model: Model, rows: pd.DataFrame) -> Floats:
+    """By its own features, whatever the new model's are: choosing fewer must not spare a model the comparison."""
+    theirs = store.historical(workspace, propensity.entity, rows[["entity_id", "as_of"]], model.columns)
+    return model.probability(model.matrix(theirs))
+
+
+def _learned_until(model: Model) -> pd.Timestamp:
+    """When the last label that the model learned from had matured."""
+    return pd.Timestamp(model.contract.windows["calibration"].last) + model.propensity.horizon
