@@ -188,8 +188,12 @@ def _beta_terms(raw: Floats) -> Floats:
 
 
 def _logistic(terms: Floats, labels: Labels, weights: Floats) -> tuple[float, ...]:
-    """Intercept and coefficients, each at least LEAST_SLOPE, of least logistic loss to Platt's smoothed targets."""
+    """Intercept and coefficients, each at least LEAST_SLOPE, of least logistic loss to Platt's smoothed targets.
+
+    On one BLAS thread: for so few coefficients threads wait for each other ten times longer than they work, and change bits.
+    """
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
 
     share = weights / weights.sum()
     positives = float(weights @ labels)
@@ -205,6 +209,7 @@ def _logistic(terms: Floats, labels: Labels, weights: Floats) -> tuple[float, ..
 
     start = np.r_[log_odds(np.array([share @ targets])), LEAST_SLOPE * scale]
     bounds = [(None, None), *((LEAST_SLOPE * each, None) for each in scale)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13, "gtol": 1e-9}).x
+    with threadpool_limits(limits=1, user_api="blas"):
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13, "gtol": 1e-9}).x
     slopes = found[1:] / scale
     return (float(found[0] - slopes @ centre), *map(float, slopes))
