@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from features.settings import Strict
 from training.split import folds
@@ -187,13 +188,13 @@ def _beta_terms(raw: Floats) -> Floats:
     return np.column_stack([-np.logaddexp(0.0, -raw), np.logaddexp(0.0, raw)])
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def _logistic(terms: Floats, labels: Labels, weights: Floats) -> tuple[float, ...]:
     """Intercept and coefficients, each at least LEAST_SLOPE, of least logistic loss to Platt's smoothed targets.
 
     On one BLAS thread: for so few coefficients threads wait for each other ten times longer than they work, and change bits.
     """
     from scipy.optimize import minimize
-    from threadpoolctl import threadpool_limits
 
     share = weights / weights.sum()
     positives = float(weights @ labels)
@@ -209,7 +210,6 @@ def _logistic(terms: Floats, labels: Labels, weights: Floats) -> tuple[float, ..
 
     start = np.r_[log_odds(np.array([share @ targets])), LEAST_SLOPE * scale]
     bounds = [(None, None), *((LEAST_SLOPE * each, None) for each in scale)]
-    with threadpool_limits(limits=1, user_api="blas"):
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13, "gtol": 1e-9}).x
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13, "gtol": 1e-9}).x
     slopes = found[1:] / scale
     return (float(found[0] - slopes @ centre), *map(float, slopes))
