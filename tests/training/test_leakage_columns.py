@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from training.leakage.columns import feature_findings
 from training.leakage.measure import alone, shares
 from training.leakage.origin import Attribute
-from training.leakage.rows import newest, some_entities
+from training.leakage.rows import constant, newest, some_entities
 from training.split import folds
 
 DAY = pd.Timestamp("2024-01-01", tz="UTC")
@@ -114,6 +114,15 @@ def test_what_is_written_after_an_outcome_is_found_though_earlier_rows_of_the_en
     assert found(values, labels, rows_per_entity=7) == [("single", "error")]
 
 
+@pytest.mark.parametrize(("changing", "expected"), [(False, [("single", "error")]), (True, [])])
+def test_a_column_computed_elsewhere_counts_once_per_entity_where_it_never_changes(changing, expected):
+    lost = np.repeat(np.random.default_rng(5).random(600) < 0.3, 7)
+    labels = (lost & (np.arange(len(lost)) % 7 == 6)).astype(np.int8)
+    usage = {"lead_segment": Attribute("usage.index", "foresell.toml:9", external=True)}
+    values = np.where(np.arange(len(lost)) == 3, 2.0, lost) if changing else lost.astype(float)
+    assert found(values, labels, usage, rows_per_entity=7) == expected
+
+
 def test_many_categories_condemn_nobody():
     """Each entity has a category of its own and one outcome in all its rows: seen in the fit, that would rank perfectly."""
     labels = np.repeat((np.random.default_rng(0).random(500) < 0.1).astype(np.int8), 4)
@@ -189,6 +198,14 @@ def test_of_many_rows_some_whole_entities_are_looked_at():
 def test_of_an_entity_the_newest_row_is_taken():
     rows = framed(NOISE[:6], LABELS[:6], rows_per_entity=3).sample(frac=1, random_state=0)
     assert rows[newest(rows)].sort_values("entity_id")["as_of"].tolist() == [DAY + pd.Timedelta(days=2)] * 2
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([1.0, 1.0, 2.0], True), ([1.0, 3.0, 2.0], False), ([None, None, 2.0], True), ([None, 1.0, 2.0], True)],
+)
+def test_a_column_is_constant_where_each_entity_has_one_value(values, expected):
+    assert constant(pd.DataFrame({"entity_id": ["a", "a", "b"], "x": values}), "x") is expected
 
 
 def test_a_leak_is_found_in_some_of_the_rows():

@@ -12,7 +12,7 @@ import pandas as pd
 from training.leakage.finding import Check, Finding, Severity
 from training.leakage.measure import Alone, Labels, Shares, alone, shares
 from training.leakage.origin import Attribute
-from training.leakage.rows import MOST_ROWS, newest, some_entities
+from training.leakage.rows import MOST_ROWS, constant, newest, some_entities
 from training.split import folds
 
 LEAST_Z = 6.0  # far beyond chance, among hundreds of features too
@@ -71,7 +71,8 @@ def feature_findings(
 ) -> list[Finding]:
     """What the features' own values show.
 
-    An attribute that never changes is looked at once per entity, on its newest row.
+    An attribute that never changes is looked at once per entity, on its newest row, and so is a column computed elsewhere that
+    has one value for each entity.
 
     Args:
         frame: `entity_id`, `as_of` and the features' columns, one row per label.
@@ -88,11 +89,12 @@ def feature_findings(
     fold = folds(rows["entity_id"])
     for name in features:
         attribute = attributes.get(name)
-        once = attribute is not None and attribute.lasting
+        once = attribute is not None and (attribute.lasting or (attribute.external and constant(rows, name)))
         mask = last if once else np.ones(len(rows), dtype=bool)
         if 0 < labels[mask].sum() < mask.sum():
             repair = attribute.repair if attribute else (repairs or {}).get(name, f"let the rows behind {name} be known later")
-            measured = _measure(name, attribute, repair, rows[name][mask], labels[mask], fold[mask])
+            unit = "entities" if once else "rows"
+            measured = _measure(name, attribute, repair, unit, rows[name][mask], labels[mask], fold[mask])
             found += judge(measured)
     return found
 
@@ -167,8 +169,7 @@ def name(measured: Measured) -> Finding | None:
 
 
 def _measure(
-    name: str, attribute: Attribute | None, repair: str, column: pd.Series, labels: Labels, fold: np.ndarray
+    name: str, attribute: Attribute | None, repair: str, unit: str, column: pd.Series, labels: Labels, fold: np.ndarray
 ) -> Measured:
-    unit = "entities" if attribute is not None and attribute.lasting else "rows"
     ahead = shares((column < 0).to_numpy(), labels) if attribute is not None and attribute.time else None
     return Measured(name, attribute, repair, unit, shares(column.notna().to_numpy(), labels), alone(column, labels, fold), ahead)

@@ -89,8 +89,9 @@ def _of_tables(
 
 
 def _tables(propensity: Propensity, present: Sequence[View], data: Dataset) -> list[str]:
-    """The tables that the outcome, the entity and the dataset's features come from."""
-    used = [view.table for view in present if not view.external and any(f.name in data.dtypes for f in view.columns)]
+    """The tables that the outcome, the entity and the dataset's features come from, those of one value only among them."""
+    chosen = {*data.dtypes, *data.dropped}
+    used = [view.table for view in present if not view.external and any(f.name in chosen for f in view.columns)]
     return list(dict.fromkeys([ENTITY_TABLES[propensity.entity].name, propensity.outcome.source, *used]))
 
 

@@ -29,3 +29,9 @@ def newest(rows: pd.DataFrame) -> Mask:
         rows: `entity_id` and `as_of`, each entity once per as_of.
     """
     return rows["as_of"].eq(rows.groupby("entity_id", sort=False)["as_of"].transform("max")).to_numpy()
+
+
+def constant(rows: pd.DataFrame, column: str) -> bool:
+    """Whether a column has no more than one value for each entity, wherever it has one."""
+    first = rows.groupby("entity_id", sort=False)[column].transform("first")
+    return bool((rows[column].eq(first) | rows[column].isna()).all())
