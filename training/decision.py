@@ -108,6 +108,35 @@ def decide(listed: Listed, value: Value, days: float, seed: int) -> Decision:
     )
 
 
+def sentences(made: Decision, value: Value, days: float) -> tuple[str, ...]:
+    """What was decided and what it brings, in words."""
+    unknown = f", unknown of {_percent(made.without_worth)}" if made.without_worth else ""
+    effect = f"wins or saves {_percent(value.success)} of the outcomes it meets, worth {made.mean_worth:,.0f} on average{unknown}"
+    assumed = f"A contact costs {value.cost:,.4g} and {effect}."
+    profit = made.profit[MODEL]
+    compared = " and ".join(f"{_told(gain)} more than {name}" for name, gain in made.over.items())
+    brought = f"On the test rows that brings {_told(profit)} a list of {made.list_length:,.0f}: {compared}."
+    return assumed, _until(made, value, days), brought
+
+
+def _until(made: Decision, value: Value, days: float) -> str:
+    pays = "every contact pays" if made.pays == 1 else f"contacts pay for the best {_percent(made.pays)}"
+    if not made.pays:
+        return "No contact pays: none is expected to bring what it costs."
+    if made.limit == "profit":
+        return f"Contact the best {_percent(made.share)} of a list: by the model's own probabilities {pays}."
+    reach = f"{value.capacity_per_day:,.4g} contacts a day reach in the {days:.0f} days until the next list"
+    return f"Contact the best {_percent(made.share)} of a list, as many as {reach}; by the model's own probabilities {pays}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _told(figure: Figure) -> str:
+    return f"{figure.value:,.0f} ({figure.low:,.0f} to {figure.high:,.0f})"
+
+
 def _orders(listed: Listed, expected: Floats) -> dict[str, Floats]:
     """The key by which each policy sorts a list, smallest first."""
     newest = {} if listed.age is None else {NEWEST: listed.age}

@@ -72,7 +72,7 @@ def fairness(probability: Floats, labels: Labels, entities: pd.Series, protected
     made = []
     for name in protected:
         grouped = groups(protected[name], labels)
-        for value in values(grouped):
+        for value in values(grouped, protected[name]):
             mine = (grouped == value).to_numpy()
             made.append(_group(str(name), value, mine, probability, labels, best, entities, seed))
     return tuple(made)

@@ -61,9 +61,9 @@ def reliability(curves: Curves) -> str:
         errors = [[o - a for o, a in zip(observed, low, strict=True)], [b - o for o, b in zip(observed, high, strict=True)]]
         axes.errorbar(predicted, observed, errors, color=ACCENT, marker="o", markersize=5, linewidth=1.5, elinewidth=1)
         axes.set(xlim=(0, edge), ylim=(0, edge), xlabel="predicted probability", ylabel="share that happened")
-        _percent(axes.xaxis, axes.yaxis)
+        percent(axes.xaxis, axes.yaxis)
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def gains(curves: Curves, base_rate: float) -> str:
@@ -75,10 +75,10 @@ def gains(curves: Curves, base_rate: float) -> str:
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, dashes=(4, 3), label="at random")
         axes.plot(contacted, found, color=ACCENT, linewidth=2, label="this model")
         axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="contacted, best first", ylabel="positives found")
-        _percent(axes.xaxis, axes.yaxis)
+        percent(axes.xaxis, axes.yaxis)
         axes.legend(loc="lower right")
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def lift(lifts: Mapping[str, tuple[float, float, float]]) -> str:
@@ -93,7 +93,7 @@ def lift(lifts: Mapping[str, tuple[float, float, float]]) -> str:
         axes.set(xlabel="best part of the list", ylabel="lift over random")
         axes.grid(False, axis="x")
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def distribution(curves: Curves) -> str:
@@ -106,24 +106,23 @@ def distribution(curves: Curves) -> str:
             axes.stairs(shares, edges, fill=True, color=color, alpha=0.45, label=label)
             axes.stairs(shares, edges, color=color, linewidth=1.2)
         axes.set(xlabel="predicted probability", ylabel="share of the group", xlim=(0, edges[-1]))
-        _percent(axes.xaxis, axes.yaxis)
+        percent(axes.xaxis, axes.yaxis)
         axes.legend(loc="upper right")
 
-    return _svg(draw)
+    return svg(draw)
 
 
-def importance(shares: Mapping[str, float]) -> str:
-    """The features that brought most of the gain."""
+def importance(moved: Mapping[str, float]) -> str:
+    """The features that move the scores most."""
 
     def draw(axes: Axes) -> None:
-        names = list(shares)[::-1]
-        axes.barh(names, [shares[name] for name in names], color=ACCENT, height=0.6)
-        axes.set(xlabel="share of the gain in training")
+        names = list(moved)[::-1]
+        axes.barh(names, [moved[name] for name in names], color=ACCENT, height=0.6)
+        axes.set(xlabel="mean change of a score, up or down, in log-odds")
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
-        _percent(axes.xaxis)
 
-    return _svg(draw, width=7.6, height=0.6 + 0.27 * len(shares))
+    return svg(draw, width=7.6, height=0.6 + 0.27 * len(moved))
 
 
 def timeline(dates: Sequence[Date]) -> str:
@@ -146,7 +145,7 @@ def timeline(dates: Sequence[Date]) -> str:
         locator = AutoDateLocator(minticks=3, maxticks=9)
         below.xaxis.set_major_locator(locator)
         below.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
-        _percent(above.yaxis)
+        percent(above.yaxis)
         above.legend(loc="lower left", ncols=2)
         width = 0.8 * min(((b - a).days for a, b in pairwise(days)), default=20)
         for role, color in ROLES.items():
@@ -161,7 +160,8 @@ def timeline(dates: Sequence[Date]) -> str:
 _ROLE_WORDS = {"train": "fitted", "calibration": "calibrated on", "test": "tested", "unused": "gap, not used"}
 
 
-def _svg(draw: Callable[[Axes], None], width: float = 3.7, height: float = 3.0) -> str:
+def svg(draw: Callable[[Axes], None], width: float = 3.7, height: float = 3.0) -> str:
+    """What `draw` puts onto a pair of axes, as SVG text; the size is in inches."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -180,7 +180,8 @@ def _text(figure: Figure) -> str:
     return re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"|(<svg[^>]*?) height="[^"]*" width="[^"]*"', r"\1\2", svg, count=1)
 
 
-def _percent(*axes: Axis) -> None:
+def percent(*axes: Axis) -> None:
+    """Label axes of shares in percent."""
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     for axis in axes:

@@ -102,8 +102,10 @@ def decide(origins: Sequence[Origin], newest: Estimate, rate_calibrated: float) 
         newest: the estimate for the rows to be scored.
         rate_calibrated: the share of positives in the rows that the present model is calibrated on.
     """
-    told = f"The newest rows would suggest a rate of {newest.rate:.1%} ({newest.low:.1%} to {newest.high:.1%})"
-    known = f"{rate_calibrated:.1%} of those calibrated on"
+    told = (
+        f"The newest rows would suggest a rate of {100 * newest.rate:.1f} % ({100 * newest.low:.1f} to {100 * newest.high:.1f} %)"
+    )
+    known = f"{100 * rate_calibrated:.1f} % of those calibrated on"
     if not newest.moved(rate_calibrated):
         return Decision(False, f"{told}, no different from {known}: not corrected.")
     if len(origins) < LEAST_ORIGINS:

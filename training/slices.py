@@ -103,7 +103,9 @@ def enough(labels: Labels) -> bool:
 def _masks(labels: Labels, attributes: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.bool_]]:
     """The rows of each slice that can be judged."""
     grouped = {str(name): groups(attributes[name], labels) for name in attributes}
-    masks = {(name, value): (group == value).to_numpy() for name, group in grouped.items() for value in values(group)}
+    masks = {
+        (name, value): (group == value).to_numpy() for name, group in grouped.items() for value in values(group, attributes[name])
+    }
     return {key: mask for key, mask in masks.items() if enough(labels[mask])}
 
 
@@ -125,10 +127,11 @@ def _cut(column: pd.Series, parts: int) -> pd.Series:
     return pd.Series(np.array(names, dtype=object)[np.searchsorted(edges, column.to_numpy(), side="left")], index=column.index)
 
 
-def values(group: pd.Series) -> list[str]:
-    """The values by falling number of rows, `other` last."""
-    counts = {str(value): int(count) for value, count in group.value_counts().items()}
-    return sorted(counts, key=lambda value: (value == OTHER, -counts[value], value))
+def values(group: pd.Series, column: pd.Series) -> list[str]:
+    """The groups' names: numbers from low to high, categories from the most rows to the fewest; `missing` and `other` last."""
+    numbers = pd.api.types.is_numeric_dtype(column.dtype)
+    key = column.groupby(group).median() if numbers else -group.value_counts()
+    return sorted(map(str, key.index), key=lambda name: (name == OTHER, name == MISSING, key[name], name))
 
 
 class _Part:
@@ -175,5 +178,5 @@ def _collapse(whole: Floats, part: Floats, whole_drawn: Floats, part_drawn: Floa
     predicted = happened - gap
     far = max(predicted, happened) > FACTOR * min(predicted, happened) and abs(gap) > max(GAP, abs(whole[3]))
     if far and abs(gap - whole[3]) > strict * spread[3]:
-        return f"it predicts {predicted:.1%} here, and {happened:.1%} happened"
+        return f"it predicts {100 * predicted:.1f} % here, and {100 * happened:.1f} % happened"
     return ""

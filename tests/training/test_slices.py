@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from training.calibration import sigmoid
-from training.slices import LEAST_ROWS, MISSING, OTHER, collapsed, groups, slices
+from training.slices import LEAST_ROWS, MISSING, OTHER, collapsed, groups, slices, values
 
 
 def judged(rows: int = 3_000, seed: int = 0):
@@ -85,6 +85,14 @@ def test_numbers_are_cut_into_quarters_and_flags_are_not():
     assert flags.value_counts().to_dict() == {"0": 498, "1": 498, OTHER: 4}
     skewed = groups(pd.Series([0.0] * 800 + list(np.arange(1.0, 201.0))), labels)
     assert skewed.value_counts().to_dict() == {"up to 0": 800, "over 0": 200}
+
+
+def test_numbers_come_from_low_to_high_and_what_is_rare_or_missing_last():
+    labels = np.tile(np.array([0, 1], dtype=np.int8), 500)
+    numbers = pd.Series([*np.arange(900.0), *[np.nan] * 100])
+    assert values(groups(numbers, labels), numbers) == ["up to 224.8", "224.8 to 449.5", "449.5 to 674.2", "over 674.2", MISSING]
+    words = pd.Series(["rare"] * 20 + ["a"] * 300 + ["b"] * 680, dtype=object)
+    assert values(groups(words, labels), words) == ["b", "a", OTHER]
 
 
 def test_too_few_rows_make_no_slice():
