@@ -39,12 +39,14 @@ class Forecast:
         entities: the entity of each row.
         labels: what happened, 0 or 1.
         probability: by candidate, calibrated, one per row.
+        rate: the share of positives, by weight, in the rows that were calibrated on; NaN where these are the same rows.
     """
 
     period: str
     entities: pd.Series
     labels: Labels
     probability: dict[str, Floats]
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Backtest:
         earlier: what the choice is made by, oldest first.
         newest: the rows the report is about, or of very many a sample.
         candidates: those that the data are enough for, from the simplest to the cleverest.
+        left_out: those that ask for more.
+        rarer: how many entities the rarer class of the newest fitted rows has.
         fits: of the newest origin, by candidate; none where there is a single date.
         whole: whether these were fitted on every row, and not on a sample.
     """
@@ -76,8 +80,10 @@ class Backtest:
     earlier: tuple[Forecast, ...]
     newest: Forecast
     candidates: tuple[Candidate, ...]
+    left_out: tuple[Candidate, ...]
+    rarer: int
     fits: dict[str, Fit]
-    whole: bool = True
+    whole: bool
 
 
 def size(newest: Split, origins: Sequence[Split], candidates: Sequence[Candidate] = CANDIDATES) -> int:
@@ -99,15 +105,18 @@ def run(
         candidates: those in question; the ones the newest fitted rows are too few for are left out.
         tick: called with 1 for every candidate that is fitted.
     """
-    asked = able(candidates, rarer(data.frame["entity_id"][newest.fit], data.labels[newest.fit]))
+    few = rarer(data.frame["entity_id"][newest.fit], data.labels[newest.fit])
+    asked = able(candidates, few)
+    left_out = tuple(candidate for candidate in candidates if candidate not in asked)
     if newest.by == "entity":
         repeats = tuple(_by_entity(data, asked, salt, tick) for salt in SALTS)
-        return Backtest("entities", repeats, repeats[0], asked, {})
+        return Backtest("entities", repeats, repeats[0], asked, left_out, few, {}, False)
     earlier = tuple(_forecast(data, origin, asked, False, tick)[0] for origin in origins if _enough(data, origin, asked))
     forecast, fits = _forecast(data, newest, asked, not earlier, tick)
-    whole = newest.fit.sum() <= FIT_ROWS
+    whole = int(newest.fit.sum()) <= FIT_ROWS
     within = () if earlier else (_within(data, newest, fits),)
-    return Backtest("origins" if earlier else "folds", earlier or within, forecast, asked, fits, whole)
+    kind: Kind = "origins" if earlier else "folds"
+    return Backtest(kind, earlier or within, forecast, asked, left_out, few, fits, whole)
 
 
 def calibrate(data: Dataset, split: Split, fitted: Mask, learned: Learned) -> Calibration:
@@ -121,11 +130,16 @@ def calibrate(data: Dataset, split: Split, fitted: Mask, learned: Learned) -> Ca
         fitted: the rows the candidate was fitted on, which may be a sample of `split.fit`.
         learned: the candidate.
     """
-    held_out = split.calibrated == "held out"
-    chosen = split.calibration if held_out else split.calibration & fitted
+    chosen, weights = _calibrated_on(data, split, fitted)
     rows, labels = data.frame[chosen], data.labels[chosen]
-    raw = learned.raw(rows) if held_out else learned.out_of_fold[chosen[fitted]]
-    return calibration.fit(raw, labels, rows["entity_id"], calibration.recency(rows["as_of"], labels, split.horizon))
+    raw = learned.raw(rows) if split.calibrated == "held out" else learned.out_of_fold[chosen[fitted]]
+    return calibration.fit(raw, labels, rows["entity_id"], weights)
+
+
+def _calibrated_on(data: Dataset, split: Split, fitted: Mask) -> tuple[Mask, Floats]:
+    """The rows to calibrate on, and their weights."""
+    chosen = split.calibration if split.calibrated == "held out" else split.calibration & fitted
+    return chosen, calibration.recency(data.frame["as_of"][chosen], data.labels[chosen], split.horizon)
 
 
 def _enough(data: Dataset, origin: Split, candidates: Sequence[Candidate]) -> bool:
@@ -143,14 +157,16 @@ def _forecast(
     tested = data.frame[test]
     period = f"{tested['as_of'].min():%Y-%m-%d} to {tested['as_of'].max():%Y-%m-%d}"
     probability = {name: fit.probability(tested) for name, fit in fits.items()}
-    return Forecast(period, tested["entity_id"], data.labels[test], probability), fits
+    chosen, weights = _calibrated_on(data, split, rows)
+    rate = float(np.average(data.labels[chosen], weights=weights))
+    return Forecast(period, tested["entity_id"], data.labels[test], probability, rate), fits
 
 
 def _within(data: Dataset, split: Split, fits: dict[str, Fit]) -> Forecast:
     """The fitted rows, each by models that did not see its entity."""
     rows = sample(data.frame["entity_id"], split.fit, FIT_ROWS)
     probability = {name: fit.calibration.probability(fit.learned.out_of_fold) for name, fit in fits.items()}
-    return Forecast("folds of the fitted rows", data.frame["entity_id"][rows], data.labels[rows], probability)
+    return Forecast("folds of the fitted rows", data.frame["entity_id"][rows], data.labels[rows], probability, float("nan"))
 
 
 def _by_entity(data: Dataset, candidates: Sequence[Candidate], salt: str, tick: Tick) -> Forecast:
@@ -163,4 +179,4 @@ def _by_entity(data: Dataset, candidates: Sequence[Candidate], salt: str, tick: 
         for name, one in learn(candidates, data.examples(others), True, tick).items():
             line = calibration.fit(one.out_of_fold, labels[others], frame["entity_id"][others])
             probability[name][tested] = line.probability(one.raw(frame[tested]))
-    return Forecast(f"folds of entities{', ' if salt else ''}{salt}", frame["entity_id"], labels, probability)
+    return Forecast(f"folds of entities{', ' if salt else ''}{salt}", frame["entity_id"], labels, probability, float("nan"))

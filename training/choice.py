@@ -65,7 +65,8 @@ def choose(backtest: Backtest, preference: Preference, seed: int) -> Choice:
     best = max(found, key=lambda standing: (standing.auc.value, -standing.log_loss.value))
     simplest = next(standing for standing in found if not standing.separable)
     taken = best if preference == "best" else simplest
-    return Choice(taken.name, best.name, found, (_judged_by(backtest), *_why(taken, best, preference, found)))
+    sentences = (*_left_out(backtest), _judged_by(backtest), *_why(taken, best, preference, found))
+    return Choice(taken.name, best.name, found, sentences)
 
 
 def against_rule(forecast: Forecast, name: str, seed: int) -> Figure | None:
@@ -79,7 +80,9 @@ def against_rule(forecast: Forecast, name: str, seed: int) -> Figure | None:
 def pooled_difference(first: Sequence[Forecast], second: Sequence[Forecast], name: str, seed: int) -> Figure:
     """The pooled AUC of a candidate in some forecasts less that in others of the same rows, with its paired interval."""
     both = [
-        Forecast(one.period, one.entities, one.labels, {"first": one.probability[name], "second": two.probability[name]})
+        Forecast(
+            one.period, one.entities, one.labels, {"first": one.probability[name], "second": two.probability[name]}, one.rate
+        )
         for one, two in zip(first, second, strict=True)
     ]
     point, drawn = _pooled(both, ["first", "second"], seed)
@@ -143,6 +146,17 @@ def _ranking(forecast: Forecast, name: str) -> Ranking:
 
 def _calibration_error(forecast: Forecast, name: str) -> float:
     return _ranking(forecast, name).figures(np.ones(len(forecast.labels)))["calibration_error"]
+
+
+def _left_out(backtest: Backtest) -> tuple[str, ...]:
+    if not backtest.left_out:
+        return ()
+    names = ", ".join(candidate.name for candidate in backtest.left_out)
+    asked = max(candidate.from_rarer for candidate in backtest.left_out)
+    return (
+        f"Too little to learn from for {names}: the rarer outcome has {backtest.rarer} entities, and they ask for {asked}. "
+        "What is simpler is compared instead; the intervals say how little is known.",
+    )
 
 
 def _judged_by(backtest: Backtest) -> str:

@@ -13,6 +13,7 @@ from training.candidates import learn, needed
 from training.contract import Contract, Floats, Window
 from training.dataset import Dataset
 from training.model import Model
+from training.prior import corrected
 from training.split import Mask, Split
 
 REFERENCE_POINTS = 1_001
@@ -34,7 +35,9 @@ class Fitted:
     probability: Floats
 
 
-def fit(data: Dataset, propensity: Propensity, divided: Split, backtest: Backtest, name: str) -> Fitted:
+def fit(
+    data: Dataset, propensity: Propensity, divided: Split, backtest: Backtest, name: str, rates: tuple[float, float] | None = None
+) -> Fitted:
     """The chosen candidate on every row it may learn from. The model returned is the one that was tested, except by entity.
 
     Args:
@@ -43,8 +46,11 @@ def fit(data: Dataset, propensity: Propensity, divided: Split, backtest: Backtes
         divided: which rows serve what.
         backtest: of the same split; a fit that is there already is taken as it is.
         name: of the candidate.
+        rates: the base rate that was calibrated on and the one it has moved to, where that is corrected for.
     """
     fitted = backtest.fits[name] if backtest.whole and backtest.fits else _fit(data, divided, backtest, name)
+    if rates:
+        fitted = Fit(fitted.learned, corrected(fitted.calibration, *rates))
     model = _model(data, propensity, divided, fitted, name)
     by_entity = divided.by == "entity"
     probability = backtest.newest.probability[name] if by_entity else model.probability(model.matrix(data.frame[divided.test]))

@@ -73,7 +73,8 @@ def _learn(examples: Examples, cross_fit: bool, settled: Mapping[str, Any]) -> L
     searched = parts if cross_fit or len(penalties) > 1 else []
     scores = {penalty: _out_of_fold(design, examples.labels, searched, penalty) for penalty in penalties}
     seen = np.any(parts, axis=0)
-    best = min(penalties, key=lambda penalty: log_loss(scores[penalty][seen], examples.labels[seen]))
+    losses = {penalty: log_loss(scores[penalty][seen], examples.labels[seen]) for penalty in penalties if searched}
+    best = min(penalties, key=lambda penalty: losses.get(penalty, 0.0))
     intercept, weights = _fit(design, examples.labels, best)
     predictor = _additive(examples, bases, intercept, weights)
     return Learned(predictor, examples.features, {"C": best, "columns": design.shape[1]}, scores[best])

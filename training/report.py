@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training import plots
+from training import audit, audit_plots, plots
+from training.children import children
+from training.audit import Audit
 from training.dataset import Dataset
 from training.evaluation import Curves, Evaluation, Ranking, curves
 from training.fitting import Fitted
@@ -42,7 +44,7 @@ def record(result: Result, at: datetime) -> Record:
     """
     data, fitted, test, verdict = result.data, result.fitted, result.test, result.verdict
     made = document(result, at)
-    drawn = _plots(data, fitted, test)
+    drawn = {**_plots(data, fitted, test, result.audit), **_audit_plots(result.audit)}
     contract = fitted.model.contract
     metrics = {f"test_{name}": figure.value for name, figure in test.figures.items()}
     metrics |= {f"test_{name}_{side}": getattr(test[name], side) for name in test.figures for side in ("low", "high")}
@@ -58,7 +60,7 @@ def record(result: Result, at: datetime) -> Record:
 
     pages = {f"{REPORT_FOLDER}/{REPORT_HTML}": page(made, drawn), **{f"plots/{name}.svg": svg for name, svg in drawn.items()}}
     parameters = {**contract.parameters, "features": len(contract.features), "data_fingerprint": contract.fingerprint}
-    return Record(parameters, metrics, tags, made, pages)
+    return Record(parameters, metrics, tags, made, pages, children(result.selection, at))
 
 
 def document(result: Result, at: datetime) -> dict[str, Any]:
@@ -90,8 +92,10 @@ def document(result: Result, at: datetime) -> dict[str, Any]:
         "backtest": _backtest(result.selection),
         "drift": _drift(result.selection),
         "calibration": contract.calibration.method,
+        "base_rate": result.selection.shift.sentence if result.selection.shift else "",
         "features": len(contract.features),
         "importance": dict(list(fitted.model.importance().items())[:SHOWN_FEATURES]),
+        "audit": audit.document(result.audit, fitted.model.propensity),
         "leakage": [asdict(finding) for finding in result.leaks],
         "dropped": list(data.dropped),
         "eligible": list(contract.propensity["eligible"]),
@@ -130,14 +134,24 @@ def _drift(selection: Selection) -> dict[str, Any]:
 
 def page(made: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
     """The HTML page, complete in itself: no script, no font, no image from elsewhere; a mark stands for its version."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    template = resources.files("training").joinpath("report.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(**made, version=VERSION_MARK, plots=drawn, words=FIGURE_WORDS)
+    environment = Environment(
+        loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html").render(**made, version=VERSION_MARK, plots=drawn, words=FIGURE_WORDS)
 
 
-def _plots(data: Dataset, fitted: Fitted, test: Evaluation) -> dict[str, str]:
+def _template(name: str) -> str:
+    return resources.files("training").joinpath(name).read_text(encoding="utf-8")
+
+
+def _audit_plots(found: Audit) -> dict[str, str]:
+    profit = {} if found.decision is None else {"profit": audit_plots.profit(found.decision)}
+    return {**profit, **{f"insight_{number}": audit_plots.insight(one) for number, one in enumerate(found.insights, start=1)}}
+
+
+def _plots(data: Dataset, fitted: Fitted, test: Evaluation, found: Audit) -> dict[str, str]:
     labels = data.labels[fitted.split.test]
     drawn: Curves = curves(fitted.probability, labels)
     figures = {f"{share} %": test[f"lift_at_{share}pct"] for share in (1, 5, 10, 20)}
@@ -146,16 +160,16 @@ def _plots(data: Dataset, fitted: Fitted, test: Evaluation) -> dict[str, str]:
         "gains": plots.gains(drawn, float(labels.mean())),
         "lift": plots.lift({name: (figure.value, figure.low, figure.high) for name, figure in figures.items()}),
         "distribution": plots.distribution(drawn),
-        "importance": plots.importance(dict(list(fitted.model.importance().items())[:SHOWN_FEATURES])),
+        "importance": plots.importance(dict(list(found.importance.items())[:SHOWN_FEATURES])),
     }
     return {"timeline": plots.timeline(_dates(data, fitted)), **made} if fitted.split.by == "time" else made
 
 
 def _dates(data: Dataset, fitted: Fitted) -> list[plots.Date]:
-    """Each as_of with the role of its rows; calibration goes before fitting where rows were cross-fitted."""
+    """Each as_of with the role of its rows; what was cross-fitted was both fitted and calibrated on, and counts as fitted."""
     split = fitted.split
     rows = data.frame[["as_of", "label"]].assign(role="unused", predicted=np.nan)
-    for role, mask in (("train", split.fit), ("calibration", split.calibration), ("test", split.test)):
+    for role, mask in (("calibration", split.calibration), ("train", split.fit), ("test", split.test)):
         rows.loc[mask, "role"] = role
     rows.loc[split.test, "predicted"] = fitted.probability
     return [

@@ -20,6 +20,7 @@ from training.dataset import Dataset
 from training.drift import Drift, ablation, drift
 from training.evaluation import Figure
 from training.fitting import Fitted, fit
+from training.prior import Decision, Origin, decide, estimate
 from training.split import Split, origins, sample, split
 from training.tune import Tuned, tune
 
@@ -36,6 +37,7 @@ class Selection:
         newest: every candidate on the newest test rows, which had no say in the choice.
         drift: which features moved, and what it matters; None where there is a single date.
         views: by view, the AUC on the newest period without it less that with it.
+        shift: whether the base rate is corrected for, and why; None where there is a single date.
         fitted: the model, and what it said about the test rows.
     """
 
@@ -46,6 +48,7 @@ class Selection:
     newest: tuple[Standing, ...]
     drift: Drift | None
     views: Mapping[str, Figure]
+    shift: Decision | None
     fitted: Fitted
 
 
@@ -68,16 +71,29 @@ def select(data: Dataset, propensity: Propensity, folder: Path, watch: Watch) ->
     with watch(f"{propensity.name}: backtest", backtest.size(newest, earlier, candidates)) as tick:
         tested = backtest.run(data, newest, earlier, candidates, tick)
     choice = choose(tested, propensity.choice.not_separable, SEED)
+    on_newest = standings(tested, [tested.newest], SEED)
     with watch(f"{propensity.name}: drift", backtest.size(newest, earlier, candidates[:1]) + 1) as tick:
         moved = drift(data, newest, earlier, tested, choice.name, SEED, tick)
         views = ablation(data, newest, tested, choice.name, SEED) if newest.by == "time" else {}
         tick(1)
     if moved is not None and moved.without and moved.pays and propensity.choice.drifting == "backtest":
         data, tested = data.without(moved.features), moved.without
+    shift, rates = _shift(tested, choice.name)
     with watch(f"{propensity.name}: learning", 1) as tick:
-        fitted = fit(data, propensity, newest, tested, choice.name)
+        fitted = fit(data, propensity, newest, tested, choice.name, rates)
         tick(1)
-    return Selection(newest, tuned, tested, choice, standings(tested, [tested.newest], SEED), moved, views, fitted)
+    return Selection(newest, tuned, tested, choice, on_newest, moved, views, shift, fitted)
+
+
+def _shift(tested: Backtest, name: str) -> tuple[Decision | None, tuple[float, float] | None]:
+    """Whether the base rate has moved since the calibration, by the unlabelled newest rows, and whether to correct for it."""
+    if tested.kind == "entities":
+        return None, None
+    rate = tested.newest.rate
+    seen = estimate(tested.newest.probability[name], rate)
+    origins = [Origin(one.probability[name], one.labels, one.rate) for one in tested.earlier if tested.kind == "origins"]
+    decision = decide(origins, seen, rate)
+    return decision, (rate, seen.rate) if decision.applied else None
 
 
 def _tune(data: Dataset, propensity: Propensity, origin: Split, folder: Path, watch: Watch) -> Tuned | None:

@@ -22,9 +22,9 @@ def forecast_by(rows: int, noise: dict[str, float], periods: int = 2, kind: str 
         truth = random.normal(-1, 1.5, rows)
         labels = (random.random(rows) < sigmoid(truth)).astype(np.int8)
         said = {name: sigmoid(truth + random.normal(0, amount, rows)) for name, amount in noise.items()}
-        forecasts.append(Forecast(f"period {period}", pd.Series([f"C{n}" for n in range(rows)]), labels, said))
+        forecasts.append(Forecast(f"period {period}", pd.Series([f"C{n}" for n in range(rows)]), labels, said, 0.3))
     candidates = tuple(one for one in (RULE, LOGISTIC, LIGHTGBM) if one.name in noise)
-    return Backtest(kind, tuple(forecasts), forecasts[-1], candidates, {})
+    return Backtest(kind, tuple(forecasts), forecasts[-1], candidates, (), rows, {}, True)
 
 
 def test_a_candidate_that_is_plainly_better_is_taken():

@@ -18,18 +18,34 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("propensity", required=False)
 @click.option("--all", "every", is_flag=True, help="Every propensity whose tables are there.")
+@click.option(
+    "--trials", type=click.IntRange(min=1), help="Tune LightGBM in so many trials, those of an interrupted search counted."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Tune LightGBM for so long; the best so far competes."
+)
 @workspace_option
 @json_option
 @click.pass_context
-def train(ctx: click.Context, propensity: str | None, every: bool, workspace: Workspace, as_json: bool) -> None:
-    """Learn a model, judge it out of time and register it as a new version.
+def train(
+    ctx: click.Context,
+    propensity: str | None,
+    every: bool,
+    trials: int | None,
+    minutes: float | None,
+    workspace: Workspace,
+    as_json: bool,
+) -> None:
+    """Backtest every candidate, take one, judge it out of time and register it as a new version.
 
-    Snapshots that are missing are built. The version does not serve until it is promoted.
+    Snapshots that are missing are built. The version does not serve until it is promoted. Without --trials or --minutes the
+    propensity's `[tuning]` decides; by default nothing is tuned.
 
     \b
     Example:
       foresell train churn --workspace W
       foresell train --all --workspace W
+      foresell train churn --trials 40 --minutes 10 --workspace W
     """
     if every == (propensity is not None):
         raise CallError(
@@ -39,33 +55,36 @@ def train(ctx: click.Context, propensity: str | None, every: bool, workspace: Wo
             repair="`foresell train churn`, or `foresell train --all`",
         )
     if propensity is not None:
-        trained = _train_one(workspace, propensity)
+        trained = _train_one(workspace, propensity, trials, minutes)
         if as_json:
             emit(_summary(trained))
         return
-    outcome = _train_all(workspace)
+    outcome = _train_all(workspace, trials, minutes)
     if as_json:
         emit(outcome)
     ctx.exit(1 if outcome["failed"] else 0)
 
 
-def _train_one(workspace: Workspace, name: str) -> Trained:
-    from features.propensity import load
+def _train_one(workspace: Workspace, name: str, trials: int | None, minutes: float | None) -> Trained:
+    from features.propensity import Tuning, load
     from training.train import train as train_propensity
 
     propensity = load(workspace, name)
+    if trials or minutes:
+        propensity = propensity.model_copy(update={"tuning": Tuning(trials=trials or 0, minutes=minutes or 0)})
     trained = train_propensity(workspace, propensity, datetime.now(UTC), progress)
     auc = trained.test["auc"]
     tested = "out of time" if trained.by == "time" else f"on other {propensity.entity}s, for there is a single date"
     verdict = "it may be promoted" if trained.verdict.passed else "it may not be promoted"
-    step(f"{name}: version {trained.version}, AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) {tested}; {verdict}")
+    figure = f"AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) {tested}"
+    step(f"{name}: version {trained.version}, {trained.candidate}, {figure}; {verdict}")
     for gate in trained.verdict.gates:
         if not gate.passed:
             step(f"  {gate.sentence}")
     return trained
 
 
-def _train_all(workspace: Workspace) -> dict[str, Any]:
+def _train_all(workspace: Workspace, trials: int | None, minutes: float | None) -> dict[str, Any]:
     """Train what can be trained; one failure does not stop the others."""
     from features.catalog import Catalog
     from features.propensity import load_all
@@ -82,7 +101,7 @@ def _train_all(workspace: Workspace) -> dict[str, Any]:
             step(f"{propensity.name}: skipped, {skipped[propensity.name]}")
             continue
         try:
-            trained.append(_summary(_train_one(workspace, propensity.name)))
+            trained.append(_summary(_train_one(workspace, propensity.name, trials, minutes)))
         except ForesellError as error:
             failed[propensity.name] = error.as_dict()
             fail(error)
@@ -93,6 +112,7 @@ def _summary(trained: Trained) -> dict[str, Any]:
     return {
         "propensity": trained.propensity,
         "version": trained.version,
+        "candidate": trained.candidate,
         "verdict": trained.verdict.word,
         "gates": [{"gate": gate.gate, "passed": gate.passed, "sentence": gate.sentence} for gate in trained.verdict.gates],
         "test": {name: figure.value for name, figure in trained.test.figures.items()}
