@@ -130,18 +130,19 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
     return Dataset(frame, kept, constant, attributes, fingerprint(frame), seen, of_views)
 
 
-def prepare(workspace: Workspace, propensity: Propensity, watch: Watch) -> Dataset:
+def prepare(workspace: Workspace, propensity: Propensity, watch: Watch, dates: Sequence[datetime] = ()) -> Dataset:
     """Build the snapshots that are missing, tell Feast, and build the dataset of every as_of with mature labels.
 
     Args:
         workspace: with ingested tables.
         propensity: the question.
         watch: opens a progress bar for a step of so many units.
+        dates: only these as_ofs, as an earlier dataset had them.
 
     Raises:
         PropensityError, DataFloorError, LostRowsError: as `as_ofs` and `build`.
     """
-    instants = as_ofs(workspace, propensity)
+    instants = dates or as_ofs(workspace, propensity)
     entity = [propensity.entity]
     with watch(f"{propensity.name}: snapshots", snapshot.to_build(workspace, instants, entity)) as tick:
         snapshot.build(workspace, instants, tick, entity)
@@ -215,10 +216,21 @@ def age_column(propensity: Propensity) -> str:
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
-    """SHA-256 over the columns' names and every value, row by row."""
-    digest = hashlib.sha256("\n".join(frame.columns).encode())
-    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    return digest.hexdigest()[:32]
+    """32 hexadecimal digits over the columns' names and every value, row by row."""
+    named = "\n".join(f"{name} {digest}" for name, digest in digests(frame).items())
+    return hashlib.sha256(named.encode()).hexdigest()[:32]
+
+
+def digests(frame: pd.DataFrame) -> dict[str, str]:
+    """16 hexadecimal digits over the values of each column, in the order of the rows."""
+    return {str(name): hashlib.sha256(_bytes(column)).hexdigest()[:16] for name, column in frame.items()}
+
+
+def _bytes(column: pd.Series) -> bytes:
+    """Of a plain number as it is; of text and times a hash each, for their arrays hold addresses."""
+    plain = isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiub"
+    values = column if plain else pd.util.hash_pandas_object(column, index=False)
+    return values.to_numpy().tobytes()
 
 
 def typed_column(column: pd.Series, dtype: str) -> pd.Series:

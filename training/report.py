@@ -17,6 +17,7 @@ from training.audit import Audit
 from training.dataset import Dataset
 from training.evaluation import Curves, Evaluation, Ranking, curves
 from training.fitting import Fitted
+from training.provenance import provenance
 from training.registry import REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Record
 from training.result import Result
 from training.selection import Selection
@@ -103,6 +104,7 @@ def document(result: Result, at: datetime) -> dict[str, Any]:
         "parameters": contract.parameters,
         "versions": contract.versions,
         "data_fingerprint": contract.fingerprint,
+        "provenance": provenance(data).model_dump(mode="json"),
         "trained_at": at.isoformat(timespec="seconds"),
     }
 

@@ -162,3 +162,16 @@ def test_nobody_eligible_is_said(shop, question, built):
 def test_history_shorter_than_the_horizon_is_said(shop, question):
     with pytest.raises(DataFloorError, match="at least 700 days back"):
         dataset.as_ofs(shop, question.model_copy(update={"horizon": timedelta(days=700)}))
+
+
+def test_a_digest_tells_values_order_and_missing_apart():
+    column = pd.Series([1.0, 2.0, np.nan])
+    frame = pd.DataFrame({"a": column, "same": column, "swapped": column[[1, 0, 2]].to_numpy(), "filled": column.fillna(0.0)})
+    found = dataset.digests(frame)
+    assert found["a"] == found["same"]
+    assert len({found["a"], found["swapped"], found["filled"]}) == 3
+
+
+def test_a_digest_of_text_tells_none_from_its_name():
+    frame = pd.DataFrame({"none": ["a", None], "word": ["a", "None"]}, dtype=object)
+    assert len(set(dataset.digests(frame).values())) == 2

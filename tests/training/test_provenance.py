@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+from tests.training.panels import panel
+from training import provenance as module
+from training import registry
+from training.provenance import Provenance, moved, provenance
+
+
+def test_a_report_says_what_its_version_was_made_from(trained):
+    document, _ = registry.report(trained, "churn")
+    found = Provenance.model_validate(document["provenance"])
+    assert (found.instants[0].isoformat(), found.instants[-1].isoformat()) == (
+        document["windows"]["train"]["first"],
+        document["windows"]["test"]["last"],
+    )
+    assert {"entity_id", "as_of", "label", "customer_kind", "orders_count_90d"} <= set(found.columns)
+    assert found.versions["lightgbm"] == importlib.metadata.version("lightgbm")
+    assert (found.versions["python"], found.machine, len(found.lock)) == (platform.python_version(), platform.machine(), 16)
+
+
+def test_nothing_has_moved_between_equal_datasets():
+    assert moved(provenance(panel(3)), provenance(panel(3))) == ()
+
+
+def test_what_moved_is_named():
+    before = provenance(panel(3))
+    values = {
+        "columns": {**before.columns, "visits": "0", "newcomer": "1"},
+        "rows": 7,
+        "versions": {**before.versions, "lightgbm": "1.0"},
+        "lock": "",
+        "machine": "pdp11",
+    }
+    del values["columns"]["age"]
+    lightgbm = before.versions["lightgbm"]
+    assert moved(before, before.model_copy(update=values)) == (
+        "rows: 900 then, 7 now",
+        "column age is gone",
+        "column newcomer is new",
+        "column visits has other values",
+        f"lightgbm: {lightgbm} then, 1.0 now",
+        f"requirements.lock: {before.lock} then, none now",
+        f"machine: {before.machine} then, pdp11 now",
+    )
+
+
+def test_without_a_lock_file_there_is_no_digest_of_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "LOCK", tmp_path / "requirements.lock")
+    assert provenance(panel(1)).lock == ""
