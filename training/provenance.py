@@ -26,6 +26,7 @@ class Provenance(Strict):
     Attributes:
         as_ofs: every date that the dataset has rows of, ISO, UTC.
         rows: how many it has.
+        trials: of the tuning; 0 without one.
         columns: digest of the values of each column in the order of the rows, `entity_id`, `as_of` and `label` among them.
         versions: of the libraries that made rows or model, and of Python.
         lock: digest of `requirements.lock`; empty where Foresell was installed without one.
@@ -34,6 +35,7 @@ class Provenance(Strict):
 
     as_ofs: tuple[str, ...]
     rows: int
+    trials: int
     columns: dict[str, str]
     versions: dict[str, str]
     lock: str
@@ -45,11 +47,12 @@ class Provenance(Strict):
         return [datetime.fromisoformat(text) for text in self.as_ofs]
 
 
-def provenance(data: Dataset) -> Provenance:
-    """Of a training that happens here and now."""
+def provenance(data: Dataset, trials: int) -> Provenance:
+    """Of a training that happens here and now, with so many trials of tuning."""
     return Provenance(
         as_ofs=tuple(pd.Timestamp(instant).isoformat() for instant in sorted(data.frame["as_of"].unique())),
         rows=len(data.frame),
+        trials=trials,
         columns=digests(data.frame),
         versions={name: importlib.metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         lock=hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] if LOCK.is_file() else "",

@@ -67,6 +67,7 @@ def record(result: Result, at: datetime) -> Record:
 def document(result: Result, at: datetime) -> dict[str, Any]:
     """The machine-readable report; the registry adds propensity, version and champion when it is read."""
     data, fitted, test, verdict = result.data, result.fitted, result.test, result.verdict
+    trials = len(result.selection.tuned.attempts) if result.selection.tuned else 0
     contract = fitted.model.contract
     window = contract.windows["test"]
     figures = {name: figure.value for name, figure in test.figures.items()}
@@ -104,7 +105,7 @@ def document(result: Result, at: datetime) -> dict[str, Any]:
         "parameters": contract.parameters,
         "versions": contract.versions,
         "data_fingerprint": contract.fingerprint,
-        "provenance": provenance(data).model_dump(mode="json"),
+        "provenance": provenance(data, trials).model_dump(mode="json"),
         "trained_at": at.isoformat(timespec="seconds"),
     }
 

@@ -22,11 +22,11 @@ def test_a_report_says_what_its_version_was_made_from(trained):
 
 
 def test_nothing_has_moved_between_equal_datasets():
-    assert moved(provenance(panel(3)), provenance(panel(3))) == ()
+    assert moved(provenance(panel(3), 0), provenance(panel(3), 0)) == ()
 
 
 def test_what_moved_is_named():
-    before = provenance(panel(3))
+    before = provenance(panel(3), 0)
     values = {
         "columns": {**before.columns, "visits": "0", "newcomer": "1"},
         "rows": 7,
@@ -49,4 +49,4 @@ def test_what_moved_is_named():
 
 def test_without_a_lock_file_there_is_no_digest_of_one(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "LOCK", tmp_path / "requirements.lock")
-    assert provenance(panel(1)).lock == ""
+    assert provenance(panel(1), 0).lock == ""

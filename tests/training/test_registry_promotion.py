@@ -208,6 +208,44 @@ def test_killed_after_the_alias_followed_a_promotion_counts(trained, monkeypatch
     assert [entry.since for entry in registry.history(trained, "churn").entries] == [LATER.at]
 
 
+def test_an_event_whose_answer_was_lost_is_not_written_twice(trained, monkeypatch):
+    """The server has written it down, and the client never heard of that."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    add(trained, times=2)
+    for version in ("1", "2", "3"):
+        registry.promote(trained, "churn", ME, version)
+    write = mlflow.MlflowClient.log_param
+
+    def lost(*words: object) -> None:
+        write(*words)
+        raise MlflowException("connection reset")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_param", lost)
+    registry.rollback(trained, "churn", LATER)
+    assert champions(trained) == ["1", "2", "3", "2"]
+
+
+def test_a_promotion_of_a_version_that_was_deleted_blocks_nobody(trained, monkeypatch):
+    add(trained, times=2)
+    registry.promote(trained, "churn", ME, "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "_set_alias", killed)
+        with pytest.raises(KeyboardInterrupt):
+            registry.promote(trained, "churn", LATER, "2")
+    client(trained).delete_model_version("churn", "2")
+    monkeypatch.setattr(promotion, "PATIENCE", 1)
+    registry.promote(trained, "churn", LATEST, "3")
+    assert champions(trained) == ["1", "2", "1", "3"]
+    assert registry.champion_version(trained, "churn") == "3"
+
+
+def test_a_version_is_one_however_it_is_written(trained):
+    assert registry.promote(trained, "churn", ME, "01").event.version == "1"
+    assert not registry.history(trained, "churn").moved
+
+
 def test_an_event_cannot_be_overwritten(trained):
     registry.promote(trained, "churn", ME)
     api = client(trained)

@@ -9,5 +9,6 @@ from training.commands.check import check
 from training.commands.learn import train
 from training.commands.look import report
 from training.commands.past import history, which
+from training.commands.rebuild import rebuild
 
-COMMANDS: tuple[click.Command, ...] = (check, train, promote, rollback, history, which, report)
+COMMANDS: tuple[click.Command, ...] = (check, train, promote, rollback, history, which, report, rebuild)

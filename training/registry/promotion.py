@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from features.errors import CallError, ForesellError, GateError, RegistryError
 from features.settings import Workspace
-from training.registry.door import exists, open_client
-from training.registry.event import Entry, Event, Evidence, History, Signature, evidence
+from training.registry.door import exists, leave_if_absent, open_client
+from training.registry.event import Entry, Event, Evidence, History, Kind, Signature, evidence
 from training.registry.ledger import Ledger
 from training.registry.version import CHALLENGER, CHAMPION, alias, figures, newest_version, no_version
 
@@ -43,6 +43,7 @@ def promote(workspace: Workspace, name: str, signature: Signature, version: str 
     _require_short(reason)
     chosen = version or _waiting(workspace, name)
     found = evidence(figures(workspace, name, chosen))
+    chosen = str(int(chosen))  # as MLflow counts; "03" is version 3
     if found.failed and not reason:
         raise GateError(
             f"{name} version {chosen}",
@@ -111,11 +112,11 @@ def _move(workspace: Workspace, name: str, at: datetime, decide: Decide) -> Entr
 
 def _settled(workspace: Workspace, client: Any, ledger: Ledger, name: str, at: datetime) -> History:
     """The history once every move is finished and every alias explained."""
-    looks = 0
+    number, looks = 0, 0
     while True:
         present = _look(client, ledger, name)
         if present.unfinished is not None:
-            looks += 1
+            number, looks = present.unfinished.number, looks + 1 if present.unfinished.number == number else 1
             if looks > PATIENCE:
                 _follow(client, ledger, name, at)
             else:
@@ -150,12 +151,13 @@ def _set_alias(client: Any, name: str, version: str | None) -> None:
     if version is None:
         client.delete_registered_model_alias(name, CHAMPION)
         return
-    client.set_registered_model_alias(name, CHAMPION, version)
+    with leave_if_absent():  # a version that was deleted since; that its alias is not there is then found and written down
+        client.set_registered_model_alias(name, CHAMPION, version)
     if alias(client, name, CHALLENGER) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
 
 
-def _event(kind: Any, history: History, version: str | None, signature: Signature, found: Evidence | None, reason: str) -> Event:
+def _event(kind: Kind, history: History, version: str | None, signature: Signature, found: Evidence | None, reason: str) -> Event:
     return Event(
         id=uuid4().hex,
         kind=kind,
