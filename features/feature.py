@@ -7,6 +7,7 @@ A feature is declared once, here in Python; `features.compile` turns it into SQL
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -78,6 +79,11 @@ class Feature:
     meaning: str = ""
     high: str = ""
     low: str = ""
+
+    @property
+    def measure(self) -> str:
+        """The name without its window: features that share it are twins, one measure over several windows."""
+        return self.name if self.kind in ("attribute", "external") else re.sub(r"_\d+d$", "", self.name)
 
     @property
     def bounds(self) -> str:

@@ -29,6 +29,7 @@ _INSTANT = pa.timestamp("us", tz="UTC")
 _REASON = pa.struct(
     [
         ("feature", pa.string()),
+        ("features", pa.list_(pa.string())),
         ("value", pa.string()),  # numbers and categories in one column: a number is written so that it reads back the same
         ("text", pa.string()),
         ("direction", pa.string()),

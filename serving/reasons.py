@@ -30,12 +30,19 @@ _SAYS_SEVERAL = re.compile(r"\b(several|many|often)\b", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One feature's part in one score.
+    """One measure's part in one score.
 
-    `contribution` is in log-odds, as TreeSHAP shares out the model's answer; a positive one raises the probability.
+    Attributes:
+        feature: the one that is spoken about: of twins, which are one measure over several windows, the one that moved most.
+        features: all of the twins, in the model's order; mostly the feature alone.
+        value: of the feature.
+        text: what it says, in words.
+        direction: whether it raises or lowers the probability.
+        contribution: of all twins together, in log-odds, as the model's answer is shared out; a positive one raises it.
     """
 
     feature: str
+    features: tuple[str, ...]
     value: Value
     text: str
     direction: Direction
@@ -121,15 +128,21 @@ def wordings(
 
 
 def top_reasons(wording: Sequence[Wording], values: Sequence[Value], contributions: Sequence[float]) -> tuple[Reason, ...]:
-    """The reasons of one score: the features with the largest contributions, largest first; ties in the model's order.
+    """The reasons of one score: the measures with the largest contributions, largest first; ties in the model's order.
+
+    Twins speak once: the 30 and the 90 day window of one measure are one reason, with the sum of their contributions.
 
     Args:
         wording: how to speak about each feature, in the model's order.
         values: the entity's value of each feature; None where it has none.
         contributions: the log-odds each feature adds, without the model's base value.
     """
-    order = sorted(range(len(contributions)), key=lambda i: -abs(contributions[i]))[:TOP]
-    return tuple(_reason(wording[i], values[i], contributions[i]) for i in order if contributions[i] != 0)
+    twins: dict[str, list[int]] = {}
+    for position, one in enumerate(wording):
+        twins.setdefault(one.feature.measure, []).append(position)
+    sums = {measure: sum(contributions[i] for i in mine) for measure, mine in twins.items()}
+    largest = sorted(twins, key=lambda measure: -abs(sums[measure]))[:TOP]
+    return tuple(_reason(twins[measure], sums[measure], wording, values, contributions) for measure in largest if sums[measure])
 
 
 def shown(feature: Feature, value: float) -> str:
@@ -147,9 +160,14 @@ def shown(feature: Feature, value: float) -> str:
     return " ".join(part for part in (_plain(value), _unit(feature.unit, value)) if part)
 
 
-def _reason(wording: Wording, value: Value, contribution: float) -> Reason:
-    direction: Direction = "raises" if contribution > 0 else "lowers"
-    return Reason(wording.feature.name, value, wording.sentence(value), direction, contribution)
+def _reason(
+    twins: Sequence[int], total: float, wording: Sequence[Wording], values: Sequence[Value], contributions: Sequence[float]
+) -> Reason:
+    """Spoken about the twin that moved the score most in the direction of them all."""
+    spoken = max(twins, key=lambda i: contributions[i] * (1 if total > 0 else -1))
+    direction: Direction = "raises" if total > 0 else "lowers"
+    names = tuple(wording[i].feature.name for i in twins)
+    return Reason(wording[spoken].feature.name, names, values[spoken], wording[spoken].sentence(values[spoken]), direction, total)
 
 
 def _absence(feature: Feature) -> str:

@@ -183,5 +183,27 @@ def test_the_five_largest_contributions_come_first_and_ties_keep_the_models_orde
     assert [reason.direction for reason in found] == ["lowers", "raises", "raises", "raises", "raises"]
 
 
+def test_twins_are_one_reason_told_by_the_one_that_moved_most() -> None:
+    names = ["logins_count_7d", "logins_count_30d", "logins_change_30d", "logins_count_90d", "lead_age_days"]
+    found = top_reasons(wordings(names, DECLARED, {}, {}), [1.0, 2.0, 0.5, 3.0, 9.0], [0.5, -0.1, 0.25, 0.3, -0.6])
+    assert [reason.feature for reason in found] == ["logins_count_7d", "lead_age_days", "logins_change_30d"]
+    assert found[0].features == ("logins_count_7d", "logins_count_30d", "logins_count_90d")
+    assert found[0].contribution == pytest.approx(0.7) and found[0].value == 1.0
+    assert found[1].features == ("lead_age_days",)
+
+
+def test_twins_that_cancel_out_are_no_reason() -> None:
+    assert top_reasons(wordings(["cases_count_30d", "cases_count_90d"], DECLARED, {}, {}), [1.0, 1.0], [0.5, -0.5]) == ()
+
+
+def test_no_two_measures_are_taken_for_twins() -> None:
+    by_measure: dict[tuple[str, str], set[tuple[object, ...]]] = {}
+    for view in (*LEAD_VIEWS, *CUSTOMER_VIEWS):
+        for feature in view.columns:
+            said = (feature.kind, feature.column, feature.where, feature.at, feature.unit)
+            by_measure.setdefault((view.entity, feature.measure), set()).add(said)
+    assert [measure for measure, said in by_measure.items() if len(said) > 1] == []
+
+
 def test_a_feature_that_moved_nothing_is_no_reason() -> None:
     assert top_reasons(wordings(["a"], {}, {}, {}), [1.0], [0.0]) == ()

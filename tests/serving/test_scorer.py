@@ -54,7 +54,7 @@ def test_the_probability_and_the_contributions_are_the_models(scorer: Scorer, mo
     shares = model.contributions(matrix)
     for i, s in enumerate(scores):
         by_name = dict(zip(model.columns, shares[i], strict=False))
-        assert all(reason.contribution == by_name[reason.feature] for reason in s.reasons)
+        assert all(reason.contribution == sum(by_name[name] for name in reason.features) for reason in s.reasons)
         sizes = [abs(reason.contribution) for reason in s.reasons]
         assert sizes == sorted(np.abs(shares[i][:-1]).tolist(), reverse=True)[: len(sizes)]
 
