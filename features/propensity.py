@@ -126,6 +126,9 @@ class Gates(Strict):
     lift_at_10pct: float = Field(default=1.0, description="lift of the highest tenth in the test period, at least")
     max_calibration_error: float = Field(default=0.1, description="expected calibration error in the test period, at most")
     better_than_rule: bool = Field(default=True, description="not worse than the best simple rule on the same test rows")
+    no_slice_collapsed: bool = Field(
+        default=True, description="no slice of a declared attribute in which ranking or calibration breaks down"
+    )
     not_worse_than_champion: bool = Field(default=True, description="not worse than the champion on the same test rows")
 
 

@@ -33,7 +33,7 @@ class Audit:
         decision: what its list is worth; None without a `[value]`.
         slices: its quality by the values of declared attributes.
         groups, proxies: how it treats the groups of protected attributes, and which features stand in for those.
-        importance: the mean absolute contribution of every feature, in log-odds, largest first.
+        importance: the mean absolute contribution of every feature that has one, in log-odds, largest first.
         insights: the values of the most important features.
     """
 
@@ -69,14 +69,14 @@ def audit(data: Dataset, propensity: Propensity, protected: tuple[str, ...], fit
     entities = test.frame["entity_id"]
     kept = test.aside[[name for name in protected if name in test.aside]]
     importance = insight.importance(fitted.model, fitted.model.matrix(test.frame), seed)
-    largest = dict(sorted(importance.items(), key=lambda pair: (-pair[1], pair[0])))
-    by = [name for name in largest if name in data.attributes and name not in kept][:ATTRIBUTES]
+    ranked = dict(sorted(importance.items(), key=lambda pair: (-pair[1], pair[0])))
+    by = [name for name in ranked if name in data.attributes and name not in kept][:ATTRIBUTES]
     return Audit(
         decision=_decision(test, propensity, seed),
         slices=slices.slices(test.probability, test.labels, entities, test.frame[by], seed),
         groups=fairness.fairness(test.probability, test.labels, entities, kept, seed),
-        proxies=fairness.proxies(test.frame, list(largest), kept, test.labels),
-        importance=largest,
+        proxies=fairness.proxies(test.frame, list(ranked), kept, test.labels),
+        importance={name: moved for name, moved in ranked.items() if moved > 0},
         insights=insight.insights(fitted.model, test.frame, test.labels, test.probability, INSIGHTS, seed),
     )
 

@@ -92,6 +92,11 @@ class Ranking:
         total = np.add.reduceat(weight, self.starts)
         return _auc(positive, total), float(weight @ self.losses) / float(weight.sum())
 
+    def promised_auc(self, weights: Floats) -> float:
+        """The AUC that is to be expected if every probability is right."""
+        weight = weights[self.order]
+        return _auc(np.add.reduceat(weight * self.probability, self.starts), np.add.reduceat(weight, self.starts))
+
     def figures(self, weights: Floats) -> dict[str, float]:
         """Every figure under row weights given in the order of the rows."""
         weight = weights[self.order]

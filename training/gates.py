@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from features.propensity import Gates
 from training.evaluation import Evaluation, Figure
+from training.slices import Slice, collapsed
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class Rival:
     obstacle: str = ""
 
 
-def judge(gates: Gates, test: Evaluation, rival: Rival | None, over_rule: Figure | None = None) -> Verdict:
+def judge(
+    gates: Gates, test: Evaluation, rival: Rival | None, over_rule: Figure | None = None, slices: Sequence[Slice] = ()
+) -> Verdict:
     """Hold the figures of the test rows against the gates of the propensity.
 
     Args:
@@ -53,6 +57,7 @@ def judge(gates: Gates, test: Evaluation, rival: Rival | None, over_rule: Figure
         test: figures of rows that nothing was fitted or calibrated on.
         rival: the champion on the same rows; None if there is no champion.
         over_rule: the AUC less that of the best simple rule on the same rows; None where the model is that rule.
+        slices: parts of the test rows.
     """
     return Verdict(
         (
@@ -60,6 +65,7 @@ def judge(gates: Gates, test: Evaluation, rival: Rival | None, over_rule: Figure
             _auc(gates, test),
             _lift(gates, test),
             _calibration(gates, test),
+            *([_slices(slices)] if gates.no_slice_collapsed else []),
             *([_rule(over_rule)] if gates.better_than_rule else []),
             *([_champion(rival)] if gates.not_worse_than_champion else []),
         )
@@ -96,6 +102,20 @@ def _calibration(gates: Gates, test: Evaluation) -> Gate:
     share = f"of which chance alone makes {chance:.3f} (± {test.chance_calibration_sd:.3f}) on so many rows"
     sentence = f"Calibration error {error:.3f}, {share}, {words} {gates.max_calibration_error:.3f}."
     return Gate("max_calibration_error", passed, sentence)
+
+
+def _slices(slices: Sequence[Slice]) -> Gate:
+    """A model may be weaker here and there; it may not mislead whoever works one part of the list."""
+    bad = collapsed(slices)
+    if not bad:
+        told = (
+            f"The model collapses in none of {len(slices)} slices."
+            if slices
+            else "No attribute has slices large enough to judge."
+        )
+        return Gate("no_slice_collapsed", True, told)
+    named = "; ".join(f"{part.attribute} = {part.value}: {part.why}" for part in bad)
+    return Gate("no_slice_collapsed", False, f"The model collapses in {len(bad)} of {len(slices)} slices: {named}.")
 
 
 def _rule(over_rule: Figure | None) -> Gate:

@@ -68,13 +68,13 @@ def insights(model: Model, frame: pd.DataFrame, labels: Labels, probability: Flo
         frame: rows that were not fitted on.
         labels: 0 or 1, what happened.
         probability: what was predicted, one per row.
-        top: how many features.
+        top: how many features, at most; those that move nothing are left out.
         seed: of the rows that are drawn where there are many.
     """
     matrix = model.matrix(frame)
     moved = importance(model, matrix, seed)
     few = _some(matrix, DEPENDENCE_ROWS, seed)
-    names = sorted(moved, key=lambda name: (-moved[name], name))[:top]
+    names = sorted((name for name in moved if moved[name] > 0), key=lambda name: (-moved[name], name))[:top]
     return tuple(
         Insight(name, moved[name], _bins(model, few, model.columns.index(name), frame[name], matrix, labels, probability))
         for name in names

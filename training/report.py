@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from training import audit, audit_plots, plots
-from training.children import children
 from training.audit import Audit
+from training.children import children
 from training.dataset import Dataset
 from training.evaluation import Curves, Evaluation, Ranking, curves
 from training.fitting import Fitted
@@ -96,7 +96,7 @@ def document(result: Result, at: datetime) -> dict[str, Any]:
         "calibration": contract.calibration.method,
         "base_rate": result.selection.shift.sentence if result.selection.shift else "",
         "features": len(contract.features),
-        "importance": dict(list(fitted.model.importance().items())[:SHOWN_FEATURES]),
+        "importance": dict(list(result.audit.importance.items())[:SHOWN_FEATURES]),
         "audit": audit.document(result.audit, fitted.model.propensity),
         "leakage": [asdict(finding) for finding in result.leaks],
         "dropped": list(data.dropped),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from training.audit import Audit
 from training.dataset import Dataset
 from training.evaluation import Evaluation
 from training.fitting import Fitted
@@ -22,6 +23,7 @@ class Result:
         test: the figures of the model on the test rows.
         verdict: the gates.
         leaks: what the leakage guard found; an error among them is waived.
+        audit: of the model on the test rows.
     """
 
     data: Dataset
@@ -29,6 +31,7 @@ class Result:
     test: Evaluation
     verdict: Verdict
     leaks: tuple[Finding, ...]
+    audit: Audit
 
     @property
     def fitted(self) -> Fitted:

@@ -1,8 +1,9 @@
 """How good a model is in parts of its test: one slice per value of an attribute, and whether the model collapses in one.
 
-Inside a slice the AUC is naturally lower than in the whole, where the attribute itself helps to rank. Hence a slice only counts
-as collapsed when it is worse beyond chance, with an allowance for how many slices are looked at, and when little is left there:
-less than half of the whole's distance from chance, or a mean prediction that is far from what happened.
+Inside a slice the AUC is naturally lower than in the whole, where the attribute itself helps to rank, and where there is little
+to know the probabilities say so. Hence a slice counts as collapsed when it is worse than the whole beyond chance, with an
+allowance for how many slices are looked at, and when hardly anything is left of what its own probabilities promise: less than a
+quarter of the promised AUC's distance from chance, or a mean prediction far from what happened.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ LEAST_ROWS, LEAST_OF_EACH = 100, 20  # with fewer, nothing can be told
 MOST_VALUES = 12  # of one attribute; the rest are one slice
 MOST_DISTINCT = 10  # numbers with more different values are cut into quarters
 REPLICATES = 200
-LEFT = 0.5  # of the whole's distance from chance
+LEFT = 0.25  # of the promised AUC's distance from chance
 FACTOR, GAP = 1.5, 0.02  # between mean prediction and what happened; both must be exceeded
 OTHER, MISSING = "other", "missing"
-MOST = (1.0, np.inf, 1.0)  # that an AUC, a lift and a share can reach; the fourth figure of a part is its gap
+MOST = (1.0, np.inf, 1.0)  # that an AUC, a lift and a share can reach; the other figures of a part are its gap and its shortfall
 
 
 @dataclass(frozen=True)
@@ -144,13 +145,14 @@ class _Part:
         self.ranking = Ranking(self.probability, self.labels)
 
     def figures(self, weights: Floats) -> Floats:
-        """AUC, lift, what happened, and that less what was predicted; NaN where no row was drawn."""
+        """AUC, lift, what happened, that less what was predicted, the promised AUC less the AUC; NaN where no row was drawn."""
         mine = weights[self.mask]
         if not mine.sum():
-            return np.full(len(MOST) + 1, np.nan)
+            return np.full(len(MOST) + 2, np.nan)
         happened, predicted = (float(np.average(each, weights=mine)) for each in (self.labels, self.probability))
         figures = self.ranking.figures(mine)
-        return np.array([figures["auc"], figures["lift_at_10pct"], happened, happened - predicted])
+        short = self.ranking.promised_auc(mine) - figures["auc"]
+        return np.array([figures["auc"], figures["lift_at_10pct"], happened, happened - predicted, short])
 
 
 def _drawn(parts: Sequence[_Part], entities: pd.Series, seed: int) -> tuple[list[Floats], list[Floats]]:
@@ -171,12 +173,12 @@ def _figure(value: float, replicates: Floats, most: float) -> Figure:
 
 def _collapse(whole: Floats, part: Floats, whole_drawn: Floats, part_drawn: Floats, strict: float) -> str:
     """In a sentence, or nothing."""
-    auc, _, happened, gap = part
-    spread = np.nanstd(part_drawn - whole_drawn, axis=0)
-    if auc - 0.5 < LEFT * (whole[0] - 0.5) and whole[0] - auc > strict * spread[0]:
-        return f"it hardly ranks here: AUC {auc:.3f}, and {whole[0]:.3f} in the whole test"
+    auc, _, happened, gap, short = part
+    worse = np.abs(part - whole) > strict * np.nanstd(part_drawn - whole_drawn, axis=0)
+    if worse[4] and short > whole[4] and auc - 0.5 < LEFT * (auc + short - 0.5):
+        return f"it hardly ranks here: AUC {auc:.3f}, where its probabilities promise {auc + short:.3f}"
     predicted = happened - gap
     far = max(predicted, happened) > FACTOR * min(predicted, happened) and abs(gap) > max(GAP, abs(whole[3]))
-    if far and abs(gap - whole[3]) > strict * spread[3]:
+    if worse[3] and far:
         return f"it predicts {100 * predicted:.1f} % here, and {100 * happened:.1f} % happened"
     return ""

@@ -10,7 +10,7 @@ from features import quality
 from features.console import Watch
 from features.propensity import Propensity
 from features.settings import Workspace
-from training import dataset, evaluation, registry, report
+from training import audit, dataset, evaluation, registry, report
 from training.boosting import SEED
 from training.choice import against_rule
 from training.evaluation import Evaluation
@@ -53,14 +53,18 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
     leaks = guard(workspace, propensity, data)
     require_clean(leaks, propensity)
     selection = select(data, propensity, workspace.tuning, watch)
-    with watch(f"{propensity.name}: judging", 3) as tick:
+    with watch(f"{propensity.name}: judging", 4) as tick:
         fitted = selection.fitted
         rows, labels = data.frame[fitted.split.test], data.labels[fitted.split.test]
         test = evaluation.evaluate(fitted.probability, labels, rows["entity_id"], SEED)
         tick(1)
-        over_rule = against_rule(selection.backtest.newest, selection.choice.name, SEED)
-        verdict = judge(propensity.gates, test, rival(workspace, propensity, fitted, rows, labels), over_rule)
+        audited = audit.audit(data, propensity, workspace.settings.protected, fitted, SEED)
         tick(1)
-        version = registry.register(workspace, fitted.model, report.record(Result(data, selection, test, verdict, leaks), at))
+        over_rule = against_rule(selection.backtest.newest, selection.choice.name, SEED)
+        verdict = judge(propensity.gates, test, rival(workspace, propensity, fitted, rows, labels), over_rule, audited.slices)
+        tick(1)
+        version = registry.register(
+            workspace, fitted.model, report.record(Result(data, selection, test, verdict, leaks, audited), at)
+        )
         tick(1)
     return Trained(propensity.name, version, selection.choice.name, selection.split.by, test, verdict)

@@ -30,6 +30,11 @@ first_as_of = "2023-01-01"
 eligible = ["orders_count_90d >= 1"]
 [outcome]
 absent = "orders"
+[value]
+amount = 40
+cost = 2
+success = 0.5
+capacity_per_day = 3
 [gates]
 min_positives = 50
 """
@@ -44,7 +49,7 @@ def make_shop(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Workspa
         root = tmp_path_factory.mktemp("shop")
         attributes = {"customers": {"kind": Attribute(fixed=True), "vat": Attribute(fixed=True)}}
         make_workspace(root, _tables(customers, seed), now=NOW.date().isoformat(), attributes=attributes)
-        (root / SETTINGS_FILE).write_text('adapter = "canonical"\n', encoding="utf-8")
+        (root / SETTINGS_FILE).write_text('adapter = "canonical"\nprotected = ["customer_vat"]\n', encoding="utf-8")
         (root / "propensities").mkdir()
         (root / "propensities" / "churn.toml").write_text(QUESTION, encoding="utf-8")
         return Workspace.open(root)

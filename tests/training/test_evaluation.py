@@ -37,6 +37,14 @@ def test_a_weight_of_two_is_the_row_twice():
         assert weighted[name] == pytest.approx(repeated[name]), name
 
 
+def test_the_promised_auc_is_what_labels_drawn_from_the_probabilities_show():
+    probability, _, _ = drawn(4_000)
+    random = np.random.default_rng(1)
+    promised = Ranking(probability, np.ones(4_000, dtype=np.int8)).promised_auc(np.ones(4_000))
+    shown = [metrics.roc_auc_score(random.random(4_000) < probability, probability) for _ in range(30)]
+    assert promised == pytest.approx(np.mean(shown), abs=0.005)
+
+
 def test_lift_by_hand():
     probability = np.linspace(0.9, 0.1, 100)
     labels = np.zeros(100, dtype=np.int8)

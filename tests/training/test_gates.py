@@ -5,6 +5,7 @@ import pytest
 from features.propensity import Gates
 from training.evaluation import Evaluation, Figure
 from training.gates import Rival, judge
+from training.slices import Slice
 
 GATES = Gates(min_positives=100, min_auc=0.7, lift_at_10pct=2.0, max_calibration_error=0.05)
 
@@ -24,7 +25,7 @@ def test_a_good_model_passes_every_gate_with_a_sentence_each():
     verdict = judge(GATES, evaluation(), None)
     assert verdict.passed
     assert verdict.word == "pass"
-    assert len(verdict.gates) == 6
+    assert len(verdict.gates) == 7
     assert all(gate.sentence.endswith(".") for gate in verdict.gates)
 
 
@@ -57,3 +58,26 @@ def test_an_incomparable_champion_is_named_with_the_obstacle():
     verdict = judge(GATES, evaluation(), Rival("3", None, "it has learned from these rows"))
     assert verdict.passed
     assert verdict.gates[-1].sentence == "Not compared with champion version 3: it has learned from these rows."
+
+
+def part(value: str, why: str = "") -> Slice:
+    half = Figure(0.5, 0.4, 0.6)
+    return Slice("customer_region", value, 300, 90, half, half, 0.3, half, why)
+
+
+def test_a_collapsed_slice_refuses_a_model_and_is_named():
+    parts = (part("north"), part("south", "it predicts 30.0 % here, and 10.0 % happened"))
+    (gate,) = (gate for gate in judge(GATES, evaluation(), None, slices=parts).gates if not gate.passed)
+    assert gate.gate == "no_slice_collapsed"
+    assert gate.sentence == (
+        "The model collapses in 1 of 2 slices: customer_region = south: it predicts 30.0 % here, and 10.0 % happened."
+    )
+    assert judge(GATES.model_copy(update={"no_slice_collapsed": False}), evaluation(), None, slices=parts).passed
+
+
+def test_slices_without_a_collapse_pass_and_so_does_having_none():
+    sentences = {}
+    for parts in ((), (part("north"),)):
+        gates = judge(GATES, evaluation(), None, slices=parts).gates
+        sentences[len(parts)] = next(gate.sentence for gate in gates if gate.gate == "no_slice_collapsed")
+    assert sentences == {0: "No attribute has slices large enough to judge.", 1: "The model collapses in none of 1 slices."}

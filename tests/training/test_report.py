@@ -72,7 +72,7 @@ def test_the_page_is_well_formed_and_tells_the_whole_story(stored):
     parser = Balance()
     parser.feed(page)
     assert parser.open == []
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 7 + len(document["audit"]["insights"])
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
     assert document["question"] in words
     assert "version 1" in words
@@ -86,11 +86,28 @@ def test_the_page_is_well_formed_and_tells_the_whole_story(stored):
         "Gains",
         "Lift",
         "Figures",
+        "What to do with it",
+        "Where it is good",
+        "Fairness",
         "What it looks at",
+        "What each value goes with",
         "How it was made",
     ):
         assert f">{heading}<" in page
     assert document["data_fingerprint"] in words
+
+
+def test_the_page_tells_the_audit(stored):
+    document, page = stored
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
+    for sentence in document["audit"]["decision"]["sentences"]:
+        assert sentence in words
+    assert {group["attribute"] for group in document["audit"]["groups"]} == {"customer_vat"}
+    assert ("customer_kind", "customer_vat") in {(proxy["feature"], proxy["attribute"]) for proxy in document["audit"]["proxies"]}
+    assert {part["attribute"] for part in document["audit"]["slices"]} == {"customer_kind"}
+    for insight in document["audit"]["insights"]:
+        assert f"<h3>{insight['feature']}</h3>" in page
+    assert f"{document['test']['chance_calibration_error']:.3f} ± {document['test']['chance_calibration_sd']:.3f}" in words
 
 
 def test_text_from_a_propensity_file_is_escaped(trained):

@@ -46,7 +46,19 @@ def test_a_slice_that_is_not_ranked_collapses():
     labels[west] = np.random.default_rng(1).permutation(labels[west])
     (bad,) = collapsed(slices(probability, labels, entities, attributes, seed=1))
     assert bad.value == "west"
-    assert bad.why.startswith("it hardly ranks here: AUC 0.")
+    assert bad.why.startswith("it hardly ranks here: AUC 0.5")
+    assert "promise 0.7" in bad.why
+
+
+def test_a_slice_of_which_the_model_claims_to_know_little_does_not_collapse():
+    """In the west every probability is nearly the same: that it does not rank there is what it says itself."""
+    probability, _, entities, attributes = judged()
+    west = (attributes["region"] == "west").to_numpy()
+    probability = np.where(west, 0.3 + 0.001 * probability, probability)
+    labels = (np.random.default_rng(2).random(len(west)) < probability).astype(np.int8)
+    found = slices(probability, labels, entities, attributes, seed=1)
+    assert next(part for part in found if part.value == "west").auc.value < 0.58
+    assert collapsed(found) == ()
 
 
 def test_a_slice_that_is_predicted_wrongly_collapses():
