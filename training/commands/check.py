@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,8 @@ from features.errors import DataFloorError, ForesellError, SnapshotError
 from features.settings import Workspace
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from features.propensity import Propensity
     from training.leakage.finding import Finding, Severity
 
@@ -52,49 +54,82 @@ def check(ctx: click.Context, workspace: Workspace, name: str | None, accept_few
     if not as_json:
         show(usability, results())
         step(f"data docs: open {usability.docs} in a browser")
-    leaks, obstacle = _leaks(workspace, propensity) if propensity and usability.usable else ((), None)
+    guarded = _guard(workspace, propensity) if propensity and usability.usable else None
     if as_json:
-        guarded = (
-            {"propensity": name, "leakage": [asdict(finding) for finding in leaks]} if propensity and usability.usable else {}
-        )
-        emit(usability.as_dict() | guarded | ({"error": obstacle.as_dict()} if obstacle else {}))
-    elif propensity and usability.usable:
-        _show(propensity, leaks)
-        if obstacle:
-            fail(obstacle)
-    ctx.exit(0 if usability.usable and obstacle is None and not any(finding.stops for finding in leaks) else 1)
+        emit(usability.as_dict() | (guarded.as_dict() if guarded else {}))
+    elif guarded:
+        _show(guarded)
+    ctx.exit(0 if usability.usable and (guarded is None or guarded.passes) else 1)
 
 
-def _leaks(workspace: Workspace, propensity: Propensity) -> tuple[tuple[Finding, ...], ForesellError | None]:
-    """What the guard finds; where no dataset can be made, what the tables alone show, and why there is none."""
+@dataclass(frozen=True)
+class Guarded:
+    """What the guard found of a propensity; `obstacle` says why there is no dataset, if there is none."""
+
+    propensity: str
+    leaks: tuple[Finding, ...]
+    obstacle: ForesellError | None = None
+
+    @property
+    def passes(self) -> bool:
+        return self.obstacle is None and not any(finding.stops for finding in self.leaks)
+
+    def as_dict(self) -> dict[str, Any]:
+        document = {"propensity": self.propensity, "leakage": [asdict(finding) for finding in self.leaks]}
+        return document | ({"error": self.obstacle.as_dict()} if self.obstacle else {})
+
+
+def _guard(workspace: Workspace, propensity: Propensity) -> Guarded:
+    """What the guard finds; where no dataset can be made, what the tables alone show."""
     from training.dataset import prepare
     from training.leakage.guard import guard, guard_tables
 
     try:
-        return guard(workspace, propensity, prepare(workspace, propensity, progress)), None
+        return Guarded(propensity.name, guard(workspace, propensity, prepare(workspace, propensity, progress)))
     except (DataFloorError, SnapshotError) as obstacle:
-        return guard_tables(workspace, propensity), obstacle
+        return Guarded(propensity.name, guard_tables(workspace, propensity), obstacle)
 
 
-def _show(propensity: Propensity, leaks: Sequence[Finding]) -> None:
-    """Print every finding for a person: how bad and where, the evidence, and what would mend it."""
-    from rich.markup import escape
+def _show(guarded: Guarded) -> None:
+    """Print for a person: how many findings of each kind, then each with its evidence and what would mend it."""
+    console = results()
+    if guarded.leaks:
+        console.print(_counts(guarded))
+    for finding in guarded.leaks:
+        console.print(_paragraph(finding), highlight=False, soft_wrap=True)
+    if guarded.obstacle:
+        fail(guarded.obstacle)
+    else:
+        console.print(_verdict(guarded.leaks), highlight=False, soft_wrap=True)
+
+
+def _counts(guarded: Guarded) -> Table:
     from rich.table import Table
 
-    console = results()
-    table = Table(
-        "finding", "evidence", title=f"What may know the outcome of {propensity.name}", title_justify="left", show_lines=True
-    )
-    for finding in leaks:
-        severity = f"[bold {STYLES[finding.severity]}]{finding.severity}[/]{', waived' if finding.waived else ''}"
-        evidence = escape(finding.sentence)
-        evidence += (
-            f"\n[bold]may pass[/] {escape(finding.waived)}" if finding.waived else f"\n[bold]to mend[/] {escape(finding.repair)}"
-        )
-        table.add_row(f"{severity}\n{escape(finding.key)}", evidence)
-    if leaks:
-        console.print(table)
-    console.print(_verdict(leaks), highlight=False, soft_wrap=True)
+    from training.leakage.finding import CHECKS, SEVERITIES
+
+    table = Table("check", "what it says", title=f"What may know the outcome of {guarded.propensity}", title_justify="left")
+    for severity in SEVERITIES:
+        table.add_column(f"{severity}s", justify="right")
+    for check, words in CHECKS.items():
+        found = [finding.severity for finding in guarded.leaks if finding.check == check]
+        if found:
+            table.add_row(check, words, *(str(found.count(severity) or "") for severity in SEVERITIES))
+    return table
+
+
+def _paragraph(finding: Finding) -> str:
+    from rich.markup import escape
+
+    waived = ", waived" if finding.waived else ""
+    lines = [
+        f"[bold {STYLES[finding.severity]}]{finding.severity}[/] [bold]{escape(finding.key)}[/]{waived}",
+        f"  shows    {escape(finding.sentence)}",
+        f"  to mend  {escape(finding.repair)}",
+    ]
+    if finding.waived:
+        lines.append(f"  may pass {escape(finding.waived)}")
+    return "\n".join(lines)
 
 
 def _verdict(leaks: Sequence[Finding]) -> str:
