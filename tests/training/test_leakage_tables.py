@@ -115,10 +115,10 @@ def test_those_who_became_known_by_the_outcome_are_counted():
     late, early = ([10.0], [10.0]), ([9.999], [10.0])
     assert known_after(entities(*(side * 100 for side in early)), "lead") is None
     assert known_after(entities(late[0] * 19 + early[0] * 5, [10.0] * 24), "lead") is None, "a handful"
-    severe, sentence = known_after(entities(late[0] * 20 + early[0] * 80, [10.0] * 100), "lead")
-    assert severe and "of 100 leads with the outcome, 20 (20.0%)" in sentence
-    severe, _ = known_after(entities(late[0] * 20 + early[0] * 180, [10.0] * 200), "lead")
-    assert not severe, "a tenth is worth a look"
+    severity, sentence = known_after(entities(late[0] * 20 + early[0] * 80, [10.0] * 100), "lead")
+    assert severity == "error" and "of 100 leads with the outcome, 20 (20.0%)" in sentence
+    severity, _ = known_after(entities(late[0] * 20 + early[0] * 180, [10.0] * 200), "lead")
+    assert severity == "warning", "a tenth is worth a look"
     assert known_after(entities([5.0] * 500, [None] * 500), "lead") is None
 
 
@@ -152,7 +152,9 @@ def test_the_leads_of_a_workspace_are_looked_at(tmp_path):
     assert (finding.check, finding.severity, finding.place) == ("population", "error", "leads.known_at")
     assert finding.repair.startswith("leads.sql:"), "the line of the adapter"
     frame = pd.DataFrame({"entity_id": [f"l{n}" for n in range(100)]})
-    assert "100.0% of the 100 leads" in population.dataset_findings(honest, CONVERSION, frame)[0].sentence
+    [selected] = population.dataset_findings(honest, CONVERSION, frame)
+    assert (selected.severity, selected.place) == ("error", "leads.lead_id")
+    assert "100.0% of the 100 leads" in selected.sentence
     assert population.dataset_findings(honest, CONVERSION, frame.assign(entity_id=[f"l{n + 90}" for n in range(100)])) == []
 
 

@@ -32,19 +32,26 @@ def judged(frame: pd.DataFrame, propensity=CONVERSION) -> list[tuple[str, str]]:
 
 
 def test_a_history_that_was_cut_off_is_an_error_and_suggests_the_first_as_of():
-    frame = dates(0.005, 0.005, 0.005, 0.1, 0.1, 0.1)
+    frame = dates(0.0025, 0.0025, 0.0025, 0.1, 0.1, 0.1)
     [finding] = base_rate_findings(frame, CONVERSION, "propensities/x.toml")
     assert (finding.check, finding.severity, finding.place) == ("base_rate", "error", "leads.converted_at")
-    assert "0.5% of the rows before 2024-01-22 and in 10.0% of those from then on" in finding.sentence
+    assert "0.2% of the rows before 2024-01-22 and in 10.0% of those from then on" in finding.sentence
     assert finding.repair.startswith('propensities/x.toml: `first_as_of = "2024-01-22"`')
 
 
 @pytest.mark.parametrize(
     ("rates", "severity"),
-    [((0.03, 0.03, 0.1, 0.1), "warning"), ((0.1, 0.1, 0.02, 0.02), "warning"), ((0.05, 0.05, 0.1, 0.1), None), ((0.1,), None),
-     ((0.0, 0.0), None), ((1.0, 1.0), None)],
-    ids=["three times", "it falls", "a season", "one date", "none", "all"],
-)  # fmt: skip
+    [
+        ((0.03, 0.03, 0.1, 0.1), "warning"),
+        ((0.07, 0.07, 0.45, 0.45), "warning"),
+        ((0.1, 0.1, 0.02, 0.02), "warning"),
+        ((0.05, 0.05, 0.1, 0.1), None),
+        ((0.1,), None),
+        ((0.0, 0.0), None),
+        ((1.0, 1.0), None),
+    ],
+    ids=["three times", "the honest drift of bank_marketing", "it falls", "a season", "one date", "none", "all"],
+)
 def test_a_smaller_jump_is_a_warning_or_nothing(rates, severity):
     assert [found for found, _ in judged(dates(*rates))] == ([] if severity is None else [severity])
 

@@ -16,7 +16,7 @@ from features.settings import Workspace
 from features.tables import ENTITY_KEYS, ENTITY_TABLES, TABLES
 from training.label import labels, outcomes_sql
 from training.leakage.columns import FILL_GAP, FILL_RATIO, LEAST_FILLED, LEAST_Z
-from training.leakage.finding import Finding
+from training.leakage.finding import Finding, Severity
 from training.leakage.measure import shares
 from training.leakage.origin import Attribute, known_at_line
 from training.leakage.rows import newest
@@ -31,11 +31,11 @@ def table_findings(workspace: Workspace, propensity: Propensity) -> list[Finding
     if not _once(propensity):
         return []
     found = known_after(_entities(workspace, propensity), propensity.entity)
-    return [] if found is None else [_placed(workspace, propensity, *found)]
+    return [] if found is None else [_finding(workspace, propensity, "known_at", *found)]
 
 
-def known_after(entities: pd.DataFrame, entity: str) -> tuple[bool, str] | None:
-    """Whether those with the outcome were known before it: whether that is an error, and a sentence; None if most were.
+def known_after(entities: pd.DataFrame, entity: str) -> tuple[Severity, str] | None:
+    """Severity and sentence if some of those with the outcome were not known before it; None if nearly all were.
 
     Args:
         entities: `known`, when each became known, and `happened`, its outcome or NaT.
@@ -50,7 +50,7 @@ def known_after(entities: pd.DataFrame, entity: str) -> tuple[bool, str] | None:
         f"of {int(happened.sum()):,} {entity}s with the outcome, {late:,} ({share:.1%}) became known only when it had happened: "
         "they are in no cohort, and those that are there are the ones without it"
     )
-    return share >= KNOWN_AFTER, sentence
+    return ("error" if share >= KNOWN_AFTER else "warning"), sentence
 
 
 def dataset_findings(workspace: Workspace, propensity: Propensity, frame: pd.DataFrame) -> list[Finding]:
@@ -59,7 +59,7 @@ def dataset_findings(workspace: Workspace, propensity: Propensity, frame: pd.Dat
         return []
     everybody = _entities(workspace, propensity)
     sentence = nothing_but(everybody[everybody["entity_id"].isin(frame["entity_id"].unique())], propensity.entity)
-    return [] if sentence is None else [_placed(workspace, propensity, True, sentence)]
+    return [] if sentence is None else [_finding(workspace, propensity, ENTITY_KEYS[propensity.entity], "error", sentence)]
 
 
 def nothing_but(entities: pd.DataFrame, entity: str) -> str | None:
@@ -135,11 +135,11 @@ def _entities(workspace: Workspace, propensity: Propensity) -> pd.DataFrame:
         ).df()
 
 
-def _placed(workspace: Workspace, propensity: Propensity, severe: bool, sentence: str) -> Finding:
+def _finding(workspace: Workspace, propensity: Propensity, column: str, severity: Severity, sentence: str) -> Finding:
     table = ENTITY_TABLES[propensity.entity].name
     line = known_at_line(workspace, table)
     repair = (
         f"{line}: deliver every {propensity.entity}, also those without the outcome, "
         "each with a `known_at` of when the CRM first had it"
     )
-    return Finding("population", "error" if severe else "warning", f"{table}.known_at", sentence, repair)
+    return Finding("population", severity, f"{table}.{column}", sentence, repair)

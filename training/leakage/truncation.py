@@ -12,7 +12,7 @@ from features.propensity import Propensity
 from training.leakage.finding import Finding
 
 TIMES = 3.0  # as many times as before, or fewer: beyond what a season does
-UNRECORDED = 5.0  # so many times fewer at first: hardly anything was recorded yet
+UNRECORDED = 20.0  # so many times fewer at first: hardly anything was recorded; an honest drift may well be one of six times
 LEAST_ENTITIES = 100  # on either side
 LEAST_Z, SURE_Z = 4.0, 6.0
 
