@@ -6,8 +6,13 @@ import getpass
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from tests.training.conftest import ME
 from tests.training.test_commands import call
-from tests.training.test_registry_promotion import FAILED, add, client
+from tests.training.test_registry_promotion import FAILED, add, client, killed
+from training import registry
+from training.registry import promotion
 
 
 def test_the_whole_life_of_a_champion_can_be_read_back(trained):
@@ -61,6 +66,15 @@ def test_a_move_in_mlflow_itself_is_shown_as_such(trained):
     told = call(trained, "history", "churn").stdout
     assert "version 2 made champion in MLflow itself, version 1 demoted (noticed at 20" in told
     assert "the history ends with" not in told
+
+
+def test_a_promotion_that_was_killed_half_way_is_shown_as_not_in_effect(trained, monkeypatch):
+    monkeypatch.setattr(promotion, "_set_alias", killed)
+    with pytest.raises(KeyboardInterrupt):
+        registry.promote(trained, "churn", ME)
+    told = call(trained, "history", "churn").stdout
+    assert "not yet in effect" in told and "event 1 is not in effect" in told
+    assert "no version served" in call(trained, "which", "churn").stdout
 
 
 def test_nothing_promoted_is_said_and_makes_no_store(make_shop):

@@ -132,12 +132,14 @@ def test_a_reason_as_long_as_a_letter_is_refused(trained):
         registry.promote(trained, "churn", ME, reason="x" * 501)
 
 
-def test_an_event_never_exceeds_what_mlflow_keeps(trained):
-    gates = [{"gate": f"gate_{n}", "passed": n > 8, "sentence": "s" * 400} for n in range(30)]
+@pytest.mark.parametrize(("failed", "kept"), [(9, [240] * 9 + [0] * 21), (30, [0] * 30)])
+def test_an_event_never_exceeds_what_mlflow_keeps(trained, failed, kept):
+    gates = [{"gate": f"gate_{n}", "passed": n >= failed, "sentence": "s" * 400} for n in range(30)]
     add(trained, {"verdict": "fail", "gates": gates})
     registry.promote(trained, "churn", ME, reason="r" * 500)
     [entry] = registry.history(trained, "churn").entries
-    assert [len(gate.sentence) for gate in entry.event.evidence.gates] == [240] * 9 + [0] * 21
+    assert [len(gate.sentence) for gate in entry.event.evidence.gates] == kept
+    assert entry.event.reason == "r" * 500
 
 
 def test_a_champion_moved_in_mlflow_itself_is_seen_and_then_written_down(trained):

@@ -121,12 +121,20 @@ def _named(client: Any, experiment_id: str, name: str) -> bool:
 
 
 def _text(event: Event) -> str:
-    """The event as JSON; one that is too long loses the sentences of the gates that were passed."""
+    """The event as JSON; one that is too long loses the sentences of the gates that were passed, then those of all gates."""
     text = event.model_dump_json()
-    if len(text) <= LONGEST_VALUE or event.evidence is None:
-        return text
-    gates = tuple(gate.model_copy(update={"sentence": ""}) if gate.passed else gate for gate in event.evidence.gates)
-    return event.model_copy(update={"evidence": event.evidence.model_copy(update={"gates": gates})}).model_dump_json()
+    for spared in ((False,), ()):
+        if len(text) > LONGEST_VALUE:
+            text = _with_sentences(event, spared).model_dump_json()
+    return text
+
+
+def _with_sentences(event: Event, passed: tuple[bool, ...]) -> Event:
+    """Only the sentences of the gates that were passed, or failed, as named."""
+    if event.evidence is None:
+        return event
+    gates = [gate if gate.passed in passed else gate.model_copy(update={"sentence": ""}) for gate in event.evidence.gates]
+    return event.model_copy(update={"evidence": event.evidence.model_copy(update={"gates": tuple(gates)})})
 
 
 def _entry(key: str, written: Mapping[str, str]) -> Entry:
