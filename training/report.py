@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training import audit, audit_plots, plots
+from training import audit, audit_plots, backtest_plots, plots
 from training.audit import Audit
 from training.children import children
 from training.dataset import Dataset
@@ -45,7 +45,7 @@ def record(result: Result, at: datetime) -> Record:
     """
     data, fitted, test, verdict = result.data, result.fitted, result.test, result.verdict
     made = document(result, at)
-    drawn = {**_plots(data, fitted, test, result.audit), **_audit_plots(result.audit)}
+    drawn = {**_plots(data, fitted, test, result.audit), **_audit_plots(result.audit), **_backtest_plots(result.selection)}
     contract = fitted.model.contract
     metrics = {f"test_{name}": figure.value for name, figure in test.figures.items()}
     metrics |= {f"test_{name}_{side}": getattr(test[name], side) for name in test.figures for side in ("low", "high")}
@@ -133,6 +133,10 @@ def _drift(selection: Selection) -> dict[str, Any]:
         "sentence": moved.sentence if moved else "There is a single date: nothing can have moved.",
         "views": {name: asdict(figure) for name, figure in selection.views.items()},
     }
+
+
+def _backtest_plots(selection: Selection) -> dict[str, str]:
+    return {"candidates": backtest_plots.candidates(selection.choice.standings, selection.newest, selection.choice.name)}
 
 
 def page(made: Mapping[str, Any], drawn: Mapping[str, str]) -> str:

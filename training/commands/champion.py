@@ -39,6 +39,7 @@ def promote(propensity: str, version: str | None, force: str | None, by: str | N
     """
     from features.propensity import file_of
     from training import registry
+    from training.compatibility import require_compatible
 
     file_of(workspace, propensity)
     if force is not None and not force.strip():
@@ -48,6 +49,9 @@ def promote(propensity: str, version: str | None, force: str | None, by: str | N
             received="nothing",
             repair='`--force "why it may serve although it failed a gate"`; the history keeps it',
         )
+    chosen = version or registry.newest_version(workspace, propensity)
+    if chosen and not force:
+        require_compatible(workspace, registry.load(workspace, propensity, chosen).model, chosen)
     entry = registry.promote(workspace, propensity, _signature(by), version, force or "")
     _tell(propensity, entry, as_json)
 

@@ -59,6 +59,7 @@ def _print_report(document: Mapping[str, Any]) -> None:
     console.print(f"{document['propensity']} version {document['version']} ({serves})", highlight=False)
     for sentence in document["split"]["sentences"]:
         console.print(sentence, highlight=False, soft_wrap=True)
+    _print_candidates(document["backtest"])
     table = Table("figure", "value", "95 % interval", title=None)
     for name, (title, _) in FIGURE_WORDS.items():
         table.add_row(title, f"{test[name]:.3f}", f"{test[f'{name}_low']:.3f} to {test[f'{name}_high']:.3f}")
@@ -67,3 +68,20 @@ def _print_report(document: Mapping[str, Any]) -> None:
     for gate in document["gates"]:
         mark = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
         console.print(f"{mark}  {gate['sentence']}", highlight=False, soft_wrap=True)
+
+
+def _print_candidates(backtest: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("candidate", "AUC, earlier", "behind the best", "AUC, newest", "")
+    for one, newest in zip(backtest["candidates"], backtest["newest"], strict=True):
+        taken = "taken" if one["name"] == backtest["chosen"] else "worse" if one["separable"] else "not separable"
+        behind = "best" if one["name"] == backtest["best"] else _interval(one["auc_behind"], "+")
+        table.add_row(one["name"], _interval(one["auc"]), behind, _interval(newest["auc"]), taken)
+    for sentence in backtest["sentences"]:
+        results().print(sentence, highlight=False, soft_wrap=True)
+    results().print(table)
+
+
+def _interval(figure: Mapping[str, float], sign: str = "") -> str:
+    return f"{figure['value']:{sign}.3f} ({figure['low']:{sign}.3f} to {figure['high']:{sign}.3f})"

@@ -1,0 +1,45 @@
+"""Whether a workspace can still give a model what its contract asks for: in the batch, online, and in a request."""
+
+from __future__ import annotations
+
+from features.catalog import Catalog
+from features.errors import GateError
+from features.settings import Workspace
+from features.views import feature_map, views
+from training.gates import Gate
+from training.model import Model
+
+SHOWN = 5
+
+
+def compatible(workspace: Workspace, model: Model) -> Gate:
+    """Whether every feature of the contract, and every column of its `eligible`, is one of the workspace's, of the same type."""
+    declared = feature_map(views(workspace, Catalog.load(workspace)), model.propensity.entity)
+    lost = [
+        f"{column.name} ({'gone' if column.name not in declared else f'now a {declared[column.name].dtype}'})"
+        for column in model.contract.features
+        if column.name not in declared or declared[column.name].dtype != column.dtype
+    ]
+    lost += [f"{column} (gone)" for column in sorted({c.column for c in model.propensity.conditions} - set(declared))]
+    if not lost:
+        return Gate(
+            "contract", True, f"The workspace gives all {len(model.columns)} features of the contract, of the same types."
+        )
+    more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+    return Gate("contract", False, f"The workspace no longer gives what the contract asks for: {', '.join(lost[:SHOWN])}{more}.")
+
+
+def require_compatible(workspace: Workspace, model: Model, version: str) -> None:
+    """Refuse a version that the workspace cannot feed any more.
+
+    Raises:
+        GateError: a feature is gone or of another type; each is named.
+    """
+    gate = compatible(workspace, model)
+    if not gate.passed:
+        raise GateError(
+            f"{model.propensity.name} version {version}",
+            expected="every feature of its contract in this workspace",
+            received=gate.sentence,
+            repair="restore the table or the declaration, or train again without it",
+        )
