@@ -123,17 +123,14 @@ def fit_beta(raw: Floats, labels: Labels, weights: Floats) -> Calibration:
 
 
 def fit_isotonic(raw: Floats, labels: Labels, weights: Floats) -> Calibration:
-    """The broken line through the plateau centres of an isotonic regression on equal bins of the raw score.
+    """The broken line through the plateau centres of an isotonic regression on bins of the raw score that weigh the same.
 
     Beyond the outermost centres, where there is nothing to see, it goes on with the slope of Platt's line.
     """
     from sklearn.isotonic import IsotonicRegression
 
     bins = min(MOST_BINS, max(2, int(rarer(labels, weights)) // ROWS_OF_RARER_CLASS_PER_BIN))
-    parts = np.array_split(np.argsort(raw, kind="stable"), bins)
-    counts = np.array([weights[part].sum() for part in parts])
-    centres = np.array([np.average(raw[part], weights=weights[part]) for part in parts])
-    rates = np.array([np.average(labels[part], weights=weights[part]) for part in parts])
+    counts, centres, rates = _binned(raw, labels, weights, bins)
     pooled = IsotonicRegression().fit_transform(centres, rates, sample_weight=counts)
     _, plateau = np.unique(pooled, return_inverse=True)
     weight = np.bincount(plateau, counts)
@@ -143,6 +140,18 @@ def fit_isotonic(raw: Floats, labels: Labels, weights: Floats) -> Calibration:
     y = np.maximum.accumulate(log_odds(np.clip(rate, edge, 1 - edge)))
     slope = fit_platt(raw, labels, weights).below
     return Calibration(method="isotonic", x=tuple(x.tolist()), y=tuple(y.tolist()), below=slope, above=slope)
+
+
+def _binned(raw: Floats, labels: Labels, weights: Floats, bins: int) -> tuple[Floats, Floats, Floats]:
+    """Weight, mean raw score and share of positives of bins along the raw score that weigh the same."""
+    order = np.argsort(raw, kind="stable")
+    weight = weights[order]
+    middle = np.cumsum(weight) - weight / 2
+    number = (middle / weight.sum() * bins).astype(np.int64)
+    whole = np.bincount(number, weight)
+    filled = whole > 0
+    centres, rates = (np.bincount(number, weight * each[order])[filled] / whole[filled] for each in (raw, labels))
+    return whole[filled].astype(np.float64), centres, rates
 
 
 def clustered_mean(values: Floats, entities: pd.Series, weights: Floats) -> tuple[float, float]:

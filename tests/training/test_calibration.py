@@ -99,6 +99,14 @@ def test_a_weight_of_a_half_twice_is_a_row_once(method):
     assert halves.probability(points) == pytest.approx(once.probability(points), abs=0.002)
 
 
+def test_rows_too_old_to_weigh_anything_are_as_if_they_were_not_there():
+    raw, labels, _ = stepped(9_000)
+    weights = np.where(np.arange(9_000) < 1_000, 0.0, 1.0)
+    for method in (calibration.fit_platt, calibration.fit_beta, calibration.fit_isotonic):
+        without = method(raw[1_000:], labels[1_000:], np.ones(8_000))
+        assert method(raw, labels, weights).probability(raw) == pytest.approx(without.probability(raw), abs=1e-6)
+
+
 def test_weights_let_the_calibration_follow_the_rate():
     """The outcome becomes twice as frequent: weighted rows say the new rate, all rows alike the mean of both."""
     raw, labels = scored(6_000)
