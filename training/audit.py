@@ -47,12 +47,13 @@ class Audit:
 
 @dataclass(frozen=True)
 class _Test:
-    """The test rows, or a sample of them by entity."""
+    """The test rows, or a sample of them by entity, and how many rows a date has on average before sampling."""
 
     frame: pd.DataFrame
     aside: pd.DataFrame
     labels: Labels
     probability: Floats
+    list_length: float
 
 
 def audit(data: Dataset, propensity: Propensity, protected: tuple[str, ...], fitted: Fitted, seed: int) -> Audit:
@@ -94,7 +95,8 @@ def _test(data: Dataset, fitted: Fitted) -> _Test:
     chosen = sample(data.frame["entity_id"], rows, MOST_ROWS)
     aside = data.aside if len(data.aside) else pd.DataFrame(index=data.frame.index)
     frame, beside = (each[chosen].reset_index(drop=True) for each in (data.frame, aside))
-    return _Test(frame, beside, data.labels[chosen], fitted.probability[chosen[rows]])
+    length = float(rows.sum() / data.frame.loc[rows, "as_of"].nunique())
+    return _Test(frame, beside, data.labels[chosen], fitted.probability[chosen[rows]], length)
 
 
 def _decision(test: _Test, propensity: Propensity, seed: int) -> Decision | None:
@@ -109,6 +111,7 @@ def _decision(test: _Test, propensity: Propensity, seed: int) -> Decision | None
         worth=worth,
         entities=test.frame["entity_id"],
         as_of=test.frame["as_of"],
+        length=test.list_length,
         age=test.aside[age].to_numpy() if age in test.aside else None,
     )
     return decision.decide(listed, value, _days(propensity), seed)

@@ -30,10 +30,11 @@ class Listed:
 
     Attributes:
         probability: calibrated.
-        labels: 0 or 1, what happened without anybody acting on the score.
+        labels: 0 or 1, both present: what happened without anybody acting on the score.
         worth: of one positive outcome; NaN counts as 0.
         entities: the unit that the bootstrap draws.
         as_of: whose list a row was on.
+        length: mean rows of a list; more than there are here where these are a sample.
         age: how long each entity has been known, in any unit; None where nothing tells.
     """
 
@@ -42,6 +43,7 @@ class Listed:
     worth: Floats
     entities: pd.Series
     as_of: pd.Series
+    length: float
     age: Floats | None = None
 
 
@@ -51,7 +53,7 @@ class Decision:
 
     Attributes:
         list_length: mean rows of a list.
-        mean_worth: of a positive outcome, over all rows.
+        mean_worth: of the outcomes that happened.
         without_worth: the share of rows of unknown worth.
         pays: the share of a list of which the model expects more than the contact costs.
         capacity: the share of a list that can be contacted before the next; None where no capacity is stated.
@@ -88,15 +90,14 @@ def decide(listed: Listed, value: Value, days: float, seed: int) -> Decision:
     worth = np.nan_to_num(listed.worth)
     expected = listed.probability * worth * value.success - value.cost
     earned = listed.labels * worth * value.success - value.cost
-    length = len(earned) / listed.as_of.nunique()
-    capacity = None if value.capacity_per_day is None else min(1.0, value.capacity_per_day * days / length)
+    capacity = None if value.capacity_per_day is None else min(1.0, value.capacity_per_day * days / listed.length)
     pays = float((expected > 0).mean())
     share = pays if capacity is None else min(pays, capacity)
-    curves = _curves(_orders(listed, expected), earned * length, listed, seed)
+    curves = _curves(_orders(listed, expected), earned * listed.length, listed, seed)
     at = {name: _at(points, share) for name, points in curves.items()}
     return Decision(
-        list_length=length,
-        mean_worth=float(worth.mean()),
+        list_length=listed.length,
+        mean_worth=float(np.average(worth, weights=listed.labels)),
         without_worth=float(np.isnan(listed.worth).mean()),
         pays=pays,
         capacity=capacity,
@@ -159,8 +160,8 @@ def _curves(orders: Mapping[str, Floats], earned: Floats, listed: Listed, seed: 
 
 
 def _step(key: Floats, as_of: pd.Series) -> NDArray[np.int64]:
-    """The first step, 1 to STEPS, at which a row is contacted, when each date's list is sorted by the key."""
-    ranked = pd.Series(key).groupby(as_of.to_numpy()).rank(method="first", pct=True).to_numpy()
+    """The first step, 1 to STEPS, at which a row is contacted, when each date's list is sorted by the key; no key is last."""
+    ranked = pd.Series(key).groupby(as_of.to_numpy()).rank(method="first", na_option="bottom", pct=True).to_numpy()
     return np.ceil(np.round(ranked * STEPS, 9)).astype(np.int64)
 
 

@@ -65,7 +65,8 @@ def estimate(probability_unlabelled: Floats, rate_calibrated: float, seed: int =
     """The rate under which rows with these probabilities are likeliest, if only the rate moved.
 
     It is what the EM algorithm of Saerens et al. converges to: the maximum of `sum(log(1 - rate + rate * ratio))`, where `ratio`
-    is how much likelier a row is among positives than among negatives. That sum is concave in the rate; its slope is halved.
+    is how much likelier a row is among positives than among negatives. That sum is concave in the rate, so halving finds where
+    its slope is 0. The interval draws rows, and is too narrow where an entity has several.
 
     Args:
         probability_unlabelled: calibrated on other rows, one per row.

@@ -59,7 +59,8 @@ def test_every_side_of_a_model_is_looked_at(world):
     assert found.decision is not None
     assert found.decision.list_length == 300
     assert found.decision.capacity == pytest.approx(2 * 28 / 300)
-    assert found.decision.mean_worth == pytest.approx(12 * data.aside.loc[fitted.split.test, "mrr_now"].mean())
+    happened = fitted.split.test & (data.labels == 1)
+    assert found.decision.mean_worth == pytest.approx(12 * data.aside.loc[happened, "mrr_now"].mean())
     assert NEWEST in found.decision.curves
     assert {part.attribute for part in found.slices} == {"plan"}
     assert {group.value for group in found.groups} == {"female", "male"}
@@ -97,7 +98,9 @@ def test_a_protected_attribute_is_judged_by_fairness_and_not_by_slices(world):
 def test_a_large_test_is_sampled_by_entity(world, monkeypatch):
     data, fitted = world
     monkeypatch.setattr(room, "MOST_ROWS", 300)
-    found = audit(data, QUESTION, ("customer_gender",), fitted, seed=1)
+    found = audit(data, QUESTION.model_copy(update={"value": WEEKLY}), ("customer_gender",), fitted, seed=1)
+    assert found.decision is not None
+    assert found.decision.list_length == 300, "of the lists, not of the sample"
     rows = sum(group.rows for group in found.groups)
     assert 200 < rows < 400
     assert rows % (fitted.split.test.sum() // 300) == 0, "an entity's rows come together"

@@ -20,7 +20,7 @@ def test_the_profit_curve_names_every_policy_and_where_to_stop():
     probability = random.beta(1, 4, 400)
     labels = (random.random(400) < probability).astype(np.int8)
     entities = pd.Series(np.arange(400))
-    listed = Listed(probability, labels, np.full(400, 100.0), entities, pd.Series([0] * 400), random.random(400))
+    listed = Listed(probability, labels, np.full(400, 100.0), entities, pd.Series([0] * 400), 400, random.random(400))
     made = decide(listed, Value(amount=100, capacity_per_day=4), 25, seed=1)
     svg = audit_plots.profit(made)
     assert svg.startswith("<svg")

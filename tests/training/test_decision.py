@@ -20,6 +20,7 @@ def listed(rows: int = 2_000, dates: int = 2, seed: int = 0) -> Listed:
         worth=np.full(rows, 100.0),
         entities=pd.Series(np.arange(rows)),
         as_of=pd.Series(np.arange(rows) % dates),
+        length=rows / dates,
         age=random.random(rows),
     )
 
@@ -32,6 +33,7 @@ def test_profit_by_hand():
         worth=np.full(4, 100.0),
         entities=pd.Series(list("abcd")),
         as_of=pd.Series([0] * 4),
+        length=4,
         age=np.array([1.0, 2.0, 3.0, 4.0]),
     )
     made = decide(rows, Value(amount=100, cost=10, success=0.5), 28, seed=1)
@@ -75,7 +77,7 @@ def test_the_worthiest_come_first_and_unknown_worth_is_nothing():
     worth = np.where(np.arange(2_000) < 1_000, 1_000.0, np.nan)
     made = decide(replace(rows, worth=worth), Value(column="mrr", cost=5), 28, seed=1)
     assert made.without_worth == 0.5
-    assert made.mean_worth == pytest.approx(500)
+    assert made.mean_worth == pytest.approx(1_000 * rows.labels[:1_000].sum() / rows.labels.sum())
     assert made.pays <= 0.5
     whole = float((rows.labels[:1_000] * 1_000.0 - 5).sum()) / 2
     assert made.curves[MODEL][STEPS // 2].value == pytest.approx(whole), "the half of known worth comes first"
@@ -101,6 +103,22 @@ def test_lists_are_sorted_each_by_itself():
     assert made.profit[MODEL].value == pytest.approx(100 * found / 2)
 
 
+def test_a_sample_tells_of_lists_as_long_as_they_are():
+    """A tenth of the rows was looked at: profit and capacity are of the whole list."""
+    rows, value = listed(), Value(amount=100, cost=5, capacity_per_day=50)
+    sampled = decide(replace(rows, length=10_000), value, 20, seed=1)
+    assert sampled.capacity == pytest.approx(0.1)
+    whole = decide(rows, value.model_copy(update={"capacity_per_day": 5}), 20, seed=1)
+    assert sampled.profit[MODEL].value == pytest.approx(10 * whole.profit[MODEL].value)
+
+
+def test_who_has_no_age_is_contacted_last():
+    rows = listed()
+    age = np.where(np.arange(2_000) < 1_000, 1.0, np.nan)
+    made = decide(replace(rows, age=age, as_of=pd.Series([0] * 2_000), length=2_000), Value(amount=1), 28, seed=1)
+    assert made.curves[NEWEST][STEPS // 2].value == pytest.approx(100 * rows.labels[:1_000].sum())
+
+
 def test_without_an_age_there_is_no_newest_first():
     made = decide(replace(listed(), age=None), Value(amount=100), 28, seed=1)
     assert set(made.curves) == {MODEL, RANDOM}
@@ -109,9 +127,8 @@ def test_without_an_age_there_is_no_newest_first():
 def test_copies_of_an_entity_do_not_narrow_the_interval():
     rows = listed(500, dates=1)
     copies = np.repeat(np.arange(500), 8)
-    many = Listed(
-        rows.probability[copies], rows.labels[copies], rows.worth[copies], pd.Series(copies), pd.Series(np.tile(range(8), 500))
-    )
+    lists = pd.Series(np.tile(np.arange(8), 500))
+    many = Listed(rows.probability[copies], rows.labels[copies], rows.worth[copies], pd.Series(copies), lists, 500)
     value = Value(amount=100, cost=10)
     one, eight = (decide(each, value, 28, seed=1).profit[MODEL] for each in (replace(rows, age=None), many))
     assert eight.high - eight.low == pytest.approx(one.high - one.low, rel=0.2)
