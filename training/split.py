@@ -28,7 +28,8 @@ FLOOR_TEST_POSITIVES = 10
 BACKTEST_POSITIVES = 25  # of either class in the test of an earlier origin
 ORIGINS = 3  # earlier ones, at most
 ENOUGH_TEST_POSITIVES = 200  # the test period grows until it holds so many, while it may
-HELD_OUT_POSITIVES = 1_000  # so many of either class make a calibration slice of its own worth while ...
+HELD_OUT_FROM = 200_000  # matured rows; with fewer, the newest are worth more to fit on than cross-fitting costs
+HELD_OUT_POSITIVES = 1_000  # of either class make a calibration slice of its own ...
 HELD_OUT_LEAVES = 0.7  # ... if this share of the rows is left to fit on
 
 
@@ -198,11 +199,15 @@ def _refuse_short_history(
 def _with_calibration(
     rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta, matured: Mask, test: Mask, sentences: tuple[str, ...]
 ) -> Split:
-    """A slice of its own where data are plenty, else the fitted rows by cross-fitting."""
+    """A slice of its own where data are plenty, else the fitted rows by cross-fitting.
+
+    What is held out is what is newest, and under drift worth most to the fit: it is done only where cross-fitting costs too much.
+    """
     held_out = _newest(rows, labels, matured, HELD_OUT_POSITIVES)
     first = rows.loc[held_out, "as_of"].min()
     earlier = (rows["as_of"] + horizon <= first).to_numpy() & matured
-    if _rarer(labels[held_out]) >= HELD_OUT_POSITIVES and earlier.sum() >= HELD_OUT_LEAVES * matured.sum():
+    plenty = matured.sum() >= HELD_OUT_FROM and _rarer(labels[held_out]) >= HELD_OUT_POSITIVES
+    if plenty and earlier.sum() >= HELD_OUT_LEAVES * matured.sum():
         told = f"Calibrated on a slice of its own, from {_day(first)} on; the labels fitted on had matured by then."
         return Split("time", earlier, held_out, test, "held out", (*sentences, told), horizon)
     told = (

@@ -43,8 +43,10 @@ def test_the_gap_is_half_open():
     assert rows["as_of"][longer.fit].max() + timedelta(days=90) == rows["as_of"][longer.test].min()
 
 
-def test_plenty_of_data_get_a_calibration_slice_of_their_own_with_its_own_gap():
+def test_plenty_of_data_get_a_calibration_slice_of_their_own_with_its_own_gap(monkeypatch):
     rows, labels = panel(4_000, 30)
+    assert split(rows, labels, HORIZON).calibrated == "cross-fitted", "the newest rows are worth more to the fit"
+    monkeypatch.setattr("training.split.HELD_OUT_FROM", 50_000)
     made = split(rows, labels, HORIZON)
     assert made.calibrated == "held out"
     assert not (made.fit & made.calibration).any()
