@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ast
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+from features.ingest import run
+from features.settings import Workspace
+from features.tour import init
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+ON_OLIST = FOLDER / "backtest.ipynb"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -23,9 +30,22 @@ def test_a_notebook_imports_and_does_not_define(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("sample")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path != ON_OLIST], ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, sample_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORESELL_WORKSPACE", str(sample_workspace))
+    execute(path, sample_workspace, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_the_walk_through_a_backtest_runs_on_olist(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    init(tmp_path / "olist", "olist", shared_data / "olist")
+    run(Workspace.open(tmp_path / "olist"), datetime(2026, 6, 1, tzinfo=UTC))
+    execute(ON_OLIST, tmp_path / "olist", monkeypatch)
+
+
+def execute(path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every cell of a notebook on a workspace."""
+    monkeypatch.setenv("FORESELL_WORKSPACE", str(workspace))
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
