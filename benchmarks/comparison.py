@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.contenders import PEERS, Peers, Said, Task, foresell, plain_lightgbm, plain_logistic, run, tasks
+from benchmarks.contenders import Peers, Said, Task, foresell, plain_lightgbm, plain_logistic, run, tasks
 from benchmarks.questions import Question
 from features.console import Watch
 from training.boosting import SEED
@@ -136,12 +136,13 @@ def _rivals(
     question: str, given: list[Task], peers: Peers | None, failures: dict[str, str], watch: Watch
 ) -> Iterator[tuple[str, Said]]:
     """Name and answer of each rival; one that fails goes into the failures instead."""
-    asked = PEERS if peers else {}
-    with watch(f"{question}: rivals", len(PLAIN) + len(asked)) as tick:
+    with watch(f"{question}: rivals", len(PLAIN) + (len(peers.asked) if peers else 0)) as tick:
         for name, predict in PLAIN.items():
             yield name, run(given, predict)
             tick(1)
-        for peer, name in asked.items():
+        if peers is None:
+            return
+        for peer, name in peers.asked.items():
             try:
                 yield name, peers.run(peer, given)
             except subprocess.CalledProcessError as problem:

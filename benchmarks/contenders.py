@@ -137,13 +137,19 @@ def plain_logistic(task: Task) -> Floats:
 class Peers:
     """FLAML and AutoGluon in an environment of their own."""
 
-    def __init__(self, folder: Path, budget: float) -> None:
+    def __init__(self, folder: Path, budget: float, asked: Sequence[str] = tuple(PEERS)) -> None:
         """Make the environment, unless it is there.
+
+        Args:
+            folder: of the environment.
+            budget: seconds of each fit.
+            asked: which peers; all.
 
         Raises:
             CalledProcessError: something cannot be installed; its standard error says what.
         """
         self.budget = budget
+        self.asked = {peer: PEERS[peer] for peer in asked}
         self.python = folder / "bin" / "python"
         if not self.python.exists():
             uv = str(Path(sys.executable).with_name("uv"))

@@ -24,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.comparison import COMPARED, Comparison, Row, compare
-from benchmarks.contenders import PACKAGES, Peers
+from benchmarks.contenders import PACKAGES, PEERS, Peers
 from benchmarks.questions import QUESTIONS
 from features.console import messages, progress, silence_telemetry
 from training.evaluation import Figure
@@ -86,14 +86,14 @@ def _figure(figure: Figure) -> str:
     return f"{figure.value:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
 
 
-def _peers(folder: Path | None, budget: float) -> Peers | None:
+def _peers(folder: Path | None, budget: float, asked: Sequence[str]) -> Peers | None:
     """FLAML and AutoGluon, or None with a word why not."""
     if folder is None:
         messages().print("FLAML and AutoGluon are left out: --peers names a folder for them")
         return None
     try:
         with messages().status(f"installing {', '.join(PACKAGES)} into {folder}"):
-            return Peers(folder, budget)
+            return Peers(folder, budget, asked)
     except subprocess.CalledProcessError as problem:
         messages().print(f"FLAML and AutoGluon cannot be installed:\n{problem.stderr}", markup=False)
         return None
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", metavar="NAME", help="the questions whose names begin so; may be repeated")
     parser.add_argument("--budget", type=float, default=60.0, metavar="SECONDS", help="of each fit of FLAML and AutoGluon")
     parser.add_argument("--peers", type=Path, metavar="DIR", help="the environment of FLAML and AutoGluon; made where missing")
+    parser.add_argument("--peer", action="append", choices=PEERS, help="only this one of them; may be repeated")
     parser.add_argument(
         "--with-calibration-rows", action="store_true", help="let the rivals fit on Foresell's calibration rows, too"
     )
@@ -126,7 +127,7 @@ def main() -> None:
     given = parser.parse_args()
     silence_telemetry()
     names = _asked(given.only)
-    peers = _peers(given.peers, given.budget)
+    peers = _peers(given.peers, given.budget, given.peer or list(PEERS))
     found: list[Comparison] = []
     with tempfile.TemporaryDirectory(prefix="foresell-quality-") as scratch:
         for name in names:
