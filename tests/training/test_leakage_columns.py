@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from training.leakage.columns import feature_findings
 from training.leakage.measure import alone, shares
 from training.leakage.origin import Attribute
-from training.leakage.rows import constant, newest, some_entities
+from training.leakage.rows import conclusive, constant, some_entities
 from training.split import folds
 
 DAY = pd.Timestamp("2024-01-01", tz="UTC")
@@ -48,7 +48,7 @@ def test_an_attribute_filled_by_the_outcome_is_an_error_with_figures_and_lines(s
     values, labels = filled(*shares_filled)
     [finding] = feature_findings(framed(values, labels), labels, ["lead_segment"], SEGMENT)
     assert (finding.check, finding.severity, finding.place) == ("fill", "error", "lead_segment")
-    assert "lead_segment is filled for" in finding.sentence and "of the entities with the outcome" in finding.sentence
+    assert "lead_segment is filled for" in finding.sentence and "of the rows with the outcome" in finding.sentence
     assert "adapter.toml:14" in finding.repair and "leads.sql:5 selects it" in finding.repair
 
 
@@ -195,9 +195,22 @@ def test_of_many_rows_some_whole_entities_are_looked_at():
     assert some_entities(entities, most=15_000).all()
 
 
-def test_of_an_entity_the_newest_row_is_taken():
-    rows = framed(NOISE[:6], LABELS[:6], rows_per_entity=3).sample(frac=1, random_state=0)
-    assert rows[newest(rows)].sort_values("entity_id")["as_of"].tolist() == [DAY + pd.Timedelta(days=2)] * 2
+def test_rows_before_an_outcome_of_the_same_entity_are_left_out():
+    entities = pd.Series(list("aaabbbcc"), index=range(10, 18))
+    labels = np.array([0, 0, 1, 0, 0, 0, 1, 0], dtype=np.int8)
+    assert conclusive(entities, labels).tolist() == [False, False, True, True, True, True, True, False]
+
+
+def test_a_column_that_was_introduced_lately_is_not_taken_for_a_leak():
+    """Filled for those who came since; they have had less time to leave, so that few of those who ever left have it."""
+    random, people, weeks = np.random.default_rng(7), 3_000, 250
+    came = np.sort(random.integers(0, weeks, people))
+    left = came + random.exponential(120, people)
+    rows = [(n, week, left[n] < week + 13) for n in range(people) for week in range(came[n], weeks - 13, 13) if left[n] >= week]
+    who, week, label = (np.array(column) for column in zip(*rows, strict=True))
+    values = np.where(came[who] > 150, "v2", None)
+    frame = pd.DataFrame({"entity_id": who.astype(str), "as_of": DAY + pd.to_timedelta(week, unit="W"), "lead_segment": values})
+    assert feature_findings(frame, label.astype(np.int8), ["lead_segment"], SEGMENT) == []
 
 
 @pytest.mark.parametrize(
@@ -216,20 +229,22 @@ def test_a_leak_is_found_in_some_of_the_rows():
 def test_the_auc_of_a_number_is_scikit_learns():
     values = pd.Series(np.round(NOISE + LABELS, 1))
     fold = folds(pd.Series([f"L{n}" for n in range(len(LABELS))]))
-    one = alone(values.where(NOISE > -1.5), LABELS, fold)
+    one = alone(values.where(NOISE > -1.5), LABELS, fold, len(LABELS))
     kept = NOISE > -1.5
     assert one.auc >= roc_auc_score(LABELS[kept], values[kept]) - 1e-12
     assert one.auc == pytest.approx(roc_auc_score(LABELS[kept], values[kept]), abs=0.02)
     assert (one.rows, one.positives) == (kept.sum(), LABELS[kept].sum())
-    assert alone(values.where(LABELS == 1), LABELS, fold) is None
+    assert alone(values.where(LABELS == 1), LABELS, fold, len(LABELS)) is None
 
 
 def test_shares_are_counted_by_label():
-    counted = shares(np.array([True, True, False, True]), np.array([1, 1, 0, 0]))
+    counted = shares(np.array([True, True, False, True]), np.array([1, 1, 0, 0]), 4)
     assert (counted.positives, counted.negatives, counted.count) == (1.0, 0.5, 3)
     assert (counted.gap, counted.ratio) == (0.5, 2.0)
-    assert shares(np.array([True, False]), np.array([1, 0])).ratio == float("inf")
-    assert shares(np.array([True, True]), np.array([1, 0])).z == 0.0
+    fewer = shares(np.array([True, True, False, True]), np.array([1, 1, 0, 0]), 1)
+    assert fewer.z == pytest.approx(counted.z / 2), "four rows of one entity count as one"
+    assert shares(np.array([True, False]), np.array([1, 0]), 2).ratio == float("inf")
+    assert shares(np.array([True, True]), np.array([1, 0]), 2).z == 0.0
 
 
 @pytest.mark.real_data

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from training.leakage.finding import Check, Finding, Severity
-from training.leakage.measure import Alone, Labels, Shares, alone, shares
+from training.leakage.measure import Alone, Shares, alone, shares
 from training.leakage.origin import Attribute
-from training.leakage.rows import MOST_ROWS, constant, newest, some_entities
+from training.leakage.rows import MOST_ROWS, Labels, conclusive, constant, some_entities
 from training.split import folds
 
 LEAST_Z = 6.0  # far beyond chance, among hundreds of features too
@@ -38,7 +38,6 @@ class Measured:
         name: the feature.
         attribute: where it comes from if it is an attribute; None for a feature of events.
         repair: what would mend it if it knows the outcome.
-        unit: what was counted, `entities` or `rows`.
         filled: how often it has a value.
         alone: how well it ranks by itself.
         future: how often it is a time after the as_of; None if it is no time.
@@ -47,7 +46,6 @@ class Measured:
     name: str
     attribute: Attribute | None
     repair: str
-    unit: str
     filled: Shares
     alone: Alone | None
     future: Shares | None
@@ -71,8 +69,8 @@ def feature_findings(
 ) -> list[Finding]:
     """What the features' own values show.
 
-    An attribute that never changes is looked at once per entity, on its newest row, and so is a column computed elsewhere that
-    has one value for each entity.
+    Of an attribute that never changes, and of a column computed elsewhere that has one value for each entity, the rows are left
+    out that come before an outcome of the same entity.
 
     Args:
         frame: `entity_id`, `as_of` and the features' columns, one row per label.
@@ -85,35 +83,34 @@ def feature_findings(
     found: list[Finding] = []
     chosen = some_entities(frame["entity_id"], most)
     rows, labels = frame[chosen], labels[chosen]
-    last = newest(rows)
-    fold = folds(rows["entity_id"])
+    decided, every = conclusive(rows["entity_id"], labels), np.ones(len(rows), dtype=bool)
+    fold, person = folds(rows["entity_id"]), pd.factorize(rows["entity_id"])[0]
     for name in features:
         attribute = attributes.get(name)
-        once = attribute is not None and (attribute.lasting or (attribute.external and constant(rows, name)))
-        mask = last if once else np.ones(len(rows), dtype=bool)
+        lasting = attribute is not None and (attribute.lasting or (attribute.external and constant(rows, name)))
+        mask = decided if lasting else every
         if 0 < labels[mask].sum() < mask.sum():
             repair = attribute.repair if attribute else (repairs or {}).get(name, f"let the rows behind {name} be known later")
-            unit = "entities" if once else "rows"
-            measured = _measure(name, attribute, repair, unit, rows[name][mask], labels[mask], fold[mask])
-            found += judge(measured)
+            entities = len(np.unique(person[mask]))
+            found += judge(_measure(name, attribute, repair, rows[name][mask], labels[mask], fold[mask], entities))
     return found
 
 
 def judge(measured: Measured) -> list[Finding]:
     """What the measurements of one feature show: every kind of evidence; the name only where nothing else condemns it."""
-    found = [one for one in (fill(measured), single(measured), future(measured)) if one is not None]
+    found = [one for one in (by_fill(measured), by_rank(measured), by_time(measured)) if one is not None]
     if any(one.severity == "error" for one in found):
         return found
-    smell = name(measured)
+    smell = by_name(measured)
     return found if smell is None else [*found, smell]
 
 
-def fill(measured: Measured) -> Finding | None:
+def by_fill(measured: Measured) -> Finding | None:
     """A field that is filled only after the outcome, or whose fill rate differs by label."""
     filled = measured.filled
     told = (
-        f"is filled for {filled.positives:.1%} of the {measured.unit} with the outcome and for {filled.negatives:.1%} of the "
-        f"others ({filled.count:,} {measured.unit} have it)"
+        f"is filled for {filled.positives:.1%} of the rows with the outcome and for {filled.negatives:.1%} of the "
+        f"others ({filled.count:,} rows have it)"
     )
     if filled.z < LEAST_Z or filled.count < LEAST_FILLED:
         return None
@@ -126,21 +123,18 @@ def fill(measured: Measured) -> Finding | None:
     return measured.finding("fill", "warning", told) if filled.gap >= FILL_DIFFERS else None
 
 
-def single(measured: Measured) -> Finding | None:
+def by_rank(measured: Measured) -> Finding | None:
     """A feature that alone ranks better than any honest one would."""
     one, auc = measured.alone, measured.auc
     if one is None or auc < TELLING_AUC:
         return None
     severe = measured.attribute is not None or auc >= EVENT_TELLING_AUC
-    told = (
-        f"alone tells the outcome: AUC {auc:.3f} on the {one.rows:,} {measured.unit} that have it, "
-        f"{one.positives:,} of them positive"
-    )
+    told = f"alone tells the outcome: AUC {auc:.3f} on the {one.rows:,} rows that have it, {one.positives:,} of them positive"
     look = "" if severe else "; honest if its rows were known when they say, so look at their `known_at`"
     return measured.finding("single", "error" if severe else "warning", told + look)
 
 
-def future(measured: Measured) -> Finding | None:
+def by_time(measured: Measured) -> Finding | None:
     """A time that lies after the as_of; an error where that goes with the outcome, for else it may be a date planned ahead."""
     ahead = measured.future
     if ahead is None or ahead.count < LEAST_FILLED:
@@ -153,7 +147,7 @@ def future(measured: Measured) -> Finding | None:
     return measured.finding("future", "error" if linked else "warning", told)
 
 
-def name(measured: Measured) -> Finding | None:
+def by_name(measured: Measured) -> Finding | None:
     """An attribute whose name speaks of the outcome; an error where its values go with the outcome, too."""
     attribute = measured.attribute
     if attribute is None or not _SMELL.search(attribute.column.lower()):
@@ -163,13 +157,20 @@ def name(measured: Measured) -> Finding | None:
         return measured.finding("name", "error", f"{told}, and alone it ranks with an AUC of {measured.auc:.3f}")
     filled = measured.filled
     if filled.gap >= SUSPECT_GAP and filled.z >= LEAST_Z:
-        shown = f"{filled.positives:.1%} of the {measured.unit} with the outcome have it and {filled.negatives:.1%} of the others"
+        shown = f"{filled.positives:.1%} of the rows with the outcome have it and {filled.negatives:.1%} of the others"
         return measured.finding("name", "error", f"{told}, and {shown}")
     return measured.finding("name", "warning", f"{told}; its values show nothing (AUC alone {measured.auc:.3f})")
 
 
 def _measure(
-    name: str, attribute: Attribute | None, repair: str, unit: str, column: pd.Series, labels: Labels, fold: np.ndarray
+    name: str,
+    attribute: Attribute | None,
+    repair: str,
+    column: pd.Series,
+    labels: Labels,
+    fold: np.ndarray,
+    entities: int,
 ) -> Measured:
-    ahead = shares((column < 0).to_numpy(), labels) if attribute is not None and attribute.time else None
-    return Measured(name, attribute, repair, unit, shares(column.notna().to_numpy(), labels), alone(column, labels, fold), ahead)
+    ahead = shares((column < 0).to_numpy(), labels, entities) if attribute is not None and attribute.time else None
+    filled = shares(column.notna().to_numpy(), labels, entities)
+    return Measured(name, attribute, repair, filled, alone(column, labels, fold, entities), ahead)

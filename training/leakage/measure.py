@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training.leakage.rows import Labels
 from training.split import FOLDS
 
 BINS = 20  # a number with no more values than this may be a code, whose order says nothing; one with more is cut into so many
-Labels = NDArray[np.int8]
 Integers = NDArray[np.int64]
 
 
@@ -51,16 +51,23 @@ class Alone:
     z: float
 
 
-def shares(flags: NDArray[np.bool_], labels: Labels) -> Shares:
-    """Count where the flags hold. There must be a row of either outcome."""
+def shares(flags: NDArray[np.bool_], labels: Labels, entities: int) -> Shares:
+    """Count where the flags hold.
+
+    Args:
+        flags: whether it holds, by row.
+        labels: 0 or 1; there must be a row of either.
+        entities: how many there are: rows of one entity resemble each other, so that no more than these count for `z`.
+    """
     positives, negatives = flags[labels == 1], flags[labels == 0]
     pooled = float(flags.mean())
     error = float(np.sqrt(pooled * (1 - pooled) * (1 / len(positives) + 1 / len(negatives))))
     gap = float(positives.mean() - negatives.mean())
-    return Shares(float(positives.mean()), float(negatives.mean()), int(flags.sum()), abs(gap) / error if error else 0.0)
+    z = abs(gap) / error * np.sqrt(entities / len(flags)) if error else 0.0
+    return Shares(float(positives.mean()), float(negatives.mean()), int(flags.sum()), float(z))
 
 
-def alone(column: pd.Series, labels: Labels, fold: Integers) -> Alone | None:
+def alone(column: pd.Series, labels: Labels, fold: Integers, entities: int) -> Alone | None:
     """The AUC of one feature on the rows that have it; None where those all have one outcome.
 
     A number is taken as it is, in its better direction. Categories, codes, and the bins of a number are ordered by their rates
@@ -71,6 +78,7 @@ def alone(column: pd.Series, labels: Labels, fold: Integers) -> Alone | None:
         column: numbers with NaN, or text with None.
         labels: 0 or 1.
         fold: the fold of each row's entity.
+        entities: how many there are; no more than these count for `z`.
     """
     filled = column.notna().to_numpy()
     known, own = labels[filled], fold[filled]
@@ -79,8 +87,8 @@ def alone(column: pd.Series, labels: Labels, fold: Integers) -> Alone | None:
     if not pairs:
         return None
     auc = _best(column[filled], known, own)
-    error = float(np.sqrt((len(known) + 1) / (12 * pairs)))  # Mann and Whitney's variance under chance
-    return Alone(auc, len(known), positives, (auc - 0.5) / error)
+    error = np.sqrt((len(known) + 1) / (12 * pairs))  # Mann and Whitney's variance under chance
+    return Alone(auc, len(known), positives, float((auc - 0.5) / error * np.sqrt(entities / len(column))))
 
 
 def _best(values: pd.Series, labels: Labels, fold: Integers) -> float:

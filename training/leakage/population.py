@@ -19,7 +19,7 @@ from training.leakage.columns import FILL_GAP, FILL_RATIO, LEAST_FILLED, LEAST_Z
 from training.leakage.finding import Finding, Severity
 from training.leakage.measure import shares
 from training.leakage.origin import Attribute, known_at_line
-from training.leakage.rows import newest
+from training.leakage.rows import conclusive
 
 ALL_BUT_ALL = 0.98  # of a population with the outcome: the others were left out
 LEAST_ENTITIES = 50
@@ -90,24 +90,26 @@ def eligible_findings(
         everybody = cohort(workspace, propensity.model_copy(update={"eligible": others}), instants)
         let_in = everybody.merge(cohort(workspace, propensity, instants), how="left", indicator=True)["_merge"].eq("both")
         outcome = labels(workspace, propensity, everybody).to_numpy(np.int8)
-        rows = newest(everybody) if attributes[condition.column].lasting else np.ones(len(everybody), dtype=bool)
-        sentence = chosen_by(let_in.to_numpy()[rows], outcome[rows], text)
+        lasting = attributes[condition.column].lasting
+        rows = conclusive(everybody["entity_id"], outcome) if lasting else np.ones(len(everybody), dtype=bool)
+        sentence = chosen_by(let_in.to_numpy()[rows], outcome[rows], everybody["entity_id"][rows].nunique(), text)
         if sentence is not None:
             found.append(Finding("population", "error", condition.column, sentence, attributes[condition.column].repair))
     return found
 
 
-def chosen_by(let_in: np.ndarray, outcome: np.ndarray, condition: str) -> str | None:
+def chosen_by(let_in: np.ndarray, outcome: np.ndarray, entities: int, condition: str) -> str | None:
     """A sentence if a condition goes with the outcome as no honest one does; None if not.
 
     Args:
         let_in: whether each row fulfils the condition.
         outcome: 0 or 1.
+        entities: how many these are.
         condition: as it is written.
     """
     if not 0 < outcome.sum() < len(outcome):
         return None
-    held = shares(let_in, outcome)
+    held = shares(let_in, outcome, entities)
     if held.z < LEAST_Z or held.count < LEAST_FILLED or (held.gap < FILL_GAP and held.ratio < FILL_RATIO):
         return None
     return (

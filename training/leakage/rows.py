@@ -1,4 +1,4 @@
-"""Which rows of a dataset are looked at: some whole entities of many, and of an entity the newest row."""
+"""Which rows of a dataset are looked at: some whole entities of many, and those that a later outcome cannot have touched."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+Labels = NDArray[np.int8]
 MOST_ROWS = 100_000  # enough to see any leak by; keeps the guard cheap beside the training
 
 
@@ -19,16 +20,19 @@ def some_entities(entities: pd.Series, most: int = MOST_ROWS) -> Mask:
     return np.asarray((digest < most / len(entities))[codes])
 
 
-def newest(rows: pd.DataFrame) -> Mask:
-    """The newest row of each entity.
+def conclusive(entities: pd.Series, labels: Labels) -> Mask:
+    """The rows with the outcome, and those of entities that never come to it.
 
-    What was written into a column after an outcome is in all of the entity's rows, also in the earlier ones without that
-    outcome. The newest row of an entity that came to a lasting outcome is one with it.
+    What was written into a column after an outcome is in all of the entity's rows, also in the earlier ones without that outcome:
+    these would hide it. What remains still compares entities at the same dates, so that a column that was introduced lately, and
+    is filled for those who came since, is not taken for one that is filled from the outcome.
 
     Args:
-        rows: `entity_id` and `as_of`, each entity once per as_of.
+        entities: the entity of each row.
+        labels: 0 or 1.
     """
-    return rows["as_of"].eq(rows.groupby("entity_id", sort=False)["as_of"].transform("max")).to_numpy()
+    ever = pd.Series(labels, index=entities.index).groupby(entities, sort=False).transform("max").to_numpy()
+    return np.asarray((labels == 1) | (ever == 0))
 
 
 def constant(rows: pd.DataFrame, column: str) -> bool:
