@@ -17,8 +17,9 @@ from training.children import children
 from training.dataset import Dataset
 from training.evaluation import Curves, Evaluation, Ranking, curves
 from training.fitting import Fitted
+from training.limits import limits
 from training.provenance import provenance
-from training.registry import REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Record
+from training.registry import REPORT_CARD, REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Record
 from training.result import Result
 from training.selection import Selection
 
@@ -59,7 +60,11 @@ def record(result: Result, at: datetime) -> Record:
         "data_fingerprint": contract.fingerprint,
     }
 
-    pages = {f"{REPORT_FOLDER}/{REPORT_HTML}": page(made, drawn), **{f"plots/{name}.svg": svg for name, svg in drawn.items()}}
+    pages = {
+        f"{REPORT_FOLDER}/{REPORT_HTML}": page(made, drawn),
+        f"{REPORT_FOLDER}/{REPORT_CARD}": card(made),
+        **{f"plots/{name}.svg": svg for name, svg in drawn.items()},
+    }
     parameters = {**contract.parameters, "features": len(contract.features), "data_fingerprint": contract.fingerprint}
     return Record(parameters, metrics, tags, made, pages, children(result.selection, at))
 
@@ -98,6 +103,7 @@ def document(result: Result, at: datetime) -> dict[str, Any]:
         "features": len(contract.features),
         "importance": dict(list(result.audit.importance.items())[:SHOWN_FEATURES]),
         "audit": audit.document(result.audit, fitted.model.propensity),
+        "limits": list(limits(result)),
         "leakage": [asdict(finding) for finding in result.leaks],
         "dropped": list(data.dropped),
         "eligible": list(contract.propensity["eligible"]),
@@ -135,18 +141,31 @@ def _drift(selection: Selection) -> dict[str, Any]:
     }
 
 
+def card(made: Mapping[str, Any]) -> str:
+    """The model card in Markdown: the report without its plots, for a repository, a wiki or the MLflow UI."""
+    return _render("card.md", made)
+
+
 def _backtest_plots(selection: Selection) -> dict[str, str]:
     return {"candidates": backtest_plots.candidates(selection.choice.standings, selection.newest, selection.choice.name)}
 
 
 def page(made: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
     """The HTML page, complete in itself: no script, no font, no image from elsewhere; a mark stands for its version."""
+    return _render("report.html", made, plots=drawn)
+
+
+def _render(template: str, made: Mapping[str, Any], **more: Any) -> str:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_template),
+        autoescape=template.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(**made, version=VERSION_MARK, plots=drawn, words=FIGURE_WORDS)
+    return environment.get_template(template).render(**made, **more, version=VERSION_MARK, words=FIGURE_WORDS)
 
 
 def _template(name: str) -> str:

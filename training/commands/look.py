@@ -20,9 +20,9 @@ from training.commands.champion import version_option
 @workspace_option
 @json_option
 def report(propensity: str, version: str | None, opened: bool | None, workspace: Workspace, as_json: bool) -> None:
-    """Show how good a version is, and write and open its page with the plots.
+    """Show how good a version is, and write and open its model card: a page with plots, and the same in Markdown without.
 
-    The page is reports/PROPENSITY.html, or reports/PROPENSITY-VERSION.html when a version is asked for.
+    The page is reports/PROPENSITY.html, or reports/PROPENSITY-VERSION.html when a version is asked for; the Markdown lies beside.
 
     \b
     Example:
@@ -38,11 +38,12 @@ def report(propensity: str, version: str | None, opened: bool | None, workspace:
     document, page = registry.report(workspace, propensity, version)
     path = workspace.reports / (f"{propensity}-{version}.html" if version else f"{propensity}.html")
     write_atomically(path, page.encode())
+    write_atomically(path.with_suffix(".md"), registry.card(workspace, propensity, document["version"]).encode())
     if as_json:
         emit(document)
     else:
         _print_report(document)
-    step(f"the whole report with its plots: {path}")
+    step(f"the whole report with its plots: {path}; as Markdown: {path.with_suffix('.md')}")
     if opened or (opened is None and not as_json and sys.stdout.isatty()):
         click.launch(path.as_uri())
 

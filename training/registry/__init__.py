@@ -8,11 +8,12 @@ from training.registry.door import store_uri
 from training.registry.event import Entry, Event, Evidence, History, Served, Signature, words
 from training.registry.promotion import history, promote, rollback
 from training.registry.pyfunc import Pyfunc, _load_pyfunc
-from training.registry.record import REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Child, Record
+from training.registry.record import REPORT_CARD, REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Child, Record
 from training.registry.run import REQUIREMENTS, register
-from training.registry.version import Registered, champion, champion_version, load, newest_version, report
+from training.registry.version import Registered, card, champion, champion_version, load, newest_version, report
 
 __all__ = [
+    "REPORT_CARD",
     "REPORT_FOLDER",
     "REPORT_HTML",
     "REQUIREMENTS",
@@ -28,6 +29,7 @@ __all__ = [
     "Served",
     "Signature",
     "_load_pyfunc",
+    "card",
     "champion",
     "champion_version",
     "history",

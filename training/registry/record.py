@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 REPORT_FOLDER = "report"
-REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+REPORT_JSON, REPORT_HTML, REPORT_CARD = "report.json", "report.html", "card.md"
 VERSION_MARK = "<!-- version -->"  # in a stored page, which is complete before its version gets a number
 
 

@@ -12,7 +12,7 @@ from features.errors import RegistryError
 from features.settings import Workspace
 from training.model import Model
 from training.registry.door import exists, leave_if_absent, open_client, store_uri
-from training.registry.record import REPORT_FOLDER, REPORT_HTML, REPORT_JSON, VERSION_MARK
+from training.registry.record import REPORT_CARD, REPORT_FOLDER, REPORT_HTML, REPORT_JSON, VERSION_MARK
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 MODEL_FOLDER = "model"
@@ -89,6 +89,15 @@ def report(workspace: Workspace, name: str, version: str | None = None) -> tuple
     document = figures(workspace, name, chosen)
     page = _stored(workspace, name, chosen, REPORT_HTML).replace(VERSION_MARK, chosen)
     return {"propensity": name, "version": chosen, "champion": champion_version(workspace, name), **document}, page
+
+
+def card(workspace: Workspace, name: str, version: str) -> str:
+    """The model card of a version, in Markdown.
+
+    Raises:
+        RegistryError: there is no such version.
+    """
+    return _stored(workspace, name, version, REPORT_CARD).replace(VERSION_MARK, version)
 
 
 def figures(workspace: Workspace, name: str, version: str) -> dict[str, Any]:

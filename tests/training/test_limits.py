@@ -1,0 +1,71 @@
+"""The limits of a model stand in its report and in its card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from features.propensity import Gates, Propensity
+from tests.training.conftest import QUIET
+from tests.training.panels import panel
+from training import registry
+from training.audit import audit
+from training.evaluation import Evaluation, Figure, evaluate
+from training.gates import judge
+from training.leakage.finding import Finding
+from training.limits import limits
+from training.result import Result
+from training.selection import select
+
+QUESTION = {"name": "churn", "question": "?", "entity": "customer", "horizon": "30d", "outcome": {"absent": "orders"}}
+
+
+def result(folder: Path, dates: int, entities: int = 300, leaks: tuple[Finding, ...] = ()) -> Result:
+    data, question = panel(dates, entities), Propensity.model_validate(QUESTION)
+    selection = select(data, question, folder, QUIET)
+    fitted, test = selection.fitted, selection.fitted.split.test
+    figures = evaluate(fitted.probability, data.labels[test], data.frame["entity_id"][test], 0, replicates=50)
+    return Result(data, selection, figures, judge(Gates(), figures, None), leaks, audit(data, question, (), fitted, 0))
+
+
+def off(test: Evaluation, error: float) -> Evaluation:
+    return replace(test, figures={**test.figures, "calibration_error": Figure(error, error, error)})
+
+
+def test_a_single_date_and_a_single_test_period_are_told(tmp_path):
+    assert "single date" in limits(result(tmp_path, dates=1, entities=600))[0]
+    assert "one test period" in limits(result(tmp_path, dates=2))[0]
+    assert "period" not in limits(result(tmp_path, dates=12))[0]
+
+
+def test_probabilities_that_are_off_are_explained_and_others_are_not(tmp_path):
+    made = result(tmp_path, dates=12)
+    calm = " ".join(limits(replace(made, test=off(made.test, 0.029))))
+    told = " ".join(limits(replace(made, test=off(made.test, 0.031))))
+    assert "aimed at" not in calm
+    assert "off by 0.031" in told and "Tried: Platt, beta and isotonic" in told
+    happened = made.data.labels[made.fitted.split.test].mean()
+    assert f"{happened:.1%} happened" in told and f"{made.fitted.probability.mean():.1%} on average" in told
+    assert made.selection.shift is not None and made.selection.shift.sentence in told
+
+
+def test_a_wide_interval_and_a_waiver_are_told(tmp_path):
+    leak = Finding("alone", "error", "vat", "vat knows the outcome.", "remove it", waived="it is known at the sale")
+    made = result(tmp_path, dates=3, leaks=(leak,))
+    wide = replace(made, test=replace(made.test, figures={**made.test.figures, "auc": Figure(0.7, 0.6, 0.8)}))
+    assert any("from 0.600 to 0.800" in sentence for sentence in limits(wide))
+    assert "Let pass: vat knows the outcome. The reason given: it is known at the sale." in limits(wide)
+
+
+def test_the_card_says_in_markdown_what_the_report_says(trained_once):
+    document, _ = registry.report(trained_once, "churn", "1")
+    card = registry.card(trained_once, "churn", "1")
+    assert card.startswith(f"# {document['question']}\n") and "version 1," in card
+    for sentence in (*document["limits"], *document["backtest"]["sentences"], *(gate["sentence"] for gate in document["gates"])):
+        assert sentence in card
+    assert f"| {document['test']['auc']:.3f} |" in card
+    assert "{{" not in card and "&" not in card
+    with pytest.raises(Exception, match="version 9"):
+        registry.card(trained_once, "churn", "9")

@@ -1,0 +1,59 @@
+"""The limits of a model: what its report cannot promise, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from training.result import Result
+
+TARGET_CALIBRATION_ERROR = 0.03
+WIDE = 0.08  # of an AUC's 95 % interval
+
+
+def limits(result: Result) -> tuple[str, ...]:
+    """Every limit that applies to a training, most important first."""
+    return tuple(_all(result))
+
+
+def _all(result: Result) -> Iterator[str]:
+    yield from _time(result)
+    yield from _calibration(result)
+    yield from _width(result)
+    yield from (
+        f"Let pass: {leak.sentence.rstrip('.')}. The reason given: {leak.waived}." for leak in result.leaks if leak.waived
+    )
+    yield "It foresees and does not explain: that two things go together does not say that changing one changes the other."
+    yield f"It is about {result.fitted.model.propensity.entity}s that fulfil the conditions above, and about nobody else."
+
+
+def _time(result: Result) -> Iterator[str]:
+    kind = result.selection.backtest.kind
+    if kind == "entities":
+        yield "The data know a single date: nothing says how the model keeps over time."
+    if kind == "folds":
+        yield "The history holds one test period: the figures are of that period, and the candidate was chosen without another."
+
+
+def _calibration(result: Result) -> Iterator[str]:
+    error = result.test["calibration_error"].value
+    if error < TARGET_CALIBRATION_ERROR:
+        return
+    contract, test = result.fitted.model.contract, result.fitted.split.test
+    said, happened = float(result.fitted.probability.mean()), float(result.data.labels[test].mean())
+    learned, shift = contract.windows["calibration"], result.selection.shift
+    yield (
+        f"The probabilities are off by {error:.3f} in the mean, more than the {TARGET_CALIBRATION_ERROR} aimed at (chance alone "
+        f"makes {result.test.chance_calibration_error:.3f}): they say {said:.1%} on average, and {happened:.1%} happened; it was "
+        f"{learned.positives / learned.rows:.1%} in the rows that were calibrated on. Tried: Platt, beta and isotonic "
+        f"calibration ({contract.calibration.method} had the least log loss held out), older rows counting less"
+        f"{', and a correction of the base rate. ' + shift.sentence if shift else '.'}"
+    )
+
+
+def _width(result: Result) -> Iterator[str]:
+    auc = result.test["auc"]
+    if auc.high - auc.low > WIDE:
+        yield (
+            f"Little is known: {result.test.positives:,} positives leave the AUC anywhere from {auc.low:.3f} to {auc.high:.3f}. "
+            "A longer history or more entities would narrow it."
+        )
