@@ -209,5 +209,6 @@ def test_the_tables_of_a_workspace_are_measured(tmp_path):
         ("orders.known_at", "warning"),
         ("cases.known_at", "note"),
     ]
-    assert findings[0].repair.startswith("orders.sql:")
+    assert findings[0].repair.startswith("orders.sql:") and "leave `known_at` out" in findings[0].repair
+    assert "leave it as it is" in findings[1].repair
     assert "orders.known_at is 2025-02-04 00:00 for 300 of 300 rows" in findings[0].sentence

@@ -98,5 +98,10 @@ def _utc(naive: datetime | None) -> datetime | None:
 def _placed(workspace: Workspace, arrival: Arrival, told: tuple[Severity, str]) -> Finding:
     severity, sentence = told
     line, time = known_at_line(workspace, arrival.table), TABLES[arrival.table].time
-    repair = f"{line}: select as `known_at` when the CRM had the row; where that is always its `{time}`, leave it as it is"
+    otherwise = (
+        f"where that is always its `{time}`, leave it as it is"
+        if arrival.defaulted == arrival.rows
+        else f"where the CRM does not tell, leave `known_at` out, and `{time}` stands for it"
+    )
+    repair = f"{line}: select as `known_at` when the CRM had the row; {otherwise}"
     return Finding("known_at", severity, f"{arrival.table}.known_at", sentence, repair)

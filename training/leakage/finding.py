@@ -14,7 +14,7 @@ CHECKS: dict[Check, str] = {
     "history": "a value from after the as_of, by the attribute's own history",
     "versions": "declared fixed, and changed from version to version",
     "population": "rows that are there because of their outcome",
-    "known_at": "no time at which rows became known",
+    "known_at": "no time at which rows became known, or that of a load",
     "base_rate": "a jump of the base rate",
     "waiver": "a waiver that waives nothing",
 }

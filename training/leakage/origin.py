@@ -38,7 +38,7 @@ class Attribute:
 
     @property
     def lasting(self) -> bool:
-        """Whether an entity has one and the same value at every as_of, so that the newest row of each tells all of it."""
+        """Whether an entity has one and the same value at every as_of: also at those before it came to be what it is."""
         return not (self.external or self.time)
 
     @property
