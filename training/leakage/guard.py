@@ -71,7 +71,7 @@ def require_clean(findings: Sequence[Finding], propensity: Propensity) -> None:
     waiver = f'if it is honest all the same, [waivers] in the propensity file: "{errors[0].key}" = "why"'
     raise LeakageError(
         f"training {propensity.name}: {count}",
-        expected="features that hold only what was known before the as_of",
+        expected="rows and features that tell only what was known before the as_of",
         received="".join(f"\n    {finding.sentence}" for finding in errors),
         repair="".join(f"\n    {repair}" for repair in dict.fromkeys([*(finding.repair for finding in errors), waiver])),
     )
