@@ -92,10 +92,12 @@ class Ranking:
         total = np.add.reduceat(weight, self.starts)
         return _auc(positive, total), float(weight @ self.losses) / float(weight.sum())
 
-    def promised_auc(self, weights: Floats) -> float:
-        """The AUC that is to be expected if every probability is right."""
-        weight = weights[self.order]
-        return _auc(np.add.reduceat(weight * self.probability, self.starts), np.add.reduceat(weight, self.starts))
+    def order_figures(self, weight: Floats) -> tuple[float, float, float]:
+        """AUC, lift of the best tenth, and the AUC to be expected if every probability is right; weights best row first."""
+        total = np.add.reduceat(weight, self.starts)
+        positive = np.add.reduceat(weight * self.labels, self.starts)
+        promised = np.add.reduceat(weight * self.probability, self.starts)
+        return _auc(positive, total), _lift(positive, total, 0.1), _auc(promised, total)
 
     def figures(self, weights: Floats) -> dict[str, float]:
         """Every figure under row weights given in the order of the rows."""

@@ -81,9 +81,10 @@ def fairness(probability: Floats, labels: Labels, entities: pd.Series, protected
 def proxies(frame: pd.DataFrame, features: Sequence[str], protected: pd.DataFrame, labels: Labels) -> tuple[Proxy, ...]:
     """For each protected attribute the features that tell most about it, strongest first, if they tell anything worth saying."""
     found = []
+    binned = {feature: _binned(frame[feature]) for feature in features} if len(protected.columns) else {}
     for name in protected:
-        target = groups(protected[name], labels)
-        told = [Proxy(str(name), feature, cramers_v(_binned(frame[feature]), target)) for feature in features if feature != name]
+        target = pd.Series(pd.factorize(groups(protected[name], labels))[0])
+        told = [Proxy(str(name), feature, cramers_v(bins, target)) for feature, bins in binned.items() if feature != name]
         strong = [proxy for proxy in told if proxy.strength >= LEAST_PROXY]
         found += sorted(strong, key=lambda proxy: -proxy.strength)[:MOST_PROXIES]
     return tuple(found)
@@ -91,8 +92,9 @@ def proxies(frame: pd.DataFrame, features: Sequence[str], protected: pd.DataFram
 
 def cramers_v(one: pd.Series, other: pd.Series) -> float:
     """The association of two categories, 0 to 1, corrected for what chance alone shows (Bergsma 2013)."""
-    table = pd.crosstab(one.to_numpy(), other.to_numpy()).to_numpy(dtype=np.float64)
-    rows, columns = table.shape
+    (first, left), (second, right) = pd.factorize(one), pd.factorize(other)
+    rows, columns = len(left), len(right)
+    table = np.bincount(first * columns + second, minlength=rows * columns).reshape(rows, columns).astype(np.float64)
     n = table.sum()
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / n
     chance = (rows - 1) * (columns - 1) / (n - 1)

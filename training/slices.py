@@ -77,8 +77,8 @@ def slices(probability: Floats, labels: Labels, entities: pd.Series, attributes:
     for (attribute, value), part, point, replicates in zip(masks, parts[1:], points[1:], drawn[1:], strict=True):
         auc, lift, happened = (_figure(point[i], replicates[:, i], most) for i, most in enumerate(MOST))
         why = _collapse(points[0], point, drawn[0], replicates, strict)
-        rows, positives = len(part.labels), int(part.labels.sum())
-        made.append(Slice(attribute, value, rows, positives, auc, lift, float(part.probability.mean()), happened, why))
+        rows, positives = len(part.rows), int(part.ranking.labels.sum())
+        made.append(Slice(attribute, value, rows, positives, auc, lift, float(point[2] - point[3]), happened, why))
     return tuple(made)
 
 
@@ -139,20 +139,18 @@ class _Part:
     """Some rows, sorted once; its figures under the weights of all rows."""
 
     def __init__(self, probability: Floats, labels: Labels, mask: NDArray[np.bool_]) -> None:
-        self.mask = mask
-        self.probability = probability[mask]
-        self.labels = labels[mask]
-        self.ranking = Ranking(self.probability, self.labels)
+        self.ranking = Ranking(probability[mask], labels[mask])
+        self.rows = np.flatnonzero(mask)[self.ranking.order]
 
     def figures(self, weights: Floats) -> Floats:
         """AUC, lift, what happened, that less what was predicted, the promised AUC less the AUC; NaN where no row was drawn."""
-        mine = weights[self.mask]
-        if not mine.sum():
+        weight = weights[self.rows]
+        whole = weight.sum()
+        if not whole:
             return np.full(len(MOST) + 2, np.nan)
-        happened, predicted = (float(np.average(each, weights=mine)) for each in (self.labels, self.probability))
-        figures = self.ranking.figures(mine)
-        short = self.ranking.promised_auc(mine) - figures["auc"]
-        return np.array([figures["auc"], figures["lift_at_10pct"], happened, happened - predicted, short])
+        happened, predicted = weight @ self.ranking.labels / whole, weight @ self.ranking.probability / whole
+        auc, lift, promised = self.ranking.order_figures(weight)
+        return np.array([auc, lift, happened, happened - predicted, promised - auc])
 
 
 def _drawn(parts: Sequence[_Part], entities: pd.Series, seed: int) -> tuple[list[Floats], list[Floats]]:

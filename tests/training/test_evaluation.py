@@ -40,9 +40,17 @@ def test_a_weight_of_two_is_the_row_twice():
 def test_the_promised_auc_is_what_labels_drawn_from_the_probabilities_show():
     probability, _, _ = drawn(4_000)
     random = np.random.default_rng(1)
-    promised = Ranking(probability, np.ones(4_000, dtype=np.int8)).promised_auc(np.ones(4_000))
+    *_, promised = Ranking(probability, np.ones(4_000, dtype=np.int8)).order_figures(np.ones(4_000))
     shown = [metrics.roc_auc_score(random.random(4_000) < probability, probability) for _ in range(30)]
     assert promised == pytest.approx(np.mean(shown), abs=0.005)
+
+
+def test_the_figures_of_the_order_are_those_among_all():
+    probability, labels, _ = drawn()
+    weights = np.random.default_rng(1).integers(0, 4, len(labels)).astype(float)
+    ranking = Ranking(probability, labels)
+    figures = ranking.figures(weights)
+    assert ranking.order_figures(weights[ranking.order])[:2] == (figures["auc"], figures["lift_at_10pct"])
 
 
 def test_lift_by_hand():
