@@ -19,7 +19,7 @@ from training.insight import Floats, Insight, Labels
 from training.slices import Slice
 from training.split import sample
 
-MOST_ROWS = 30_000  # of the test; more say nothing else
+MOST_ROWS = 20_000  # of the test; more say nothing else
 ATTRIBUTES = 8  # by which slices are made: those that move the scores most
 INSIGHTS = 8
 SECONDS_PER_DAY = 86_400
