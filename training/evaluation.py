@@ -214,6 +214,7 @@ def _lift(positive: Floats, total: Floats, share: float) -> float:
 
 
 def interval(value: float, replicates: Floats) -> tuple[float, float]:
+    """The 95 % bounds of a value: the spread of its replicates, moved to it."""
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(replicates, [tail, 1 - tail]) - np.nanmean(replicates) + value
     return float(low), float(high)
