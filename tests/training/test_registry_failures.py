@@ -56,3 +56,38 @@ def test_a_damaged_store_is_said(trained):
     (trained.mlruns / "mlflow.db").write_bytes(b"not a database" * 100)
     with pytest.raises(RegistryError, match="file is not a database"):
         registry.promote(trained, "churn", ME)
+
+
+@pytest.mark.parametrize("call", ["log_inputs", "set_registered_model_alias"])
+def test_two_who_first_write_the_same_do_not_stop_each_other(trained, monkeypatch, call):
+    """MLflow's own answer to the one who lost, as PostgreSQL gives it."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    write, calls = getattr(mlflow.MlflowClient, call), []
+
+    def collide(*words: object, **named: object) -> None:
+        calls.append(words)
+        if len(calls) == 1:
+            raise MlflowException("duplicate key value violates unique constraint")
+        write(*words, **named)
+
+    monkeypatch.setattr(mlflow.MlflowClient, call, collide)
+    record = registry.Record({}, {}, {}, {"gates": []}, {})
+    version = registry.register(trained, registry.load(trained, "churn", "1").model, record)
+    uri = registry.store_uri(trained)
+    api = mlflow.MlflowClient(uri, uri)
+    assert len(api.get_run(api.get_model_version("churn", version).run_id).inputs.dataset_inputs) == 3
+    assert str(api.get_model_version_by_alias("churn", "challenger").version) == version
+
+
+def test_what_is_refused_again_and_again_is_said(trained, monkeypatch):
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("the disk is full")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_inputs", refuse)
+    with pytest.raises(RegistryError, match="the disk is full"):
+        registry.register(trained, registry.load(trained, "churn", "1").model, registry.Record({}, {}, {}, {"gates": []}, {}))

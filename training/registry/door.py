@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from features.console import silence_telemetry
@@ -20,6 +20,7 @@ ENVIRONMENT = {  # MLflow's own defaults ask a server that is down for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+ATTEMPTS = 3
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an alias that is not set is an invalid value to MLflow
 
 
@@ -53,6 +54,16 @@ def open_client(workspace: Workspace) -> Iterator[Any]:
             received=str(problem).partition("\n")[0],
             repair="start the server, or correct `[mlflow] tracking_uri` in foresell.toml; without it `mlruns/` is used",
         ) from problem
+
+
+def insist(call: Callable[[], Any]) -> Any:
+    """Ask again where MLflow refuses: it looks, then inserts, and of two who do so at once it refuses one, who then finds it."""
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(ATTEMPTS - 1):
+        with suppress(MlflowException):
+            return call()
+    return call()
 
 
 @contextmanager

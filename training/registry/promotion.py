@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from features.errors import CallError, ForesellError, GateError, RegistryError
 from features.settings import Workspace
-from training.registry.door import exists, leave_if_absent, open_client
+from training.registry.door import exists, insist, leave_if_absent, open_client
 from training.registry.event import Entry, Event, Evidence, History, Kind, Signature, evidence
 from training.registry.ledger import Ledger
 from training.registry.version import CHALLENGER, CHAMPION, alias, figures, newest_version, no_version
@@ -152,7 +153,7 @@ def _set_alias(client: Any, name: str, version: str | None) -> None:
         client.delete_registered_model_alias(name, CHAMPION)
         return
     with leave_if_absent():  # a version that was deleted since; that its alias is not there is then found and written down
-        client.set_registered_model_alias(name, CHAMPION, version)
+        insist(partial(client.set_registered_model_alias, name, CHAMPION, version))
     if alias(client, name, CHALLENGER) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
 

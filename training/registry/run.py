@@ -8,12 +8,13 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from features.settings import Workspace
 from training.model import Model
-from training.registry.door import experiment, leave_if_taken, open_client
+from training.registry.door import experiment, insist, leave_if_taken, open_client
 from training.registry.record import REPORT_FOLDER, REPORT_JSON, Child, Record, described, note
 from training.registry.version import CHALLENGER, MODEL_FOLDER, newest
 
@@ -37,7 +38,7 @@ def register(workspace: Workspace, model: Model, record: Record) -> str:
         made_in = experiment(client, workspace, name)
         with mlflow.start_run(experiment_id=made_in, run_name=_run_name(model)) as run:
             _log(mlflow, model, record)
-            client.log_inputs(run.info.run_id, datasets=_inputs(model))
+            insist(partial(client.log_inputs, run.info.run_id, datasets=_inputs(model)))
             for child in record.children:
                 _nest(client, made_in, run.info.run_id, child)
             logged = _log_model(mlflow, model, Path(scratch) / MODEL_FOLDER)
@@ -134,7 +135,7 @@ def _challenge(client: Any, name: str) -> None:
     """Let the alias name the newest version, whoever else registers one at the same time and in whatever order."""
     named = None
     while (found := newest(client, name)) != named:
-        client.set_registered_model_alias(name, CHALLENGER, found)
+        insist(partial(client.set_registered_model_alias, name, CHALLENGER, found))
         named = found
 
 
