@@ -23,7 +23,15 @@ from training.selection import select
 
 @dataclass(frozen=True)
 class Trained:
-    """A registered version: its figures on the test rows, which are later rows or, by entity, other entities; its verdict."""
+    """A registered version.
+
+    Attributes:
+        propensity, version, candidate: what was trained, and which candidate was taken.
+        by: whether the test rows are later rows or other entities.
+        test: the figures on them.
+        verdict: the gates.
+        warnings: how often the leakage guard warned.
+    """
 
     propensity: str
     version: str
@@ -31,6 +39,7 @@ class Trained:
     by: Literal["time", "entity"]
     test: Evaluation
     verdict: Verdict
+    warnings: int
 
 
 def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Watch) -> Trained:
@@ -67,4 +76,5 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
             workspace, fitted.model, report.record(Result(data, selection, test, verdict, leaks, audited), at)
         )
         tick(1)
-    return Trained(propensity.name, version, selection.choice.name, selection.split.by, test, verdict)
+    warnings = sum(leak.severity == "warning" for leak in leaks)
+    return Trained(propensity.name, version, selection.choice.name, selection.split.by, test, verdict, warnings)

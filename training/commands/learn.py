@@ -81,6 +81,8 @@ def _train_one(workspace: Workspace, name: str, trials: int | None, minutes: flo
     for gate in trained.verdict.gates:
         if not gate.passed:
             step(f"  {gate.sentence}")
+    if trained.warnings:
+        step(f"  the leakage guard warns {trained.warnings} times: `foresell check --propensity {name}` shows of what")
     return trained
 
 
