@@ -22,12 +22,8 @@ from training.selection import select
 from training.split import FOLDS, Mask, Split, folds
 
 ROUNDS = 100
-PACKAGES = (
-    "flaml[automl]==2.7.0",
-    "autogluon.tabular[lightgbm]==1.6.3",
-    "torch==2.13.0",
-    "pyarrow",
-)  # torch: AutoGluon calibrates with it
+# torch: AutoGluon calibrates with it, and silently does not where it is missing
+PACKAGES = ("flaml[automl]==2.7.0", "autogluon.tabular[lightgbm]==1.6.3", "torch==2.13.0", "pyarrow")
 PEERS = {"flaml": "FLAML", "autogluon": "AutoGluon", "autogluon-best": "AutoGluon, best quality"}
 
 
@@ -151,10 +147,12 @@ class Peers:
         self.budget = budget
         self.asked = {peer: PEERS[peer] for peer in asked}
         self.python = folder / "bin" / "python"
-        if not self.python.exists():
+        ready = folder / ".ready"
+        if not ready.exists():
             uv = str(Path(sys.executable).with_name("uv"))
-            _call([uv, "venv", "--quiet", str(folder)])
+            _call([uv, "venv", "--quiet", "--clear", str(folder)])
             _call([uv, "pip", "install", "--quiet", "--system-certs", "--python", str(self.python), *PACKAGES])
+            ready.touch()
 
     def run(self, peer: str, given: Sequence[Task]) -> Said:
         """One peer on every task, each with the whole budget.
