@@ -73,15 +73,18 @@ def test_the_page_is_well_formed_and_tells_the_whole_story(stored):
     parser = Balance()
     parser.feed(page)
     assert parser.open == []
-    assert page.count("<svg") == 7 + len(document["audit"]["insights"])
+    assert page.count("<svg") == 8 + len(document["audit"]["insights"])
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
     assert document["question"] in words
     assert "version 1" in words
-    for sentence in (*document["split"]["sentences"], *(gate["sentence"] for gate in document["gates"])):
+    gates = [gate["sentence"] for gate in document["gates"]]
+    for sentence in (*document["split"]["sentences"], *document["backtest"]["sentences"], *document["limits"], *gates):
         assert sentence in words
     for heading in (
         "Gates",
         "Periods",
+        "Candidates",
+        "What has moved",
         "Over time",
         "Reliability",
         "Gains",
@@ -92,6 +95,7 @@ def test_the_page_is_well_formed_and_tells_the_whole_story(stored):
         "Fairness",
         "What it looks at",
         "What each value goes with",
+        "Limits",
         "How it was made",
     ):
         assert f">{heading}<" in page
