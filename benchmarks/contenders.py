@@ -150,7 +150,7 @@ class Peers:
         ready = folder / ".ready"
         if not ready.exists():
             uv = str(Path(sys.executable).with_name("uv"))
-            _call([uv, "venv", "--quiet", "--clear", str(folder)])
+            _call([uv, "venv", "--quiet", "--allow-existing", str(folder)])
             _call([uv, "pip", "install", "--quiet", "--system-certs", "--python", str(self.python), *PACKAGES])
             ready.touch()
 

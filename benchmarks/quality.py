@@ -2,8 +2,8 @@
 
 Every contender gets the same features, the same rows to fit on and the same test rows: those of Foresell's own split, in time
 with a gap of one horizon, or by entity where there is a single date. Nobody is tuned by hand. FLAML searches among LightGBM's
-parameters for as long as the budget lasts; AutoGluon fits LightGBM once as it thinks best, and at its best quality bags and stacks
-it within the budget.
+parameters for as long as the budget lasts; AutoGluon fits LightGBM once as it thinks best, and at its best quality bags and
+stacks it within the budget.
 
     .venv/bin/python -m benchmarks.quality --peers PEERS                    everything; PEERS is made where it is missing
     .venv/bin/python -m benchmarks.quality --only bank --only telco         these questions, without FLAML and AutoGluon
