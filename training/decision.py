@@ -115,7 +115,8 @@ def sentences(made: Decision, value: Value, days: float) -> tuple[str, ...]:
     effect = f"wins or saves {_percent(value.success)} of the outcomes it meets, worth {made.mean_worth:,.0f} on average{unknown}"
     assumed = f"A contact costs {value.cost:,.4g} and {effect}."
     profit = made.profit[MODEL]
-    compared = " and ".join(f"{_told(gain)} more than {name}" for name, gain in made.over.items())
+    gains = " and ".join(f"{_told(gain)} more than {name}" for name, gain in made.over.items())
+    compared = gains if 0 < made.share < 1 else "the order of the list makes no difference"
     brought = f"On the test rows that brings {_told(profit)} a list of {made.list_length:,.0f}: {compared}."
     return assumed, _until(made, value, days), brought
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from features.propensity import Value
-from training.decision import MODEL, NEWEST, RANDOM, STEPS, Listed, decide
+from training.decision import MODEL, NEWEST, RANDOM, STEPS, Listed, decide, sentences
 
 
 def listed(rows: int = 2_000, dates: int = 2, seed: int = 0) -> Listed:
@@ -117,6 +117,13 @@ def test_who_has_no_age_is_contacted_last():
     age = np.where(np.arange(2_000) < 1_000, 1.0, np.nan)
     made = decide(replace(rows, age=age, as_of=pd.Series([0] * 2_000), length=2_000), Value(amount=1), 28, seed=1)
     assert made.curves[NEWEST][STEPS // 2].value == pytest.approx(100 * rows.labels[:1_000].sum())
+
+
+def test_where_everyone_is_contacted_the_order_makes_no_difference():
+    value = Value(amount=100)
+    told = sentences(decide(listed(), value, 28, seed=1), value, 28)
+    assert told[1] == "Contact the best 100 % of a list: by the model's own probabilities every contact pays."
+    assert told[2].endswith("a list of 1,000: the order of the list makes no difference.")
 
 
 def test_without_an_age_there_is_no_newest_first():
