@@ -50,7 +50,6 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("choice", selection, "choose"),
     ("choice", selection, "standings"),
     ("drift", selection, "drift"),
-    ("drift", selection, "ablation"),
     ("final fit and calibration", selection, "fit"),
     ("figures", evaluation, "evaluate"),
     ("audit", audit, "audit"),
