@@ -9,7 +9,7 @@ folds of entities, twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,8 +24,9 @@ from training.dataset import Dataset
 from training.examples import Labels, Learned, rarer
 from training.split import FOLDS, Mask, Split, folds, sample
 
-FIT_ROWS = 60_000  # a backtest fits on a share of the entities that has about so many rows ...
-TEST_ROWS = 20_000  # ... and tests on one of about so many
+LEAST_FIT_ROWS, MOST_FIT_ROWS = 20_000, 60_000  # a backtest fits on a share of the entities with about so many rows, by size ...
+FIT_SHARE = 0.1  # ... and in between on this share of the newest fitted rows
+TEST_ROWS = 20_000  # it tests on a share of the entities with about so many
 SALTS = ("", "again")  # of the folds, where there is a single date: each makes other folds
 Kind = Literal["origins", "folds", "entities"]
 
@@ -85,6 +86,15 @@ class Backtest:
     fits: dict[str, Fit]
     whole: bool
 
+    def taking(self, other: Backtest, name: str) -> Backtest:
+        """The same with what another backtest of the same rows says of one candidate."""
+
+        def taken(mine: Forecast, theirs: Forecast) -> Forecast:
+            return replace(mine, probability={**mine.probability, name: theirs.probability[name]})
+
+        earlier = tuple(taken(mine, theirs) for mine, theirs in zip(self.earlier, other.earlier, strict=True))
+        return replace(self, earlier=earlier, newest=taken(self.newest, other.newest), fits={**self.fits, name: other.fits[name]})
+
 
 def size(newest: Split, origins: Sequence[Split], candidates: Sequence[Candidate] = CANDIDATES) -> int:
     """How many candidates `run` fits, at most."""
@@ -111,12 +121,18 @@ def run(
     if newest.by == "entity":
         repeats = tuple(_by_entity(data, asked, salt, tick) for salt in SALTS)
         return Backtest("entities", repeats, repeats[0], asked, left_out, few, {}, False)
-    earlier = tuple(_forecast(data, origin, asked, False, tick)[0] for origin in origins if _enough(data, origin, asked))
-    forecast, fits = _forecast(data, newest, asked, not earlier, tick)
-    whole = int(newest.fit.sum()) <= FIT_ROWS
-    within = () if earlier else (_within(data, newest, fits),)
+    cap = fit_rows(newest)
+    earlier = tuple(_forecast(data, origin, asked, cap, False, tick)[0] for origin in origins if _enough(data, origin, asked))
+    forecast, fits = _forecast(data, newest, asked, cap, not earlier, tick)
+    whole = int(newest.fit.sum()) <= cap
+    within = () if earlier else (_within(data, newest, cap, fits),)
     kind: Kind = "origins" if earlier else "folds"
     return Backtest(kind, earlier or within, forecast, asked, left_out, few, fits, whole)
+
+
+def fit_rows(newest: Split) -> int:
+    """How many rows each candidate is fitted on, at most, at each origin: choosing must not cost more than learning."""
+    return int(np.clip(FIT_SHARE * newest.fit.sum(), LEAST_FIT_ROWS, MOST_FIT_ROWS))
 
 
 def calibrate(data: Dataset, split: Split, fitted: Mask, learned: Learned) -> Calibration:
@@ -148,10 +164,10 @@ def _enough(data: Dataset, origin: Split, candidates: Sequence[Candidate]) -> bo
 
 
 def _forecast(
-    data: Dataset, split: Split, candidates: Sequence[Candidate], cross_fit: bool, tick: Tick
+    data: Dataset, split: Split, candidates: Sequence[Candidate], cap: int, cross_fit: bool, tick: Tick
 ) -> tuple[Forecast, dict[str, Fit]]:
     entities = data.frame["entity_id"]
-    rows, test = sample(entities, split.fit, FIT_ROWS), sample(entities, split.test, TEST_ROWS)
+    rows, test = sample(entities, split.fit, cap), sample(entities, split.test, TEST_ROWS)
     learned = learn(candidates, data.examples(rows), cross_fit or split.calibrated == "cross-fitted", tick)
     fits = {name: Fit(one, calibrate(data, split, rows, one)) for name, one in learned.items()}
     tested = data.frame[test]
@@ -162,9 +178,9 @@ def _forecast(
     return Forecast(period, tested["entity_id"], data.labels[test], probability, rate), fits
 
 
-def _within(data: Dataset, split: Split, fits: dict[str, Fit]) -> Forecast:
+def _within(data: Dataset, split: Split, cap: int, fits: dict[str, Fit]) -> Forecast:
     """The fitted rows, each by models that did not see its entity."""
-    rows = sample(data.frame["entity_id"], split.fit, FIT_ROWS)
+    rows = sample(data.frame["entity_id"], split.fit, cap)
     probability = {name: fit.calibration.probability(fit.learned.out_of_fold) for name, fit in fits.items()}
     return Forecast("folds of the fitted rows", data.frame["entity_id"][rows], data.labels[rows], probability, float("nan"))
 

@@ -7,30 +7,27 @@ that moved most, and without each view in turn, and judged on the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from features.console import Tick
-from training import backtest, boosting
+from training import boosting
 from training.backtest import Backtest
 from training.calibration import FLOOR, sigmoid
 from training.candidates import learn, needed
-from training.choice import pooled_difference
 from training.contract import Floats
 from training.dataset import Dataset
 from training.evaluation import Figure, Ranking, auc_difference
 from training.examples import Examples
 from training.split import Split, sample
 
-ROWS = 20_000  # of either kind, for telling them apart
+ROWS = 20_000  # of either kind: to be told apart, to be fitted on without a view, to be tested on
 MOST_FEATURES = 3
 LEAST_SHARE = 0.1  # of the gain by which new rows are told from old ones
-ROUNDS = 60
-TREES = {"num_leaves": 7, "learning_rate": 0.1, "rounds": ROUNDS}
-SETTLED = ("rounds", "C")  # what a fit searches
+TREES = {"num_leaves": 7, "learning_rate": 0.1, "rounds": 60}
+SETTLED = ("rounds", "C")  # what a fit searches, and a fit without some features takes over
 
 
 @dataclass(frozen=True)
@@ -40,60 +37,49 @@ class Drift:
     Attributes:
         auc: how well features tell new rows from old ones of other entities; 0.5 is not at all.
         features: those that tell them best, at most three, with their share of the gain.
-        earlier, newest: AUC of the chosen candidate without these features less AUC with them, in the earlier periods pooled
-            and in the newest; None where no feature stands out.
-        without: every forecast of the chosen candidate without these features; None where no feature stands out.
+        newest: AUC of the chosen candidate on the newest period without these features less that with them; None where there are
+            none, or none other.
+        views: the same without each view.
     """
 
     auc: float
     features: Mapping[str, float]
-    earlier: Figure | None
     newest: Figure | None
-    without: Backtest | None
+    views: Mapping[str, Figure]
 
     @property
     def sentence(self) -> str:
         """What moved and what it matters, for the report."""
         told = f"New rows are told from old ones with AUC {self.auc:.2f}"
-        if self.newest is None or self.earlier is None:
-            return f"{told}{', by ' + ', '.join(self.features) if self.features else ', by no feature in particular'}."
-        names = " and ".join(", ".join(self.features).rsplit(", ", 1))
+        if not self.features:
+            return f"{told}, by no feature in particular."
+        told += f", best by {' and '.join(', '.join(self.features).rsplit(', ', 1))}"
+        if self.newest is None:
+            return f"{told}."
         change = "better" if self.newest.value > 0 else "worse"
         return (
-            f"{told}, best by {names}. Without {'it' if len(self.features) == 1 else 'them'} the newest period is "
-            f"{abs(self.newest.value):.3f} {change} in AUC ({self.newest.low:+.3f} to {self.newest.high:+.3f}), the earlier ones "
-            f"{self.earlier.value:+.3f} ({self.earlier.low:+.3f} to {self.earlier.high:+.3f})."
+            f"{told}. Without {'it' if len(self.features) == 1 else 'them'} the newest period is {abs(self.newest.value):.3f} "
+            f"{change} in AUC ({self.newest.low:+.3f} to {self.newest.high:+.3f})."
         )
 
-    @property
-    def pays(self) -> bool:
-        """Whether leaving them out was better in the earlier periods, beyond the noise."""
-        return self.earlier is not None and self.earlier.low > 0
 
-
-def drift(
-    data: Dataset, newest: Split, origins: Sequence[Split], tested: Backtest, name: str, seed: int, tick: Tick = lambda _: None
-) -> Drift | None:
-    """Tell new rows from old ones, and backtest the chosen candidate without what tells them best.
+def drift(data: Dataset, split: Split, tested: Backtest, name: str, seed: int) -> Drift | None:
+    """Tell new rows from old ones, and fit the chosen candidate without what tells them best, and without each view.
 
     Args:
-        data, newest, origins, tested: what was backtested, and the backtest.
+        data, split, tested: what was backtested, its newest split, and the backtest.
         name: of the chosen candidate.
         seed: of the intervals.
-        tick: called with 1 for every candidate that is fitted.
 
     Returns:
-        None where there is a single date, which cannot drift. Nothing is left out where nothing would be left.
+        None where there is a single date, which cannot drift.
     """
-    if newest.by == "entity":
+    if split.by == "entity":
         return None
-    auc, shares = adversarial(data, newest)
-    if not 0 < len(shares) < len(data.dtypes):
-        return Drift(auc, shares, None, None, None)
-    kept = data.without(list(shares))
-    without = backtest.run(kept, newest, origins, needed(tested.candidates, name), tick)
-    earlier = pooled_difference(without.earlier, tested.earlier, name, seed)
-    return Drift(auc, shares, earlier, pooled_difference([without.newest], [tested.newest], name, seed), without)
+    auc, shares = adversarial(data, split)
+    views = ablation(data, split, tested, name, data.views, seed)
+    newest = ablation(data, split, tested, name, {"": tuple(shares)}, seed).get("")
+    return Drift(auc, shares, newest, views)
 
 
 def adversarial(data: Dataset, split: Split) -> tuple[float, dict[str, float]]:
@@ -108,7 +94,7 @@ def adversarial(data: Dataset, split: Split) -> tuple[float, dict[str, float]]:
     examples = Examples.of(rows, is_new, dict(data.dtypes))
     held_out = examples.parts[0]
     learned = boosting.learn(examples.only(~held_out), False, TREES)
-    ranking = Ranking(squashed(learned.predictor.raw(examples.matrix[held_out])), is_new[held_out])
+    ranking = Ranking(_squashed(learned.predictor.raw(examples.matrix[held_out])), is_new[held_out])
     auc, _ = ranking.auc_and_loss(np.ones(int(held_out.sum())))
     shares = sorted(
         zip(learned.predictor.columns, learned.predictor.importance().tolist(), strict=True), key=lambda pair: -pair[1]
@@ -116,30 +102,33 @@ def adversarial(data: Dataset, split: Split) -> tuple[float, dict[str, float]]:
     return auc, {name: share for name, share in shares[:MOST_FEATURES] if share >= LEAST_SHARE and auc > 0.5}
 
 
-def ablation(data: Dataset, split: Split, tested: Backtest, name: str, seed: int) -> dict[str, Figure]:
-    """By view, the AUC of the chosen candidate on the newest period without the view less that with all of them.
+def ablation(
+    data: Dataset, split: Split, tested: Backtest, name: str, groups: Mapping[str, Collection[str]], seed: int
+) -> dict[str, Figure]:
+    """The AUC of the chosen candidate on the newest period without each group of features, less that with all of them.
 
-    What the fit with all views settled, such as the number of rounds, is not searched again; a view of no feature is left out.
+    What the fit with all features settled, such as the number of rounds, is not searched again. A group that is empty, or that is
+    every feature, is left out.
     """
     entities = data.frame["entity_id"]
-    fitted, test = sample(entities, split.fit, backtest.FIT_ROWS), sample(entities, split.test, backtest.TEST_ROWS)
+    fitted, test = sample(entities, split.fit, ROWS), sample(entities, split.test, ROWS)
     settled = {
-        one: {key: value for key, value in fit.learned.parameters.items() if key in SETTLED} for one, fit in tested.fits.items()
+        one: {key: fit.learned.parameters[key] for key in SETTLED if key in fit.learned.parameters}
+        for one, fit in tested.fits.items()
     }
     chosen = needed(tested.candidates, name)
 
     def scores(kept: Dataset) -> Floats:
-        learned = learn(chosen, kept.examples(fitted), False, settled=settled)[name]
-        return squashed(learned.raw(kept.frame[test]))
+        return _squashed(learn(chosen, kept.examples(fitted), False, settled=settled)[name].raw(kept.frame[test]))
 
-    whole = scores(data)
-    views = {view: names for view, names in data.views.items() if names and len(names) < len(data.dtypes)}
+    asked = {group: names for group, names in groups.items() if 0 < len(names) < len(data.dtypes)}
+    whole = scores(data) if asked else np.empty(0)
     return {
-        view: auc_difference(scores(data.without(names)), whole, data.labels[test], entities[test], seed)
-        for view, names in views.items()
+        group: auc_difference(scores(data.without(names)), whole, data.labels[test], entities[test], seed)
+        for group, names in asked.items()
     }
 
 
-def squashed(raw: Floats) -> Floats:
+def _squashed(raw: Floats) -> Floats:
     """Log-odds as probabilities that are never 0 or 1."""
     return np.clip(sigmoid(raw), FLOOR, 1 - FLOOR)

@@ -23,7 +23,7 @@ from training.split import Mask
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C, the inverse of the penalty
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-LARGE = 20_000  # rows; from here on one fold in five tells the penalty as well as five do
+ONE_FOLD_FROM = 5_000  # rows; from here on one fold in five tells the penalty as well as five do
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,20 @@ def learn(examples: Examples, cross_fit: bool, settled: Mapping[str, Any] = Mapp
 def _learn(examples: Examples, cross_fit: bool, settled: Mapping[str, Any]) -> Learned:
     bases = [basis(column, examples.matrix[:, position]) for position, column in enumerate(examples.features)]
     design = np.hstack([one.columns(examples.matrix[:, position]) for position, one in enumerate(bases)])
-    parts = examples.parts if cross_fit or examples.rows < LARGE else examples.parts[:1]
-    penalties = (settled["C"],) if "C" in settled else PENALTIES
-    searched = parts if cross_fit or len(penalties) > 1 else []
-    scores = {penalty: _out_of_fold(design, examples.labels, searched, penalty) for penalty in penalties}
-    seen = np.any(parts, axis=0)
-    losses = {penalty: log_loss(scores[penalty][seen], examples.labels[seen]) for penalty in penalties if searched}
-    best = min(penalties, key=lambda penalty: losses.get(penalty, 0.0))
+    best = settled["C"] if "C" in settled else _penalty(design, examples)
+    out_of_fold = _out_of_fold(design, examples.labels, examples.parts if cross_fit else [], best)
     intercept, weights = _fit(design, examples.labels, best)
     predictor = _additive(examples, bases, intercept, weights)
-    return Learned(predictor, examples.features, {"C": best, "columns": design.shape[1]}, scores[best])
+    return Learned(predictor, examples.features, {"C": best, "columns": design.shape[1]}, out_of_fold)
+
+
+def _penalty(design: Floats, examples: Examples) -> float:
+    """The one with the least log loss on folds held out."""
+    parts = examples.parts if examples.rows < ONE_FOLD_FROM else examples.parts[:1]
+    seen = np.any(parts, axis=0)
+    labels = examples.labels
+    losses = {penalty: log_loss(_out_of_fold(design, labels, parts, penalty)[seen], labels[seen]) for penalty in PENALTIES}
+    return min(PENALTIES, key=lambda penalty: losses[penalty])
 
 
 def basis(column: Column, values: Floats) -> Basis:

@@ -136,8 +136,8 @@ def _drift(selection: Selection) -> dict[str, Any]:
     return {
         "auc": moved.auc if moved else None,
         "features": dict(moved.features) if moved else {},
-        "sentence": moved.sentence if moved else "There is a single date: nothing can have moved.",
-        "views": {name: asdict(figure) for name, figure in selection.views.items()},
+        "sentences": list(selection.drift_sentences),
+        "views": {name: asdict(figure) for name, figure in moved.views.items()} if moved else {},
     }
 
 

@@ -5,7 +5,6 @@ Nothing here touches a workspace's tables or its registry, so that a rebuild goe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from features.propensity import Propensity
 from training import backtest
 from training.backtest import Backtest
 from training.boosting import SEED
-from training.candidates import CANDIDATES, Candidate, with_tuned
-from training.choice import Choice, Standing, choose, standings
+from training.candidates import CANDIDATES, Candidate, needed, with_tuned
+from training.choice import Choice, Standing, choose, pooled_difference, standings
 from training.dataset import Dataset
-from training.drift import Drift, ablation, drift
+from training.drift import Drift, drift
 from training.evaluation import Figure
 from training.fitting import Fitted, fit
 from training.prior import Decision, Origin, decide, estimate
@@ -36,7 +35,8 @@ class Selection:
         choice: which candidate was taken, and why.
         newest: every candidate on the newest test rows, which had no say in the choice.
         drift: which features moved, and what it matters; None where there is a single date.
-        views: by view, the AUC on the newest period without it less that with it.
+        without_drifting: AUC in the earlier periods without the features that moved, less that with them; None where that was not
+            asked. Above 0 beyond the noise, they are left out.
         shift: whether the base rate is corrected for, and why; None where there is a single date.
         fitted: the model, and what it said about the test rows.
     """
@@ -47,9 +47,21 @@ class Selection:
     choice: Choice
     newest: tuple[Standing, ...]
     drift: Drift | None
-    views: Mapping[str, Figure]
+    without_drifting: Figure | None
     shift: Decision | None
     fitted: Fitted
+
+    @property
+    def drift_sentences(self) -> tuple[str, ...]:
+        """What has moved, what it matters, and what was done about it."""
+        if self.drift is None:
+            return ("There is a single date: nothing can have moved.",)
+        gain = self.without_drifting
+        if gain is None:
+            return (self.drift.sentence,)
+        done = "left out" if gain.low > 0 else "kept"
+        interval = f"{gain.low:+.3f} to {gain.high:+.3f}"
+        return (self.drift.sentence, f"In the earlier periods {gain.value:+.3f} without ({interval}): they are {done}.")
 
 
 def select(data: Dataset, propensity: Propensity, folder: Path, watch: Watch) -> Selection:
@@ -72,17 +84,28 @@ def select(data: Dataset, propensity: Propensity, folder: Path, watch: Watch) ->
         tested = backtest.run(data, newest, earlier, candidates, tick)
     choice = choose(tested, propensity.choice.not_separable, SEED)
     on_newest = standings(tested, [tested.newest], SEED)
-    with watch(f"{propensity.name}: drift", backtest.size(newest, earlier, candidates[:1]) + 1) as tick:
-        moved = drift(data, newest, earlier, tested, choice.name, SEED, tick)
-        views = ablation(data, newest, tested, choice.name, SEED) if newest.by == "time" else {}
+    with watch(f"{propensity.name}: drift", 1) as tick:
+        moved = drift(data, newest, tested, choice.name, SEED)
         tick(1)
-    if moved is not None and moved.without and moved.pays and propensity.choice.drifting == "backtest":
-        data, tested = data.without(moved.features), moved.without
+    without_drifting = None
+    if moved and moved.newest and propensity.choice.drifting == "backtest":
+        kept = data.without(moved.features)
+        again = _again(kept, propensity, newest, earlier, needed(candidates, choice.name), watch)
+        without_drifting = pooled_difference(again.earlier, tested.earlier, choice.name, SEED)
+        data, tested = (kept, tested.taking(again, choice.name)) if without_drifting.low > 0 else (data, tested)
     shift, rates = _shift(tested, choice.name)
     with watch(f"{propensity.name}: learning", 1) as tick:
         fitted = fit(data, propensity, newest, tested, choice.name, rates)
         tick(1)
-    return Selection(newest, tuned, tested, choice, on_newest, moved, views, shift, fitted)
+    return Selection(newest, tuned, tested, choice, on_newest, moved, without_drifting, shift, fitted)
+
+
+def _again(
+    kept: Dataset, propensity: Propensity, newest: Split, earlier: list[Split], chosen: tuple[Candidate, ...], watch: Watch
+) -> Backtest:
+    """The chosen candidate in the same backtest, without the features that moved."""
+    with watch(f"{propensity.name}: without what moved", backtest.size(newest, earlier, chosen)) as tick:
+        return backtest.run(kept, newest, earlier, chosen, tick)
 
 
 def _shift(tested: Backtest, name: str) -> tuple[Decision | None, tuple[float, float] | None]:
@@ -100,6 +123,6 @@ def _tune(data: Dataset, propensity: Propensity, origin: Split, folder: Path, wa
     """On what the first origin is fitted on, so that no test period has been seen."""
     if not propensity.tuning.wanted:
         return None
-    rows = sample(data.frame["entity_id"], origin.fit, backtest.FIT_ROWS)
+    rows = sample(data.frame["entity_id"], origin.fit, backtest.MOST_FIT_ROWS)
     with watch(f"{propensity.name}: tuning", propensity.tuning.trials or 1) as tick:
         return tune(folder, propensity.name, data.examples(rows), propensity.tuning, tick)

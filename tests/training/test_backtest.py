@@ -96,7 +96,7 @@ def test_a_mean_comes_with_what_it_is_made_of():
 
 
 def test_very_many_rows_are_backtested_on_whole_entities_of_a_sample(monkeypatch):
-    monkeypatch.setattr(backtest, "FIT_ROWS", 600)
+    monkeypatch.setattr(backtest, "LEAST_FIT_ROWS", 600)
     monkeypatch.setattr(backtest, "TEST_ROWS", 200)
     data = panel(dates=8, entities=400)
     divided = split(data.frame, data.labels, HORIZON)

@@ -59,14 +59,14 @@ def test_a_single_date_cannot_drift():
     data = panel(dates=1, entities=600)
     divided = split(data.frame, data.labels, HORIZON)
     tested = backtest.run(data, divided, [], (RULE,))
-    assert drift(data, divided, [], tested, "rule", 0) is None
+    assert drift(data, divided, tested, "rule", 0) is None
 
 
 def test_the_newest_period_without_each_view():
     data = drifting(turning=False)
     divided = split(data.frame, data.labels, HORIZON)
     tested = backtest.run(data, divided, [], (RULE, LOGISTIC))
-    without = ablation(data, divided, tested, "logistic", 0)
+    without = ablation(data, divided, tested, "logistic", data.views, 0)
     assert set(without) == {"orders", "profile"}, "a view without a feature is not left out again"
     assert without["orders"].value < without["profile"].value < 0.05
     assert without["orders"].high < 0
@@ -77,17 +77,21 @@ def test_leaving_out_is_told_and_decided_by_the_backtest(tmp_path: Path):
     kept = Propensity.model_validate({**QUESTION, "choice": {"not_separable": "best"}})
     free = Propensity.model_validate({**QUESTION, "choice": {"not_separable": "best", "drifting": "backtest"}})
     first, second = (select(data, question, tmp_path, QUIET) for question in (kept, free))
-    assert "noise" in first.fitted.model.columns
-    assert first.drift is not None and first.drift.pays and first.drift.newest is not None
-    assert f"{abs(first.drift.newest.value):.3f} {'better' if first.drift.newest.value > 0 else 'worse'}" in first.drift.sentence
-    assert "noise" not in second.fitted.model.columns
+    assert "noise" in first.fitted.model.columns and first.without_drifting is None
+    assert first.drift is not None and first.drift.newest is not None
+    word = "better" if first.drift.newest.value > 0 else "worse"
+    assert f"{abs(first.drift.newest.value):.3f} {word}" in first.drift_sentences[0]
+    assert second.without_drifting is not None and second.without_drifting.low > 0
+    assert second.drift_sentences[1].endswith("they are left out.")
     assert second.fitted.model.columns == tuple(name for name in data.dtypes if name != "noise")
+    assert (second.fitted.probability == second.backtest.newest.probability[second.choice.name]).all()
 
 
 def test_where_it_does_not_pay_nothing_is_left_out(tmp_path: Path):
     data = panel(dates=8, entities=250)
     question = Propensity.model_validate({**QUESTION, "choice": {"drifting": "backtest"}})
     selection = select(data, question, tmp_path, QUIET)
+    assert selection.without_drifting is None or selection.without_drifting.low <= 0
     assert selection.fitted.model.columns == tuple(data.dtypes)
     assert origins(data.frame, data.labels, HORIZON)
     assert isinstance(selection.fitted.probability, np.ndarray) and not pd.isna(selection.fitted.probability).any()
