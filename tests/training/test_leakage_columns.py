@@ -43,7 +43,7 @@ def filled(share_of_positives: float, share_of_negatives: float, positives: int 
     return np.where(np.random.default_rng(0).random(len(labels)) < share, "x", None), labels
 
 
-@pytest.mark.parametrize("shares_filled", [(1.0, 0.03), (0.08, 0.003), (0.0, 0.9), (1.0, 0.0)])
+@pytest.mark.parametrize("shares_filled", [(1.0, 0.03), (0.3, 0.001), (0.0, 0.9), (1.0, 0.0)])
 def test_an_attribute_filled_by_the_outcome_is_an_error_with_figures_and_lines(shares_filled):
     values, labels = filled(*shares_filled)
     [finding] = feature_findings(framed(values, labels), labels, ["lead_segment"], SEGMENT)
@@ -58,9 +58,30 @@ def test_an_honest_attribute_is_not_condemned(shares_filled):
     assert found(values, labels) == []
 
 
-def test_a_fill_rate_that_differs_by_label_is_worth_a_look():
-    values, labels = filled(0.8, 0.4)
+@pytest.mark.parametrize("shares_filled", [(0.8, 0.4), (0.8, 0.1), (0.08, 0.003)])
+def test_a_fill_rate_that_differs_by_label_is_worth_a_look(shares_filled):
+    values, labels = filled(*shares_filled)
     assert found(values, labels) == [("fill", "warning")]
+
+
+@pytest.mark.parametrize(("have", "buy", "others_buy"), [(0.01, 0.45, 0.04), (0.02, 0.5, 0.05), (0.03, 0.55, 0.04)])
+def test_what_few_have_and_half_of_those_buy_is_not_condemned(have, buy, others_buy):
+    """A referral code: known at creation, ten times as frequent among those who buy, and half of those who have it do not."""
+    random = np.random.default_rng(9)
+    code = random.random(40_000) < have
+    labels = (random.random(len(code)) < np.where(code, buy, others_buy)).astype(np.int8)
+    values = np.where(code, "REF", None)
+    assert found(values, labels) == [("fill", "warning")]
+    telling = {"lead_segment": Attribute("leads.won_by", "adapter.toml:14")}
+    assert ("name", "error") in found(values, labels, telling), "a name that speaks of the outcome is a second sign"
+
+
+def test_what_many_rows_of_a_few_entities_show_counts_by_the_entity():
+    """Nine in ten of the rows that have it are of the outcome, but of the entities that have it not even half."""
+    labels = np.repeat([1] * 100 + [0] * 900, 10).astype(np.int8)
+    number = np.arange(len(labels))
+    values = np.where((labels == 1) & (number // 10 < 40) | (labels == 0) & (number % 10 == 0) & (number // 10 < 145), "x", None)
+    assert found(values, labels, rows_per_entity=10) == [("fill", "warning")]
 
 
 def test_a_handful_of_filled_rows_condemns_nobody():
@@ -229,22 +250,24 @@ def test_a_leak_is_found_in_some_of_the_rows():
 def test_the_auc_of_a_number_is_scikit_learns():
     values = pd.Series(np.round(NOISE + LABELS, 1))
     fold = folds(pd.Series([f"L{n}" for n in range(len(LABELS))]))
-    one = alone(values.where(NOISE > -1.5), LABELS, fold, len(LABELS))
+    one = alone(values.where(NOISE > -1.5), LABELS, fold, np.arange(len(LABELS)))
     kept = NOISE > -1.5
     assert one.auc >= roc_auc_score(LABELS[kept], values[kept]) - 1e-12
     assert one.auc == pytest.approx(roc_auc_score(LABELS[kept], values[kept]), abs=0.02)
     assert (one.rows, one.positives) == (kept.sum(), LABELS[kept].sum())
-    assert alone(values.where(LABELS == 1), LABELS, fold, len(LABELS)) is None
+    assert alone(values.where(LABELS == 1), LABELS, fold, np.arange(len(LABELS))) is None
 
 
 def test_shares_are_counted_by_label():
-    counted = shares(np.array([True, True, False, True]), np.array([1, 1, 0, 0]), 4)
+    counted = shares(np.array([True, True, False, True]), np.array([1, 1, 0, 0]), np.arange(4))
     assert (counted.positives, counted.negatives, counted.count) == (1.0, 0.5, 3)
     assert (counted.gap, counted.ratio) == (0.5, 2.0)
-    fewer = shares(np.array([True, True, False, True]), np.array([1, 1, 0, 0]), 1)
+    assert counted.precision == pytest.approx(2 / 3), "of the three that have it"
+    assert np.isnan(shares(np.array([False, False]), np.array([1, 0]), np.arange(2)).precision)
+    fewer = shares(np.array([True, True, False, True]), np.array([1, 1, 0, 0]), np.zeros(4, dtype=np.int64))
     assert fewer.z == pytest.approx(counted.z / 2), "four rows of one entity count as one"
-    assert shares(np.array([True, False]), np.array([1, 0]), 2).ratio == float("inf")
-    assert shares(np.array([True, True]), np.array([1, 0]), 2).z == 0.0
+    assert shares(np.array([True, False]), np.array([1, 0]), np.arange(2)).ratio == float("inf")
+    assert shares(np.array([True, True]), np.array([1, 0]), np.arange(2)).z == 0.0
 
 
 @pytest.mark.real_data

@@ -1,4 +1,4 @@
-"""Planted leaks are found, honest strong features are not condemned: on the sample CRM, on Olist and on Telco."""
+"""Planted leaks are found, honest strong features are not condemned: on the sample CRM and on Telco."""
 
 from __future__ import annotations
 

@@ -130,11 +130,14 @@ def test_a_population_of_nothing_but_outcomes_is_found():
 
 def test_a_condition_that_goes_with_the_outcome_is_found():
     outcome = np.repeat([1, 0], [200, 1_800])
-    assert chosen_by(np.arange(2_000) % 2 == 0, outcome, 2_000, "region = 'north'") is None
-    sentence = chosen_by((outcome == 1) | (np.arange(2_000) % 9 == 0), outcome, 2_000, "offer = 'yes'")
+    everyone, number = np.arange(2_000), np.arange(2_000)
+    assert chosen_by(number % 2 == 0, outcome, everyone, "region = 'north'") is None
+    sentence = chosen_by((outcome == 1) | (number % 9 == 0), outcome, everyone, "offer = 'yes'")
     assert "`offer = 'yes'` in `eligible` lets in 100.0% of those with the outcome and 11.1% of the others" in sentence
-    assert chosen_by(np.ones(2_000, dtype=bool), outcome, 2_000, "region = 'all'") is None
-    assert chosen_by(np.ones(9, dtype=bool), np.ones(9), 9, "region = 'all'") is None
+    assert chosen_by(np.ones(2_000, dtype=bool), outcome, everyone, "region = 'all'") is None
+    assert chosen_by(np.ones(9, dtype=bool), np.ones(9), np.arange(9), "region = 'all'") is None
+    few = (number < 40) | (number >= 1_970)
+    assert chosen_by(few, outcome, everyone, "code is not null") is None, "12 times as often, and 30 of the 70 have no outcome"
 
 
 def leads(known_by_outcome: int, lost: int) -> list[dict[str, object]]:

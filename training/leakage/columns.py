@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 
 from training.leakage.finding import Check, Finding, Severity
-from training.leakage.measure import Alone, Shares, alone, shares
+from training.leakage.measure import Alone, Integers, Shares, alone, shares
 from training.leakage.origin import Attribute
 from training.leakage.rows import MOST_ROWS, Labels, conclusive, constant, some_entities
 from training.split import folds
 
 LEAST_Z = 6.0  # far beyond chance, among hundreds of features too
 LEAST_FILLED = 20
-FILL_GAP, FILL_RATIO = 0.6, 8.0  # an attribute filled for so much more, or so many times as often: written from the outcome
-FILL_DIFFERS = 0.3  # worth a look
+FILL_GAP, FILL_RATIO = 0.3, 8.0  # an attribute filled for so much more, or so many times as often: worth a look
+WRITTEN_GAP, WRITTEN_PRECISION = 0.8, 0.9  # nearly all of one outcome and hardly any of the other, or hardly any other with it
+EVENT_FILL_DIFFERS = 0.6  # worth a look
 EVENT_FILL_GAP = 0.98  # events may well come before one outcome only; but not before all of the ones and none of the others
 TELLING_AUC = 0.9  # no honest attribute ranks so well; a feature of events may
 EVENT_TELLING_AUC = 0.99
@@ -91,8 +92,7 @@ def feature_findings(
         mask = decided if lasting else every
         if 0 < labels[mask].sum() < mask.sum():
             repair = attribute.repair if attribute else (repairs or {}).get(name, f"let the rows behind {name} be known later")
-            entities = len(np.unique(person[mask]))
-            found += judge(_measure(name, attribute, repair, rows[name][mask], labels[mask], fold[mask], entities))
+            found += judge(_measure(name, attribute, repair, rows[name][mask], labels[mask], fold[mask], person[mask]))
     return found
 
 
@@ -106,7 +106,11 @@ def judge(measured: Measured) -> list[Finding]:
 
 
 def by_fill(measured: Measured) -> Finding | None:
-    """A field that is filled only after the outcome, or whose fill rate differs by label."""
+    """A field that is filled only after the outcome, or whose fill rate differs by label.
+
+    Often for one outcome and seldom for the other is honest where few have it at all, as of a code that few bring along and most
+    of those buy: it takes nearly everybody on one side to say that the outcome came first.
+    """
     filled = measured.filled
     told = (
         f"is filled for {filled.positives:.1%} of the rows with the outcome and for {filled.negatives:.1%} of the "
@@ -115,12 +119,17 @@ def by_fill(measured: Measured) -> Finding | None:
     if filled.z < LEAST_Z or filled.count < LEAST_FILLED:
         return None
     if measured.attribute is None:
-        if filled.gap < FILL_GAP:
+        if filled.gap < EVENT_FILL_DIFFERS:
             return None
         return measured.finding("fill", "error" if filled.gap >= EVENT_FILL_GAP else "warning", told)
-    if filled.gap >= FILL_GAP or filled.ratio >= FILL_RATIO:
+    if written_from_outcome(filled):
         return measured.finding("fill", "error", f"{told}: it is filled from the outcome")
-    return measured.finding("fill", "warning", told) if filled.gap >= FILL_DIFFERS else None
+    return measured.finding("fill", "warning", told) if filled.gap >= FILL_GAP or filled.ratio >= FILL_RATIO else None
+
+
+def written_from_outcome(held: Shares) -> bool:
+    """Whether something holds for nearly all of one outcome and hardly any of the other, or for hardly any but positives."""
+    return held.gap >= WRITTEN_GAP or (held.ratio >= FILL_RATIO and held.precision >= WRITTEN_PRECISION)
 
 
 def by_rank(measured: Measured) -> Finding | None:
@@ -156,7 +165,7 @@ def by_name(measured: Measured) -> Finding | None:
     if measured.auc >= SUSPECT_AUC:
         return measured.finding("name", "error", f"{told}, and alone it ranks with an AUC of {measured.auc:.3f}")
     filled = measured.filled
-    if filled.gap >= SUSPECT_GAP and filled.z >= LEAST_Z:
+    if (filled.gap >= SUSPECT_GAP or filled.ratio >= FILL_RATIO) and filled.z >= LEAST_Z and filled.count >= LEAST_FILLED:
         shown = f"{filled.positives:.1%} of the rows with the outcome have it and {filled.negatives:.1%} of the others"
         return measured.finding("name", "error", f"{told}, and {shown}")
     return measured.finding("name", "warning", f"{told}; its values show nothing (AUC alone {measured.auc:.3f})")
@@ -168,8 +177,8 @@ def _measure(
     repair: str,
     column: pd.Series,
     labels: Labels,
-    fold: np.ndarray,
-    entities: int,
+    fold: Integers,
+    entities: Integers,
 ) -> Measured:
     ahead = shares((column < 0).to_numpy(), labels, entities) if attribute is not None and attribute.time else None
     filled = shares(column.notna().to_numpy(), labels, entities)

@@ -22,12 +22,14 @@ class Shares:
     Attributes:
         positives, negatives: the share of the rows with the outcome for which it holds, and of the others.
         count: for how many rows it holds.
+        precision: the share of the entities for which it holds that have the outcome there; NaN where it holds for none.
         z: the difference of the shares in its standard errors if there were none (two proportions, pooled).
     """
 
     positives: float
     negatives: float
     count: int
+    precision: float
     z: float
 
     @property
@@ -51,23 +53,25 @@ class Alone:
     z: float
 
 
-def shares(flags: NDArray[np.bool_], labels: Labels, entities: int) -> Shares:
+def shares(flags: NDArray[np.bool_], labels: Labels, entities: Integers) -> Shares:
     """Count where the flags hold.
 
     Args:
         flags: whether it holds, by row.
         labels: 0 or 1; there must be a row of either.
-        entities: how many there are: rows of one entity resemble each other, so that no more than these count for `z`.
+        entities: the number of each row's; rows of one resemble each other, so that no more than there are of them count for `z`.
     """
     positives, negatives = flags[labels == 1], flags[labels == 0]
     pooled = float(flags.mean())
     error = float(np.sqrt(pooled * (1 - pooled) * (1 / len(positives) + 1 / len(negatives))))
     gap = float(positives.mean() - negatives.mean())
-    z = abs(gap) / error * np.sqrt(entities / len(flags)) if error else 0.0
-    return Shares(float(positives.mean()), float(negatives.mean()), int(flags.sum()), float(z))
+    z = abs(gap) / error * np.sqrt(_distinct(entities) / len(flags)) if error else 0.0
+    holders = _distinct(entities[flags])
+    precision = _distinct(entities[flags & (labels == 1)]) / holders if holders else float("nan")
+    return Shares(float(positives.mean()), float(negatives.mean()), int(flags.sum()), precision, float(z))
 
 
-def alone(column: pd.Series, labels: Labels, fold: Integers, entities: int) -> Alone | None:
+def alone(column: pd.Series, labels: Labels, fold: Integers, entities: Integers) -> Alone | None:
     """The AUC of one feature on the rows that have it; None where those all have one outcome.
 
     A number is taken as it is, in its better direction. Categories, codes, and the bins of a number are ordered by their rates
@@ -78,7 +82,7 @@ def alone(column: pd.Series, labels: Labels, fold: Integers, entities: int) -> A
         column: numbers with NaN, or text with None.
         labels: 0 or 1.
         fold: the fold of each row's entity.
-        entities: how many there are; no more than these count for `z`.
+        entities: the number of each row's; no more than there are of them count for `z`.
     """
     filled = column.notna().to_numpy()
     known, own = labels[filled], fold[filled]
@@ -88,7 +92,11 @@ def alone(column: pd.Series, labels: Labels, fold: Integers, entities: int) -> A
         return None
     auc = _best(column[filled], known, own)
     error = np.sqrt((len(known) + 1) / (12 * pairs))  # Mann and Whitney's variance under chance
-    return Alone(auc, len(known), positives, float((auc - 0.5) / error * np.sqrt(entities / len(column))))
+    return Alone(auc, len(known), positives, float((auc - 0.5) / error * np.sqrt(_distinct(entities) / len(column))))
+
+
+def _distinct(numbers: Integers) -> int:
+    return int(np.count_nonzero(np.bincount(numbers)))
 
 
 def _best(values: pd.Series, labels: Labels, fold: Integers) -> float:

@@ -15,7 +15,7 @@ from features.propensity import Propensity
 from features.settings import Workspace
 from features.tables import ENTITY_KEYS, ENTITY_TABLES, TABLES
 from training.label import labels, outcomes_sql
-from training.leakage.columns import FILL_GAP, FILL_RATIO, LEAST_FILLED, LEAST_Z
+from training.leakage.columns import LEAST_FILLED, LEAST_Z, written_from_outcome
 from training.leakage.finding import Finding, Severity
 from training.leakage.measure import shares
 from training.leakage.origin import Attribute, known_at_line
@@ -92,25 +92,25 @@ def eligible_findings(
         outcome = labels(workspace, propensity, everybody).to_numpy(np.int8)
         lasting = attributes[condition.column].lasting
         rows = conclusive(everybody["entity_id"], outcome) if lasting else np.ones(len(everybody), dtype=bool)
-        sentence = chosen_by(let_in.to_numpy()[rows], outcome[rows], everybody["entity_id"][rows].nunique(), text)
+        sentence = chosen_by(let_in.to_numpy()[rows], outcome[rows], pd.factorize(everybody["entity_id"][rows])[0], text)
         if sentence is not None:
             found.append(Finding("population", "error", condition.column, sentence, attributes[condition.column].repair))
     return found
 
 
-def chosen_by(let_in: np.ndarray, outcome: np.ndarray, entities: int, condition: str) -> str | None:
+def chosen_by(let_in: np.ndarray, outcome: np.ndarray, entities: np.ndarray, condition: str) -> str | None:
     """A sentence if a condition goes with the outcome as no honest one does; None if not.
 
     Args:
         let_in: whether each row fulfils the condition.
         outcome: 0 or 1.
-        entities: how many these are.
+        entities: the number of each row's entity.
         condition: as it is written.
     """
     if not 0 < outcome.sum() < len(outcome):
         return None
     held = shares(let_in, outcome, entities)
-    if held.z < LEAST_Z or held.count < LEAST_FILLED or (held.gap < FILL_GAP and held.ratio < FILL_RATIO):
+    if held.z < LEAST_Z or held.count < LEAST_FILLED or not written_from_outcome(held):
         return None
     return (
         f"`{condition}` in `eligible` lets in {held.positives:.1%} of those with the outcome and {held.negatives:.1%} of the "
