@@ -8,12 +8,13 @@ folds of entities, twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from features.console import Tick
 from training import calibration
@@ -22,12 +23,13 @@ from training.candidates import CANDIDATES, Candidate, able, learn
 from training.contract import Floats
 from training.dataset import Dataset
 from training.examples import Labels, Learned, rarer
-from training.split import FOLDS, Mask, Split, folds, sample
+from training.split import FLOOR_ENTITIES, FOLDS, Mask, Split, folds, sample
 
-LEAST_FIT_ROWS, MOST_FIT_ROWS = 20_000, 60_000  # a backtest fits on a share of the entities with about so many rows, by size ...
+LEAST_FIT_ROWS, MOST_FIT_ROWS = 20_000, 30_000  # a backtest fits on a share of the entities with about so many rows, by size ...
 FIT_SHARE = 0.1  # ... and in between on this share of the newest fitted rows
-TEST_ROWS = 20_000  # it tests on a share of the entities with about so many
-SALTS = ("", "again")  # of the folds, where there is a single date: each makes other folds
+RARER_ROWS = 1_000  # of the rarer outcome that a sample holds, whatever its size
+TEST_ROWS = 20_000  # it tests on a share of the entities with about so many, or with so many of the rarer outcome
+SALTS = ("", "second")  # of the folds, where there is a single date: each makes other folds
 Kind = Literal["origins", "folds", "entities"]
 
 
@@ -75,6 +77,7 @@ class Backtest:
         rarer: how many entities the rarer class of the newest fitted rows has.
         fits: of the newest origin, by candidate; none where there is a single date.
         whole: whether these were fitted on every row, and not on a sample.
+        origins: the earlier splits that had enough for every candidate.
     """
 
     kind: Kind
@@ -85,6 +88,7 @@ class Backtest:
     rarer: int
     fits: dict[str, Fit]
     whole: bool
+    origins: tuple[Split, ...]
 
     def taking(self, other: Backtest, name: str) -> Backtest:
         """The same with what another backtest of the same rows says of one candidate."""
@@ -119,20 +123,29 @@ def run(
     asked = able(candidates, few)
     left_out = tuple(candidate for candidate in candidates if candidate not in asked)
     if newest.by == "entity":
-        repeats = tuple(_by_entity(data, asked, salt, tick) for salt in SALTS)
-        return Backtest("entities", repeats, repeats[0], asked, left_out, few, {}, False)
-    cap = fit_rows(newest)
-    earlier = tuple(_forecast(data, origin, asked, cap, False, tick)[0] for origin in origins if _enough(data, origin, asked))
-    forecast, fits = _forecast(data, newest, asked, cap, not earlier, tick)
-    whole = int(newest.fit.sum()) <= cap
-    within = () if earlier else (_within(data, newest, cap, fits),)
+        (every, first), (_, second) = (_by_entity(data, asked, salt, tick) for salt in SALTS)
+        return Backtest("entities", (*first, *second), every, asked, left_out, few, {}, False, ())
+    kept = tuple(origin for origin in origins if _enough(data, origin, asked))
+    earlier = tuple(_forecast(data, origin, newest, asked, False, tick)[0] for origin in kept)
+    forecast, fits = _forecast(data, newest, newest, asked, not earlier, tick)
+    fitted = fitted_rows(data, newest, newest)
+    within = () if earlier else _within(data, newest, fitted, {name: fit.learned for name, fit in fits.items()})
     kind: Kind = "origins" if earlier else "folds"
-    return Backtest(kind, earlier or within, forecast, asked, left_out, few, fits, whole)
+    whole = bool((fitted == newest.fit).all())
+    return Backtest(kind, earlier or within, forecast, asked, left_out, few, fits, whole, kept)
 
 
-def fit_rows(newest: Split) -> int:
-    """How many rows each candidate is fitted on, at most, at each origin: choosing must not cost more than learning."""
-    return int(np.clip(FIT_SHARE * newest.fit.sum(), LEAST_FIT_ROWS, MOST_FIT_ROWS))
+def fitted_rows(data: Dataset, split: Split, newest: Split) -> Mask:
+    """The rows each candidate is fitted on at an origin, whole entities: choosing must not cost more than learning."""
+    most = int(np.clip(FIT_SHARE * newest.fit.sum(), LEAST_FIT_ROWS, MOST_FIT_ROWS))
+    return _sampled(data, split.fit, most)
+
+
+def _sampled(data: Dataset, among: Mask, rows: int) -> Mask:
+    """A share of the entities with about so many rows, or with as many as hold enough of the rarer outcome."""
+    positives, every = int(data.labels[among].sum()), int(among.sum())
+    rarer_share = min(1.0, RARER_ROWS / max(min(positives, every - positives), 1))
+    return sample(data.frame["entity_id"], among, max(rows, int(every * rarer_share)))
 
 
 def calibrate(data: Dataset, split: Split, fitted: Mask, learned: Learned) -> Calibration:
@@ -160,14 +173,15 @@ def _calibrated_on(data: Dataset, split: Split, fitted: Mask) -> tuple[Mask, Flo
 
 def _enough(data: Dataset, origin: Split, candidates: Sequence[Candidate]) -> bool:
     """Whether an origin has enough to fit every candidate that is asked."""
+    if rarer(data.frame["entity_id"][origin.fit], data.labels[origin.fit]) < FLOOR_ENTITIES:
+        return False
     return able(candidates, rarer(data.frame["entity_id"][origin.fit], data.labels[origin.fit])) == tuple(candidates)
 
 
 def _forecast(
-    data: Dataset, split: Split, candidates: Sequence[Candidate], cap: int, cross_fit: bool, tick: Tick
+    data: Dataset, split: Split, newest: Split, candidates: Sequence[Candidate], cross_fit: bool, tick: Tick
 ) -> tuple[Forecast, dict[str, Fit]]:
-    entities = data.frame["entity_id"]
-    rows, test = sample(entities, split.fit, cap), sample(entities, split.test, TEST_ROWS)
+    rows, test = fitted_rows(data, split, newest), _sampled(data, split.test, TEST_ROWS)
     learned = learn(candidates, data.examples(rows), cross_fit or split.calibrated == "cross-fitted", tick)
     fits = {name: Fit(one, calibrate(data, split, rows, one)) for name, one in learned.items()}
     tested = data.frame[test]
@@ -178,15 +192,22 @@ def _forecast(
     return Forecast(period, tested["entity_id"], data.labels[test], probability, rate), fits
 
 
-def _within(data: Dataset, split: Split, cap: int, fits: dict[str, Fit]) -> Forecast:
-    """The fitted rows, each by models that did not see its entity."""
-    rows = sample(data.frame["entity_id"], split.fit, cap)
-    probability = {name: fit.calibration.probability(fit.learned.out_of_fold) for name, fit in fits.items()}
-    return Forecast("folds of the fitted rows", data.frame["entity_id"][rows], data.labels[rows], probability, float("nan"))
+def _within(data: Dataset, split: Split, fitted: Mask, learned: Mapping[str, Learned]) -> tuple[Forecast, ...]:
+    """The fitted rows, fold by fold, each by models and a calibration that did not see its entity."""
+    frame, labels = data.frame[fitted], data.labels[fitted]
+    weights = calibration.recency(frame["as_of"], labels, split.horizon)
+    fold = folds(frame["entity_id"])
+    probability = {name: np.empty(len(labels)) for name in learned}
+    for number in range(FOLDS):
+        mine, others = fold == number, fold != number
+        for name, one in learned.items():
+            line = calibration.fit(one.out_of_fold[others], labels[others], frame["entity_id"][others], weights[others])
+            probability[name][mine] = line.probability(one.out_of_fold[mine])
+    return by_fold("fold", frame["entity_id"], labels, probability, fold)
 
 
-def _by_entity(data: Dataset, candidates: Sequence[Candidate], salt: str, tick: Tick) -> Forecast:
-    """Each row by candidates that were fitted and calibrated on the other folds."""
+def _by_entity(data: Dataset, candidates: Sequence[Candidate], salt: str, tick: Tick) -> tuple[Forecast, tuple[Forecast, ...]]:
+    """Each row by candidates that were fitted and calibrated on the other folds: all rows, and fold by fold."""
     frame, labels = data.frame, data.labels
     fold = folds(frame["entity_id"], salt=salt)
     probability = {candidate.name: np.empty(len(frame)) for candidate in candidates}
@@ -195,4 +216,26 @@ def _by_entity(data: Dataset, candidates: Sequence[Candidate], salt: str, tick: 
         for name, one in learn(candidates, data.examples(others), True, tick).items():
             line = calibration.fit(one.out_of_fold, labels[others], frame["entity_id"][others])
             probability[name][tested] = line.probability(one.raw(frame[tested]))
-    return Forecast(f"folds of entities{', ' if salt else ''}{salt}", frame["entity_id"], labels, probability, float("nan"))
+    every = Forecast("folds of entities", frame["entity_id"], labels, probability, float("nan"))
+    return every, by_fold(f"{salt} fold".strip(), frame["entity_id"], labels, probability, fold)
+
+
+def by_fold(
+    name: str, entities: pd.Series, labels: Labels, probability: Mapping[str, Floats], fold: NDArray[np.int64]
+) -> tuple[Forecast, ...]:
+    """A forecast for each fold: scores of different models are not ranked against each other.
+
+    Over all folds together even noise would rank below chance, for the fewer positives a fold has, the more its models saw.
+    """
+    masks = [(number, fold == number) for number in range(FOLDS)]
+    return tuple(
+        Forecast(
+            f"{name} {number + 1}",
+            entities[mask],
+            labels[mask],
+            {key: said[mask] for key, said in probability.items()},
+            float("nan"),
+        )
+        for number, mask in masks
+        if 0 < labels[mask].sum() < mask.sum()
+    )

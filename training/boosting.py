@@ -8,7 +8,7 @@ number of threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +26,7 @@ MOST_ROUNDS = 1_500
 PATIENCE = 40
 ONE_THREAD_BELOW = 20_000_000  # values in the matrix; on less, threads wait for each other more than they work
 ONE_FOLD_FROM = 60_000  # rows; from here on one fold in five tells the number of rounds as well as five do
-Callback = Callable[[Any], None]
+NO_REFIT_FROM = 200_000  # rows; from here on four folds in five teach as much as all of them
 
 
 def learn(examples: Examples, cross_fit: bool, settled: Mapping[str, Any] = MappingProxyType({})) -> Learned:
@@ -46,7 +46,7 @@ def learn(examples: Examples, cross_fit: bool, settled: Mapping[str, Any] = Mapp
     out_of_fold = np.full(examples.rows, np.nan)
     for part, booster in zip(parts, boosters, strict=bool(boosters)):
         out_of_fold[part] = booster.predict(examples.matrix[part], raw_score=True, num_iteration=rounds)
-    booster = lightgbm.train(parameters, data, rounds)
+    booster = boosters[0] if examples.rows >= NO_REFIT_FROM and len(boosters) == 1 else lightgbm.train(parameters, data, rounds)
     return Learned(Trees(booster.model_to_string()), examples.features, {**parameters, "rounds": rounds}, out_of_fold)
 
 
@@ -80,9 +80,7 @@ def defaults(rows: int, features: int, rarer: int) -> dict[str, Any]:
     }
 
 
-def cross_validate(
-    data: lightgbm.Dataset, parameters: Mapping[str, Any], parts: Sequence[Mask], callbacks: Sequence[Callback] = ()
-) -> list[lightgbm.Booster]:
+def cross_validate(data: lightgbm.Dataset, parameters: Mapping[str, Any], parts: Sequence[Mask]) -> list[lightgbm.Booster]:
     """One booster for each part, fitted on the rows outside of it and stopped where its log loss inside is least.
 
     Several are fitted side by side, one thread each: threads inside one model wait for each other more than they work.
@@ -93,8 +91,8 @@ def cross_validate(
         half.construct()
 
     def fit(pair: tuple[lightgbm.Dataset, lightgbm.Dataset]) -> lightgbm.Booster:
-        stops: list[Callback] = [lightgbm.early_stopping(PATIENCE, verbose=False), *callbacks]
-        return lightgbm.train(alone, pair[0], MOST_ROUNDS, valid_sets=[pair[1]], callbacks=stops, keep_training_booster=True)
+        stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+        return lightgbm.train(alone, pair[0], MOST_ROUNDS, valid_sets=[pair[1]], callbacks=[stop], keep_training_booster=True)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(fit, halves))

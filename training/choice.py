@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from training.backtest import Backtest, Forecast
+from training.backtest import SALTS, Backtest, Forecast
 from training.candidates import RULE
 from training.contract import Floats
 from training.evaluation import Figure, Ranking, auc_difference, bootstrap, interval
@@ -65,7 +65,7 @@ def choose(backtest: Backtest, preference: Preference, seed: int) -> Choice:
     best = max(found, key=lambda standing: (standing.auc.value, -standing.log_loss.value))
     simplest = next(standing for standing in found if not standing.separable)
     taken = best if preference == "best" else simplest
-    sentences = (*_left_out(backtest), _judged_by(backtest), *_why(taken, best, preference, found))
+    sentences = (*_left_out(backtest), _judged_by(backtest), *_searched(backtest), *_why(taken, best, preference, found))
     return Choice(taken.name, best.name, found, sentences)
 
 
@@ -131,10 +131,9 @@ def _pooled(forecasts: Sequence[Forecast], names: Sequence[str], seed: int) -> t
         found: dict[str, float] = {}
         for name in names:
             aucs, losses = zip(*(mine[name].auc_and_loss(part) for mine, part in zip(rankings, parts, strict=True)), strict=True)
-            found |= {
-                f"{name} auc": float(np.average(aucs, weights=positives)),
-                f"{name} loss": float(np.average(losses, weights=rows)),
-            }
+            known = np.isfinite(aucs)  # a draw of entities may leave a period without one of the outcomes
+            found[f"{name} auc"] = float(np.average(np.array(aucs)[known], weights=positives[known]))
+            found[f"{name} loss"] = float(np.average(losses, weights=rows))
         return found
 
     return statistic(np.ones(len(codes))), bootstrap(codes, len(entities), statistic, seed, REPLICATES)
@@ -159,6 +158,13 @@ def _left_out(backtest: Backtest) -> tuple[str, ...]:
     )
 
 
+def _searched(backtest: Backtest) -> tuple[str, ...]:
+    """Without an earlier origin the tuning has no rows of its own."""
+    if backtest.kind == "origins" or "lightgbm-tuned" not in {candidate.name for candidate in backtest.candidates}:
+        return ()
+    return ("The tuned candidate's parameters were searched on the same rows, which flatters it a little.",)
+
+
 def _judged_by(backtest: Backtest) -> str:
     rows = sum(len(forecast.labels) for forecast in backtest.earlier)
     if backtest.kind == "origins":
@@ -169,11 +175,11 @@ def _judged_by(backtest: Backtest) -> str:
         )
     if backtest.kind == "folds":
         return (
-            f"Chosen by folds of entities among the {rows:,} fitted rows: the history is too short for an earlier test period, "
-            "so nothing says how the candidates keep over time."
+            f"Chosen by folds of entities among the {rows:,} fitted rows: the history is too short, or holds too few outcomes, "
+            "for an earlier test period, so nothing says how the candidates keep over time."
         )
     return (
-        f"Chosen by folds of entities, drawn {len(backtest.earlier)} times over the same {len(backtest.newest.labels):,} rows "
+        f"Chosen by folds of entities, drawn {len(SALTS)} times over the same {len(backtest.newest.labels):,} rows "
         "that the figures are about: choosing among so few candidates flatters them little, but it does."
     )
 

@@ -13,14 +13,16 @@ SHOWN = 5
 
 
 def compatible(workspace: Workspace, model: Model) -> Gate:
-    """Whether every feature of the contract, and every column of its `eligible`, is one of the workspace's, of the same type."""
+    """Whether what the contract, its `eligible` and its `[value]` ask for are features of the workspace, of the same type."""
     declared = feature_map(views(workspace, Catalog.load(workspace)), model.propensity.entity)
     lost = [
         f"{column.name} ({'gone' if column.name not in declared else f'now a {declared[column.name].dtype}'})"
         for column in model.contract.features
         if column.name not in declared or declared[column.name].dtype != column.dtype
     ]
-    lost += [f"{column} (gone)" for column in sorted({c.column for c in model.propensity.conditions} - set(declared))]
+    value = model.propensity.value.columns if model.propensity.value else ()
+    others = {*(condition.column for condition in model.propensity.conditions), *value}
+    lost += [f"{column} (gone)" for column in sorted(others - set(declared))]
     if not lost:
         return Gate(
             "contract", True, f"The workspace gives all {len(model.columns)} features of the contract, of the same types."

@@ -123,6 +123,13 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
     typed = {name: typed_column(joined[name], dtype) for name, dtype in dtypes.items()}
     constant = tuple(name for name, column in typed.items() if column.nunique(dropna=False) <= 1)
     kept = {name: dtype for name, dtype in dtypes.items() if name not in constant}
+    if not kept:
+        raise DataFloorError(
+            f"features of {propensity.name}",
+            expected="at least one that differs between rows",
+            received=f"{len(constant)} that have one value each: {', '.join(constant[:5])}{', ...' if len(constant) > 5 else ''}",
+            repair="deliver the tables behind them, or list others under `[features]`",
+        )
     frame = pd.concat([rows, label.to_frame(), pd.DataFrame({name: typed[name] for name in kept})], axis=1)
     attributes = {name: place for name, place in declared_attributes(workspace, catalog, present).items() if name in kept}
     seen = pd.DataFrame({name: typed_column(joined[name], dtype) for name, dtype in aside.items()}, index=frame.index)

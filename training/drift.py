@@ -56,11 +56,10 @@ class Drift:
         told += f", best by {' and '.join(', '.join(self.features).rsplit(', ', 1))}"
         if self.newest is None:
             return f"{told}."
+        them = "it" if len(self.features) == 1 else "them"
         change = "better" if self.newest.value > 0 else "worse"
-        return (
-            f"{told}. Without {'it' if len(self.features) == 1 else 'them'} the newest period is {abs(self.newest.value):.3f} "
-            f"{change} in AUC ({self.newest.low:+.3f} to {self.newest.high:+.3f})."
-        )
+        by = f"{abs(self.newest.value):.3f} {change}" if abs(self.newest.value) >= 0.0005 else "neither better nor worse"
+        return f"{told}. Without {them} the newest period is {by} in AUC ({self.newest.low:+.3f} to {self.newest.high:+.3f})."
 
 
 def drift(data: Dataset, split: Split, tested: Backtest, name: str, seed: int) -> Drift | None:

@@ -83,7 +83,14 @@ class Ranking:
         self.starts = np.flatnonzero(np.r_[True, np.diff(self.probability) != 0])
         self.losses = -np.log(np.where(self.labels == 1, self.probability, 1 - self.probability))
         self.squares = (self.probability - self.labels) ** 2
-        self.bin = np.minimum(np.arange(len(labels)) * BINS // max(len(labels), 1), BINS - 1)
+        self.bin = self._bins()
+
+    def _bins(self) -> NDArray[np.int64]:
+        """The bin of each row: ten about equally full ones, ties together, so that the order of the rows says nothing."""
+        ends = np.r_[self.starts[1:], len(self.labels)]
+        middle = (self.starts + ends - 1) // 2
+        bins = np.minimum(middle * BINS // max(len(self.labels), 1), BINS - 1)
+        return np.repeat(bins, ends - self.starts).astype(np.int64)
 
     def auc_and_loss(self, weights: Floats) -> tuple[float, float]:
         """The AUC and the log loss under row weights given in the order of the rows; a fraction of the cost of `figures`."""
@@ -221,7 +228,8 @@ def interval(value: float, replicates: Floats) -> tuple[float, float]:
 
 
 def _reliability(probability: Floats, labels: Labels) -> tuple[tuple[float, float, float, float, int], ...]:
-    parts = np.array_split(np.argsort(probability, kind="stable"), min(BINS, len(labels)))
+    ranking = Ranking(probability, labels)
+    parts = [ranking.order[ranking.bin == number] for number in sorted(set(ranking.bin.tolist()), reverse=True)]
     return tuple(
         (float(probability[part].mean()), float(labels[part].mean()), *wilson(int(labels[part].sum()), len(part)), len(part))
         for part in parts

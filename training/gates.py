@@ -123,7 +123,7 @@ def _rule(over_rule: Figure | None) -> Gate:
     if over_rule is None:
         return Gate("better_than_rule", True, "The model is the best simple rule: nothing cleverer was separable from it.")
     passed = over_rule.high >= 0
-    words = "better than" if over_rule.value > 0 else "not separable from" if passed else "worse than"
+    words = "better than" if over_rule.low > 0 else "not separable from" if passed else "worse than"
     interval = f"{over_rule.low:+.3f} to {over_rule.high:+.3f}"
     return Gate(
         "better_than_rule",

@@ -112,9 +112,11 @@ def decide(origins: Sequence[Origin], newest: Estimate, rate_calibrated: float) 
     if len(origins) < LEAST_ORIGINS:
         few = f"{len(origins)} earlier date{'s' if len(origins) != 1 else ''} cannot tell whether correcting pays"
         return Decision(False, f"{told} instead of {known}, but {few}: not corrected.")
+    from scipy.stats import t
+
     gains = np.array([gain(origin) for origin in origins])
     mean, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
-    pays = mean > 2 * error
+    pays = mean > float(t.ppf(0.95, len(gains) - 1)) * error
     word = "lowered" if mean > 0 else "raised"
     evidence = f"at {len(gains)} earlier dates correcting {word} the log loss by {abs(mean):.4f} (± {error:.4f})"
     return Decision(pays, f"{told} instead of {known}; {evidence}: {'corrected' if pays else 'not corrected'}.")

@@ -5,6 +5,7 @@ Nothing here touches a workspace's tables or its registry, so that a rebuild goe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Selection:
         tuned: the trials of a search; None without one.
         backtest: every candidate at every origin.
         choice: which candidate was taken, and why.
-        newest: every candidate on the newest test rows, which had no say in the choice.
+        newest: every candidate on the newest test rows, which had no say in the choice; by entity, on the rows of
+            the choice.
         drift: which features moved, and what it matters; None where there is a single date.
         without_drifting: AUC in the earlier periods without the features that moved, less that with them; None where that was not
             asked. Above 0 beyond the noise, they are left out.
@@ -90,7 +92,7 @@ def select(data: Dataset, propensity: Propensity, folder: Path, watch: Watch) ->
     without_drifting = None
     if moved and moved.newest and propensity.choice.drifting == "backtest":
         kept = data.without(moved.features)
-        again = _again(kept, propensity, newest, earlier, needed(candidates, choice.name), watch)
+        again = _again(kept, propensity, newest, tested.origins, needed(candidates, choice.name), watch)
         without_drifting = pooled_difference(again.earlier, tested.earlier, choice.name, SEED)
         data, tested = (kept, tested.taking(again, choice.name)) if without_drifting.low > 0 else (data, tested)
     shift, rates = _shift(tested, choice.name)
@@ -101,7 +103,7 @@ def select(data: Dataset, propensity: Propensity, folder: Path, watch: Watch) ->
 
 
 def _again(
-    kept: Dataset, propensity: Propensity, newest: Split, earlier: list[Split], chosen: tuple[Candidate, ...], watch: Watch
+    kept: Dataset, propensity: Propensity, newest: Split, earlier: Sequence[Split], chosen: tuple[Candidate, ...], watch: Watch
 ) -> Backtest:
     """The chosen candidate in the same backtest, without the features that moved."""
     with watch(f"{propensity.name}: without what moved", backtest.size(newest, earlier, chosen)) as tick:
@@ -120,7 +122,7 @@ def _shift(tested: Backtest, name: str) -> tuple[Decision | None, tuple[float, f
 
 
 def _tune(data: Dataset, propensity: Propensity, origin: Split, folder: Path, watch: Watch) -> Tuned | None:
-    """On what the first origin is fitted on, so that no test period has been seen."""
+    """On what the first origin is fitted on, so that no test period has been seen; without one, on what the choice is made by."""
     if not propensity.tuning.wanted:
         return None
     rows = sample(data.frame["entity_id"], origin.fit, backtest.MOST_FIT_ROWS)

@@ -24,6 +24,7 @@ FOLDS = 5
 TEST_SHARE = 0.2  # of the as_ofs
 FLOOR_ROWS, FLOOR_POSITIVES = 100, 20  # to learn anything from; positives and negatives alike
 COMFORTABLE = 50  # positives and negatives that a longer test must leave to learn from
+FLOOR_ENTITIES = 10  # of either outcome: rows of fewer entities say nothing about others
 FLOOR_TEST_POSITIVES = 10
 BACKTEST_POSITIVES = 25  # of either class in the test of an earlier origin
 ORIGINS = 3  # earlier ones, at most
@@ -74,6 +75,7 @@ def split(rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta) -> S
     test = rows["as_of"].isin(test_as_ofs).to_numpy()
     matured = (rows["as_of"] + horizon <= test_as_ofs[0]).to_numpy()
     _require(labels, matured, FLOOR_ROWS, FLOOR_POSITIVES, "to learn from")
+    _require_entities(rows, labels, matured)
     _require(labels, test, 2 * FLOOR_TEST_POSITIVES, FLOOR_TEST_POSITIVES, "to test on")
     sentences: tuple[str, ...] = (
         f"Split in time: tested on the newest {len(test_as_ofs)} of {len(as_ofs)} dates, from {_day(test_as_ofs[0])} to "
@@ -150,6 +152,7 @@ def _digest(text: str) -> int:
 def _by_entity(rows: pd.DataFrame, labels: NDArray[np.int8], horizon: timedelta) -> Split:
     every = np.ones(len(rows), dtype=bool)
     _require(labels, every, FLOOR_ROWS, FLOOR_POSITIVES, "to learn from")
+    _require_entities(rows, labels, every)
     day = _day(rows["as_of"].iloc[0])
     sentences = (
         f"The data know a single date, {day}: nothing here says how the model keeps over time.",
@@ -239,6 +242,18 @@ def _require(labels: NDArray[np.int8], mask: Mask, rows: int, of_each: int, purp
             expected=f"at least {rows} rows with {of_each} positives and {of_each} negatives {purpose}",
             received=f"{len(chosen)} rows with {positives} positives and {len(chosen) - positives} negatives",
             repair="deliver a longer history or more entities, widen `eligible`, or ask about a longer horizon",
+        )
+
+
+def _require_entities(rows: pd.DataFrame, labels: NDArray[np.int8], mask: Mask) -> None:
+    entities = rows["entity_id"].to_numpy()[mask]
+    with_it, without = (len(set(entities[labels[mask] == value])) for value in (1, 0))
+    if min(with_it, without) < FLOOR_ENTITIES:
+        raise DataFloorError(
+            "entities to learn from",
+            expected=f"at least {FLOOR_ENTITIES} entities with the outcome and {FLOOR_ENTITIES} without",
+            received=f"{with_it} with it and {without} without",
+            repair="deliver more entities, widen `eligible`, or ask about a longer horizon",
         )
 
 

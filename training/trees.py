@@ -8,6 +8,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 
+from features.errors import ContractError
 from training.contract import Floats
 
 FEW_ROWS = 1_000  # below it, waking other threads costs more than it saves
@@ -17,9 +18,21 @@ class Trees:
     """A predictor made of LightGBM's text."""
 
     def __init__(self, text: str) -> None:
-        """Read a booster."""
+        """Read a booster.
+
+        Raises:
+            ContractError: the text is damaged.
+        """
         self.text = text
-        self.booster = lightgbm.Booster(model_str=text)
+        try:
+            self.booster = lightgbm.Booster(model_str=text)
+        except lightgbm.basic.LightGBMError as problem:
+            raise ContractError(
+                "the trees of a model",
+                expected="LightGBM's text, whole",
+                received=str(problem),
+                repair="restore the artifact in MLflow, or train again",
+            ) from None
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Tuning: a search over LightGBM's parameters by folds inside the rows that the first origin of the backtest is fitted on.
 
-No test period of the backtest is looked at, so the tuned candidate competes on equal terms. The first trial is the defaults. A
-study is kept in a file of the workspace under the digest of its rows: one that was stopped or killed goes on where it was, with
-the trials it would have made anyway, and one that is done costs nothing.
+No test period of the backtest is looked at, so the tuned candidate competes on equal terms; where there is no earlier origin, it
+has seen the rows of the choice, and the report says so. The first trial is the defaults. A study is kept in a file of the
+workspace under the digest of its rows: one that was stopped or killed goes on where it was, with the trials it would have made
+anyway, and one that is done costs nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def tune(folder: Path, name: str, examples: Examples, budget: Tuning, tick: Tick
         while _made(study) < wanted and (time.monotonic() < until or not _made(study)):
             _attempt(study, examples)
             tick(1)
-    return Tuned(dict(study.best_trial.params), tuple(_told(trial) for trial in study.trials if trial.state.is_finished()))
+    return Tuned(dict(study.best_trial.params), tuple(_told(number, trial) for number, trial in enumerate(_judged(study))))
 
 
 def _study(folder: Path, name: str, examples: Examples) -> Study:
@@ -85,7 +86,12 @@ def _study(folder: Path, name: str, examples: Examples) -> Study:
 
 
 def _made(study: Study) -> int:
-    return sum(trial.state.is_finished() for trial in study.trials)
+    return len(_judged(study))
+
+
+def _judged(study: Study) -> list[FrozenTrial]:
+    """The trials that came to an end; one that was interrupted or killed is made again."""
+    return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
 
 
 def _attempt(study: Study, examples: Examples) -> None:
@@ -94,8 +100,11 @@ def _attempt(study: Study, examples: Examples) -> None:
 
     number = _made(study)
     study.sampler = optuna.samplers.TPESampler(seed=SEED + number, n_startup_trials=10)
+    for waiting in study.get_trials(states=(optuna.trial.TrialState.WAITING, optuna.trial.TrialState.RUNNING)):
+        study.tell(waiting.number, state=optuna.trial.TrialState.FAIL)  # of a search that was killed
     if number == 0:
-        study.enqueue_trial({name: value for name, value in _base(examples).items() if name in _NAMES}, skip_if_exists=True)
+        base = {"extra_trees": False, **_base(examples)}
+        study.enqueue_trial({name: base[name] for name in _NAMES})
     study.optimize(lambda trial: _loss(trial, examples), n_trials=1)
 
 
@@ -142,8 +151,8 @@ def _suggested(trial: Trial, examples: Examples) -> dict[str, Any]:
     }
 
 
-def _told(trial: FrozenTrial) -> Attempt:
+def _told(number: int, trial: FrozenTrial) -> Attempt:
     begun, done = trial.datetime_start, trial.datetime_complete
     assert begun is not None and done is not None
     loss = trial.value if trial.state.name == "COMPLETE" else None
-    return Attempt(trial.number, dict(trial.params), loss, begun, done)
+    return Attempt(number, dict(trial.params), loss, begun, done)

@@ -24,7 +24,7 @@ def forecast_by(rows: int, noise: dict[str, float], periods: int = 2, kind: str 
         said = {name: sigmoid(truth + random.normal(0, amount, rows)) for name, amount in noise.items()}
         forecasts.append(Forecast(f"period {period}", pd.Series([f"C{n}" for n in range(rows)]), labels, said, 0.3))
     candidates = tuple(one for one in (RULE, LOGISTIC, LIGHTGBM) if one.name in noise)
-    return Backtest(kind, tuple(forecasts), forecasts[-1], candidates, (), rows, {}, True)
+    return Backtest(kind, tuple(forecasts), forecasts[-1], candidates, (), rows, {}, True, ())
 
 
 def test_a_candidate_that_is_plainly_better_is_taken():

@@ -88,10 +88,12 @@ def test_leaving_out_is_told_and_decided_by_the_backtest(tmp_path: Path):
 
 
 def test_where_it_does_not_pay_nothing_is_left_out(tmp_path: Path):
-    data = panel(dates=8, entities=250)
+    data = drifting(turning=False)
     question = Propensity.model_validate({**QUESTION, "choice": {"drifting": "backtest"}})
     selection = select(data, question, tmp_path, QUIET)
-    assert selection.without_drifting is None or selection.without_drifting.low <= 0
+    assert selection.drift is not None and "noise" in selection.drift.features
+    assert selection.without_drifting is not None and selection.without_drifting.low <= 0
+    assert selection.drift_sentences[1].endswith("they are kept.")
     assert selection.fitted.model.columns == tuple(data.dtypes)
     assert origins(data.frame, data.labels, HORIZON)
     assert isinstance(selection.fitted.probability, np.ndarray) and not pd.isna(selection.fitted.probability).any()

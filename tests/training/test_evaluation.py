@@ -139,3 +139,11 @@ def test_curves_count_everyone_once():
     assert made.gains[-1] == (1.0, 1.0)
     assert sum(positives for _, _, positives, _ in made.histogram) == pytest.approx(1.0)
     assert sum(negatives for *_, negatives in made.histogram) == pytest.approx(1.0)
+
+
+def test_ties_are_one_bin_whatever_the_order_of_the_rows():
+    labels = np.array([1] * 50 + [0] * 50, dtype=np.int8)
+    for order in (labels, labels[::-1].copy(), np.tile([1, 0], 50).astype(np.int8)):
+        figures = Ranking(np.full(100, 0.5), order).figures(np.ones(100))
+        assert figures["calibration_error"] == pytest.approx(0.0)
+        assert len(curves(np.full(100, 0.5), order).reliability) == 1

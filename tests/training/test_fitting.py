@@ -32,6 +32,7 @@ def test_the_model_says_what_the_backtest_tested_whatever_its_family(name):
 
 def test_a_backtest_on_a_sample_leaves_the_model_to_be_fitted_on_every_row(monkeypatch):
     monkeypatch.setattr(backtest, "LEAST_FIT_ROWS", 400)
+    monkeypatch.setattr(backtest, "RARER_ROWS", 50)
     data = panel(dates=4)
     divided = split(data.frame, data.labels, HORIZON)
     tested = backtest.run(data, divided, [])

@@ -46,6 +46,20 @@ def test_an_interrupted_study_goes_on_and_ends_as_one_that_was_not(tmp_path):
     assert ticks[0] == 2 and sum(ticks) == 4, "the progress bar begins where the search goes on"
 
 
+def test_a_search_that_was_interrupted_in_its_first_trial_begins_with_the_defaults_again(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("training.tune.cross_validate", interrupted)
+        tune(tmp_path, "churn", examples(), Tuning(trials=1))
+    again = tune(tmp_path, "churn", examples(), Tuning(trials=2))
+    untouched = tune(tmp_path / "other", "churn", examples(), Tuning(trials=2))
+    assert [(a.number, a.parameters, a.loss) for a in again.attempts] == [
+        (a.number, a.parameters, a.loss) for a in untouched.attempts
+    ]
+
+
 def test_a_study_that_is_done_is_not_made_again_and_other_rows_begin_their_own(tmp_path):
     first = tune(tmp_path, "churn", examples(), Tuning(trials=2))
     again = tune(tmp_path, "churn", examples(), Tuning(trials=2))

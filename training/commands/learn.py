@@ -82,7 +82,7 @@ def _train_one(workspace: Workspace, name: str, trials: int | None, minutes: flo
         if not gate.passed:
             step(f"  {gate.sentence}")
     if trained.warnings:
-        step(f"  the leakage guard warns {trained.warnings} times: `foresell check --propensity {name}` shows of what")
+        step(f"  warnings of the leakage guard: {trained.warnings}; `foresell check --propensity {name}` shows them")
     return trained
 
 
