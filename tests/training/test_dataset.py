@@ -119,7 +119,7 @@ def with_protected(workspace, *names):
 
 
 def test_a_protected_column_is_kept_aside_and_is_no_feature(shop, question, built):
-    made = dataset.build(with_protected(shop, "customer_kind"), question, dataset.as_ofs(shop, question))
+    made = dataset.build(with_protected(shop, "customer_vat", "customer_kind"), question, dataset.as_ofs(shop, question))
     assert "customer_kind" in built.dtypes
     assert "customer_kind" not in made.dtypes
     assert "customer_kind" not in made.frame
@@ -146,7 +146,7 @@ def test_worth_and_age_are_kept_aside_whether_or_not_they_are_features(shop, que
     asked = question.model_copy(update={"value": Value(column="orders_amount_sum_365d"), "features": features})
     made = dataset.build(shop, asked, dataset.as_ofs(shop, question))
     assert list(made.dtypes) == ["orders_count_90d"]
-    assert set(made.aside) == {"orders_amount_sum_365d", "customer_age_days"}
+    assert set(made.aside) == {"orders_amount_sum_365d", "customer_age_days", "customer_vat"}
     assert made.aside.index.equals(made.frame.index)
     wrong = question.model_copy(update={"value": Value(column="orders_amount_sum_366d")})
     with pytest.raises(PropensityError, match="orders_amount_sum_365d"):
