@@ -88,6 +88,16 @@ def test_a_promotion_whose_alias_has_not_followed_does_not_serve_yet():
     assert history.at(NOON + timedelta(days=1)).version == "1"
 
 
+def test_a_move_that_was_not_finished_leaves_a_doubt_from_its_decision_on():
+    decided = NOON + timedelta(hours=1)
+    for alias, version in (("1", "1"), ("2", "2")):
+        history = told("promotion 1", "promotion 2", alias=alias, pending=True)
+        assert history.at(decided).version == version
+        assert f"event 2 (version 2 promoted, version 1 demoted) was not finished, and nobody knows when it took effect; " \
+               f"MLflow calls version {alias} the champion" in history.at(decided).doubt  # fmt: skip
+        assert (history.at(decided - MICROSECOND).version, history.at(decided - MICROSECOND).doubt) == ("1", "")
+
+
 def test_words_name_who_came_and_who_went():
     history = told("promotion 1", "promotion 2", "rollback 1", "outside 3", "outside -")
     assert [words(entry.event) for entry in history.entries] == [

@@ -11,7 +11,7 @@ from features.errors import CallError, GateError, RegistryError
 from features.settings import Workspace
 from tests.training.conftest import ME, NOW
 from training import registry
-from training.registry import Signature, ledger, promotion
+from training.registry import CONTRACT_GATE, Judged, Signature, judged, ledger, promotion
 
 LATER = Signature("bert", NOW + timedelta(hours=1))
 LATEST = Signature("carla", NOW + timedelta(hours=2))
@@ -68,7 +68,8 @@ def test_a_promotion_is_written_down_with_its_evidence(trained):
 
 def test_promoting_the_champion_again_writes_nothing(trained):
     first = registry.promote(trained, "churn", ME)
-    assert registry.promote(trained, "churn", LATER) == first
+    again = registry.promote(trained, "churn", LATER)
+    assert (again, again.written, first.written) == (first, False, True)
     assert champions(trained) == ["1"]
 
 
@@ -85,6 +86,47 @@ def test_rollback_goes_one_step_back_each_time_and_says_when_there_is_none(train
     assert [entry.event.before for entry in entries] == [None, "1", "2", "3", "2"]
     assert (entries[3].event.kind, entries[3].event.reason, entries[3].event.by) == ("rollback", "upside down", "carla")
     assert registry.champion_version(trained, "churn") == "1"
+
+
+def test_of_two_rollbacks_at_once_the_second_is_refused(trained):
+    """While the one judges the version it would bring back, the other is done."""
+    add(trained, times=2)
+    for version in ("1", "2", "3"):
+        registry.promote(trained, "churn", ME, version)
+
+    def overtaken(version: str) -> Judged:
+        if registry.champion_version(trained, "churn") == "3":
+            registry.rollback(trained, "churn", LATER)
+        return judged("contract", True, f"version {version} is well fed")
+
+    with pytest.raises(RegistryError, match=r"expected: version 3 as champion(.|\n)*received: version 2"):
+        registry.rollback(trained, "churn", LATEST, check=overtaken)
+    assert champions(trained) == ["1", "2", "3", "2"]
+
+
+def test_a_gate_that_was_checked_at_the_move_stands_in_its_evidence(trained):
+    add(trained)
+    asked = []
+
+    def starving(version: str) -> Judged:
+        asked.append(version)
+        return judged(CONTRACT_GATE, False, "The table is gone.")
+
+    with pytest.raises(GateError, match=r"The table is gone\."):
+        registry.promote(trained, "churn", ME, check=starving)
+    event = registry.promote(trained, "churn", ME, reason="it comes back", check=starving).event
+    assert (event.version, event.forced, event.evidence.failed) == ("2", True, ("The table is gone.",))
+    registry.promote(trained, "churn", LATER, "1")
+    event = registry.rollback(trained, "churn", LATEST, "it comes back", starving).event
+    assert (event.version, event.forced, event.evidence.failed) == ("2", True, ("The table is gone.",))
+    assert asked == ["2"] * 3, "exactly the version that serves is checked"
+
+
+def test_a_rollback_to_a_version_that_was_once_forced_forces_nothing(trained):
+    registry.promote(trained, "churn", ME, add(trained, FAILED), "a trial")
+    registry.promote(trained, "churn", LATER, "1")
+    event = registry.rollback(trained, "churn", LATEST).event
+    assert (event.version, event.forced) == ("2", False)
 
 
 def test_rollback_without_a_champion_says_so(trained):
@@ -128,8 +170,24 @@ def test_a_reason_for_a_version_that_passed_forces_nothing(trained):
 
 
 def test_a_reason_as_long_as_a_letter_is_refused(trained):
-    with pytest.raises(CallError, match="at most 500"):
-        registry.promote(trained, "churn", ME, reason="x" * 501)
+    for move in (registry.promote, registry.rollback):
+        with pytest.raises(CallError, match="at most 500"):
+            move(trained, "churn", ME, reason="x" * 501)
+
+
+def test_a_name_as_long_as_a_letter_is_refused_before_it_can_break_the_history(trained):
+    for move in (registry.promote, registry.rollback):
+        with pytest.raises(CallError, match=r"received: 7,000(.|\n)*--by"):
+            move(trained, "churn", Signature("x" * 7_000, NOW))
+    assert champions(trained) == []
+
+
+def test_what_mlflow_would_cut_is_not_written(trained):
+    gates = [{"gate": "g" * 300, "passed": True, "sentence": ""} for _ in range(30)]
+    add(trained, {"verdict": "pass", "gates": gates})
+    with pytest.raises(RegistryError, match=r"at most 6,000 characters(.|\n)*names of the gates"):
+        registry.promote(trained, "churn", ME)
+    assert champions(trained) == []
 
 
 @pytest.mark.parametrize(("failed", "kept"), [(9, [240] * 9 + [0] * 21), (30, [0] * 30)])
@@ -206,8 +264,25 @@ def test_killed_after_the_alias_followed_a_promotion_counts(trained, monkeypatch
     assert registry.champion_version(trained, "churn") == "1"
     assert not registry.history(trained, "churn").moved
     monkeypatch.setattr(promotion, "PATIENCE", 1)
+    served = registry.history(trained, "churn").at(LATER.at)
+    assert (served.version, "was not finished" in served.doubt) == ("1", True)
     assert registry.promote(trained, "churn", LATER).event.by == "anna"
-    assert [entry.since for entry in registry.history(trained, "churn").entries] == [LATER.at]
+    assert [entry.since for entry in registry.history(trained, "churn").entries] == [NOW], "it has served since the alias moved"
+
+
+def test_a_promotion_takes_effect_when_its_alias_follows_not_when_it_began(trained):
+    instants = iter(NOW + timedelta(seconds=seconds) for seconds in (3, 4))
+    entry = registry.promote(trained, "churn", Signature("anna", NOW, lambda: next(instants)))
+    assert (entry.event.at, entry.since) == (NOW + timedelta(seconds=3), NOW + timedelta(seconds=4))
+
+
+def test_who_began_earlier_and_came_second_does_not_serve_before_who_came_first(trained):
+    add(trained)
+    registry.promote(trained, "churn", LATER, "1")
+    registry.promote(trained, "churn", ME, "2")
+    history = registry.history(trained, "churn")
+    assert [entry.since for entry in history.entries] == [LATER.at, LATER.at]
+    assert [history.at(instant).version for instant in (NOW, LATER.at)] == [None, "2"]
 
 
 def test_an_event_whose_answer_was_lost_is_not_written_twice(trained, monkeypatch):

@@ -5,24 +5,27 @@ alias `champion` names the version that serves, `challenger` the newest one that
 """
 
 from training.registry.door import store_uri
-from training.registry.event import Entry, Event, Evidence, History, Served, Signature, words
-from training.registry.promotion import history, promote, rollback
+from training.registry.event import CONTRACT_GATE, Entry, Event, Evidence, History, Judged, Served, Signature, judged, words
+from training.registry.promotion import Check, history, promote, rollback
 from training.registry.pyfunc import Pyfunc, _load_pyfunc
 from training.registry.record import REPORT_CARD, REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Child, Record
 from training.registry.run import REQUIREMENTS, register
 from training.registry.version import Registered, card, champion, champion_version, load, newest_version, report
 
 __all__ = [
+    "CONTRACT_GATE",
     "REPORT_CARD",
     "REPORT_FOLDER",
     "REPORT_HTML",
     "REQUIREMENTS",
     "VERSION_MARK",
+    "Check",
     "Child",
     "Entry",
     "Event",
     "Evidence",
     "History",
+    "Judged",
     "Pyfunc",
     "Record",
     "Registered",
@@ -33,6 +36,7 @@ __all__ = [
     "champion",
     "champion_version",
     "history",
+    "judged",
     "load",
     "newest_version",
     "promote",

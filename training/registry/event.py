@@ -5,8 +5,8 @@ Pure: events come in and answers go out. The order of events is that of their nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,18 +15,30 @@ from training.registry.record import described
 
 Kind = Literal["promotion", "rollback", "outside"]
 LONGEST_SENTENCE = 240
+CONTRACT_GATE = "contract"  # of the workspace, not of the report: whether it gives what the model was trained on
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Who does something to the registry, and when (UTC)."""
+    """Who does something to the registry, and when (UTC).
+
+    Attributes:
+        by: a name.
+        at: when it began.
+        clock: tells the time while it goes on; without one, everything happens at `at`.
+    """
 
     by: str
     at: datetime
+    clock: Callable[[], datetime] | None = None
+
+    @property
+    def now(self) -> datetime:
+        return self.clock() if self.clock else self.at
 
 
 class Judged(Strict):
-    """One gate of a version's report: its name, whether it was passed, and the sentence, cut where it is very long."""
+    """One gate: its name, whether it was passed, and the sentence, cut where it is very long."""
 
     gate: str
     passed: bool
@@ -47,6 +59,10 @@ class Evidence(Strict):
     gates: tuple[Judged, ...] = ()
     data_fingerprint: str | None = None
     trained_at: str | None = None
+
+    def with_gate(self, gate: Judged) -> Evidence:
+        """With a gate that was judged only now."""
+        return self.model_copy(update={"gates": (*self.gates, gate)})
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -79,20 +95,24 @@ class Event(Strict):
 
     @property
     def forced(self) -> bool:
-        """Whether the version came in past a failed gate."""
-        return self.kind == "promotion" and self.evidence is not None and bool(self.evidence.failed)
+        """Whether the version came in past a failed gate; those of its report do not stop a rollback."""
+        gates = self.evidence.gates if self.evidence else ()
+        held = [gate for gate in gates if self.kind == "promotion" or gate.gate == CONTRACT_GATE]
+        return not all(gate.passed for gate in held)
 
 
 @dataclass(frozen=True)
 class Entry:
     """An event in its place: its number, and since when its version served.
 
-    `since` is None while the alias in MLflow has not followed; of a move made in MLflow itself it is when that was noticed.
+    `since` is None until it is written down that the alias in MLflow has followed; of a move made in MLflow itself it is when
+    that was noticed. It is never before that of an earlier entry. `written`: whether the call that returned the entry wrote it.
     """
 
     number: int
     event: Event
     since: datetime | None
+    written: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -130,7 +150,7 @@ class History:
 
     @property
     def unfinished(self) -> Entry | None:
-        """The last event if it was written down and the alias has not followed: its writer is at work, or was killed."""
+        """The last event if nobody wrote down that the alias has followed: its writer is at work, or was killed."""
         return self.last if self.last is not None and self.last.since is None else None
 
     @property
@@ -163,17 +183,31 @@ class History:
 
     def at(self, instant: datetime) -> Served:
         """The version that served at an instant; one that was promoted at T serves from T on."""
-        begun = [entry for entry in self.entries if entry.since is not None and entry.since <= instant]
+        entries = self._begun()
+        begun = [entry for entry in entries if entry.since is not None and entry.since <= instant]
         entry = begun[-1] if begun else None
-        later = next((other for other in self.entries[entry.number if entry else 0 :] if other.since is not None), None)
+        later = next((other for other in entries[entry.number if entry else 0 :] if other.since is not None), None)
         version = entry.event.version if entry else None
-        return Served(version, entry, later.since if later else None, self._doubt(later))
+        return Served(version, entry, later.since if later else None, self._doubt(instant, later))
 
-    def _doubt(self, later: Entry | None) -> str:
+    def _begun(self) -> tuple[Entry, ...]:
+        """The entries; an unfinished one whose version the alias names is taken to be in effect since it was decided."""
+        last = self.unfinished
+        if last is None or last.event.version != self.alias:
+            return self.entries
+        return (*self.entries[:-1], replace(last, since=last.event.at))
+
+    def _doubt(self, instant: datetime, later: Entry | None) -> str:
+        pending = self.unfinished
+        if pending is not None and instant >= pending.event.at:
+            return (
+                f"event {pending.number} ({words(pending.event)}) was not finished, and nobody knows when it took effect; "
+                f"MLflow calls {named(self.alias)} the champion"
+            )
         if later is not None and later.event.kind == "outside":
             return f"by {later.event.at:%Y-%m-%d %H:%M:%S} UTC the champion had been moved in MLflow itself, nobody knows when"
         if later is None and self.moved:
-            return f"MLflow calls {_named(self.alias)} the champion: it was moved there, nobody knows when"
+            return f"MLflow calls {named(self.alias)} the champion: it was moved there, nobody knows when"
         return ""
 
 
@@ -192,20 +226,25 @@ def evidence(report: Mapping[str, Any]) -> Evidence:
     )
 
 
-def _judged(gate: Mapping[str, Any]) -> Judged:
-    sentence = gate["sentence"]
+def judged(gate: str, passed: bool, sentence: str) -> Judged:
+    """A gate as an event keeps it."""
     cut = sentence if len(sentence) <= LONGEST_SENTENCE else f"{sentence[: LONGEST_SENTENCE - 3]}..."
-    return Judged(gate=gate["gate"], passed=gate["passed"], sentence=cut)
+    return Judged(gate=gate, passed=passed, sentence=cut)
+
+
+def _judged(gate: Mapping[str, Any]) -> Judged:
+    return judged(gate["gate"], gate["passed"], gate["sentence"])
 
 
 def words(event: Event) -> str:
     """What happened, in a few words, such as "version 3 promoted, version 2 demoted"."""
     verb = {"promotion": "promoted", "rollback": "brought back", "outside": "made champion in MLflow itself"}[event.kind]
-    before = f"{_named(event.before)} demoted" if event.before else ""
+    before = f"{named(event.before)} demoted" if event.before else ""
     if event.version is None:
         return f"{before} in MLflow itself"
-    return ", ".join(filter(None, (f"{_named(event.version)} {verb}", before)))
+    return ", ".join(filter(None, (f"{named(event.version)} {verb}", before)))
 
 
-def _named(version: str | None) -> str:
+def named(version: str | None) -> str:
+    """Such as "version 3"."""
     return f"version {version}" if version else "no version"

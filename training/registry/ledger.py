@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -72,12 +73,24 @@ class Ledger:
         return cls(client, run.info.run_id) if _named(client, made, name) else cls.open(client, workspace, name)
 
     def entries(self) -> tuple[Entry, ...]:
-        """Every event, in order."""
+        """Every event, in order; clocks may disagree, but none took effect before the one it follows."""
         written = self._params()
-        return tuple(_entry(key, written) for key in sorted(key for key in written if NUMBER.fullmatch(key)))
+        entries: list[Entry] = []
+        latest: datetime | None = None
+        for key in sorted(key for key in written if NUMBER.fullmatch(key)):
+            entry = _entry(key, written)
+            if entry.since is not None:
+                latest = max(latest or entry.since, entry.since)
+                entry = replace(entry, since=latest)
+            entries.append(entry)
+        return tuple(entries)
 
     def append(self, number: int, event: Event) -> bool:
-        """Write an event down under its number; False if somebody else was first."""
+        """Write an event down under its number; False if somebody else was first.
+
+        Raises:
+            RegistryError: MLflow would cut it, and no release could read it again.
+        """
         return self._write(f"{number:06d}", _text(event))
 
     def took_effect(self, number: int, at: datetime) -> None:
@@ -126,6 +139,13 @@ def _text(event: Event) -> str:
     for spared in ((False,), ()):
         if len(text) > LONGEST_VALUE:
             text = _with_sentences(event, spared).model_dump_json()
+    if len(text) > LONGEST_VALUE:
+        raise RegistryError(
+            f"the event that makes version {event.version} champion",
+            expected=f"at most {LONGEST_VALUE:,} characters, which MLflow keeps of a parameter",
+            received=f"{len(text):,}",
+            repair="shorten the name, the reason, or the names of the gates in the version's report",
+        )
     return text
 
 

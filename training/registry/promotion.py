@@ -1,15 +1,15 @@
 """Moving the champion: forward through the gates, back by one step, and what the history tells of both.
 
 A move is written down first, and that is what counts; then the alias `champion` follows in MLflow, and that it has is written
-down too. Whoever finds a move whose alias has not followed waits a little for its writer, and then finishes it: the writer was
-killed. Whoever finds an alias that no event explains writes down that it was moved in MLflow itself.
+down too. Whoever finds a move that is not finished waits a little for its writer, and then finishes it: the writer was killed.
+Whoever finds an alias that no event explains writes down that it was moved in MLflow itself.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -17,17 +17,27 @@ from uuid import uuid4
 from features.errors import CallError, ForesellError, GateError, RegistryError
 from features.settings import Workspace
 from training.registry.door import exists, insist, leave_if_absent, open_client
-from training.registry.event import Entry, Event, Evidence, History, Kind, Signature, evidence
+from training.registry.event import Entry, Event, Evidence, History, Judged, Kind, Signature, evidence, named
 from training.registry.ledger import Ledger
 from training.registry.version import CHALLENGER, CHAMPION, alias, figures, newest_version, no_version
 
-LONGEST_REASON = 500
+LONGEST_REASON, LONGEST_NAME = 500, 100
 PATIENCE, PAUSE = 100, 0.05  # looks at a move that another has begun, and seconds between them
 Decide = Callable[[History], Event | None]
+Check = Callable[[str], Judged]  # whether the workspace can feed a version
 
 
-def promote(workspace: Workspace, name: str, signature: Signature, version: str | None = None, reason: str = "") -> Entry:
+def promote(
+    workspace: Workspace,
+    name: str,
+    signature: Signature,
+    version: str | None = None,
+    reason: str = "",
+    check: Check | None = None,
+) -> Entry:
     """Make a version the champion; without one, the newest, if it has never served. Returns its entry in the history.
+
+    Nothing is written where it is the champion already.
 
     Args:
         workspace: where the version is registered.
@@ -35,16 +45,18 @@ def promote(workspace: Workspace, name: str, signature: Signature, version: str 
         signature: who does it, and when.
         version: the one to promote.
         reason: why it may serve although it failed a gate; without a reason such a version is refused.
+        check: judges one more gate of exactly the version that is promoted; it stands in the history with those of the report.
 
     Raises:
         RegistryError: there is no such version, or none waits.
         GateError: the version failed a gate and no reason was given; each is named with its sentence.
-        CallError: the reason is too long.
+        CallError: the reason or the name is too long.
     """
-    _require_short(reason)
+    _require_short(reason, signature)
     chosen = version or _waiting(workspace, name)
-    found = evidence(figures(workspace, name, chosen))
+    document = figures(workspace, name, chosen)
     chosen = str(int(chosen))  # as MLflow counts; "03" is version 3
+    found = _judged(document, chosen, check)
     if found.failed and not reason:
         raise GateError(
             f"{name} version {chosen}",
@@ -57,30 +69,40 @@ def promote(workspace: Workspace, name: str, signature: Signature, version: str 
     def decide(history: History) -> Event | None:
         return None if history.alias == chosen else _event("promotion", history, chosen, signature, found, reason)
 
-    return _move(workspace, name, signature.at, decide)
+    return _move(workspace, name, signature, decide)
 
 
-def rollback(workspace: Workspace, name: str, signature: Signature, reason: str = "") -> Entry:
-    """Bring back the champion before the present one. Returns its entry in the history.
+def rollback(workspace: Workspace, name: str, signature: Signature, reason: str = "", check: Check | None = None) -> Entry:
+    """Bring back the champion before the one that serves when this is called. Returns its entry in the history.
 
     Each rollback goes one step further back along the promotions, until the first.
 
+    Args:
+        workspace: where the versions are registered.
+        name: of the propensity.
+        signature: who does it, and when.
+        reason: why; it goes into the history.
+        check: judges one more gate of exactly the version that is brought back, or raises.
+
     Raises:
-        RegistryError: there was no champion before, or its version was deleted.
-        CallError: the reason is too long.
+        RegistryError: there was no champion before, or its version was deleted, or somebody else moved the champion meanwhile.
+        CallError: the reason or the name is too long.
     """
-    _require_short(reason)
+    _require_short(reason, signature)
+    seen = history(workspace, name).alias
     if not exists(workspace):
         raise _no_previous(name, None)
 
-    def decide(history: History) -> Event:
-        previous = history.previous
+    def decide(present: History) -> Event:
+        if present.alias != seen:  # of two who roll back at once, the second would go a step further than it meant
+            raise _moved_meanwhile(name, seen, present.alias)
+        previous = present.previous
         if previous is None:
-            raise _no_previous(name, history.alias)
-        found = evidence(figures(workspace, name, previous))
-        return _event("rollback", history, previous, signature, found, reason)
+            raise _no_previous(name, present.alias)
+        found = _judged(figures(workspace, name, previous), previous, check)
+        return _event("rollback", present, previous, signature, found, reason)
 
-    return _move(workspace, name, signature.at, decide)
+    return _move(workspace, name, signature, decide)
 
 
 def history(workspace: Workspace, name: str) -> History:
@@ -96,22 +118,22 @@ def history(workspace: Workspace, name: str) -> History:
         return _look(client, ledger, name) if ledger else History((), alias(client, name, CHAMPION))
 
 
-def _move(workspace: Workspace, name: str, at: datetime, decide: Decide) -> Entry:
+def _move(workspace: Workspace, name: str, signature: Signature, decide: Decide) -> Entry:
     """Decide on the present history and write the decision down under the next number; if another was first, decide again."""
     with open_client(workspace) as client:
         ledger = Ledger.open(client, workspace, name)
         while True:
-            present = _settled(workspace, client, ledger, name, at)
+            present = _settled(workspace, client, ledger, name, signature)
             event = decide(present)
             if event is None:
                 return present.entries[-1]
             number = len(present.entries) + 1
             if ledger.append(number, event):
-                _follow(client, ledger, name, at)
-                return ledger.entries()[number - 1]
+                _follow(client, ledger, name, signature)
+                return replace(ledger.entries()[number - 1], written=True)
 
 
-def _settled(workspace: Workspace, client: Any, ledger: Ledger, name: str, at: datetime) -> History:
+def _settled(workspace: Workspace, client: Any, ledger: Ledger, name: str, signature: Signature) -> History:
     """The history once every move is finished and every alias explained."""
     number, looks = 0, 0
     while True:
@@ -119,12 +141,12 @@ def _settled(workspace: Workspace, client: Any, ledger: Ledger, name: str, at: d
         if present.unfinished is not None:
             number, looks = present.unfinished.number, looks + 1 if present.unfinished.number == number else 1
             if looks > PATIENCE:
-                _follow(client, ledger, name, at)
+                _follow(client, ledger, name, signature)
             else:
                 time.sleep(PAUSE)
         elif present.moved:
             found = _evidence_if_any(workspace, name, present.alias)
-            event = _event("outside", present, present.alias, Signature("", at), found, "")
+            event = _event("outside", present, present.alias, Signature("", signature.now), found, "")
             ledger.append(len(present.entries) + 1, event)
         else:
             return present
@@ -139,13 +161,17 @@ def _look(client: Any, ledger: Ledger, name: str) -> History:
             return History(entries, named)
 
 
-def _follow(client: Any, ledger: Ledger, name: str, at: datetime) -> None:
-    """Move the alias to what the last event says; if meanwhile there is a later one, to what that says."""
+def _follow(client: Any, ledger: Ledger, name: str, signature: Signature) -> None:
+    """Move the alias to what the last event says; if meanwhile there is a later one, to what that says.
+
+    Where it is there already, a writer who was killed has moved it, soon after the decision.
+    """
     number = 0
     while (last := ledger.entries()[-1]).number != number:
+        followed = alias(client, name, CHAMPION) == last.event.version
         _set_alias(client, name, last.event.version)
         number = last.number
-    ledger.took_effect(number, at)
+    ledger.took_effect(number, last.event.at if followed else signature.now)
 
 
 def _set_alias(client: Any, name: str, version: str | None) -> None:
@@ -165,7 +191,7 @@ def _event(kind: Kind, history: History, version: str | None, signature: Signatu
         version=version,
         before=history.last.event.version if history.last else None,
         by=signature.by,
-        at=signature.at,
+        at=signature.now,
         reason=reason,
         evidence=found,
     )
@@ -187,6 +213,20 @@ def _waiting(workspace: Workspace, name: str) -> str:
     return newest
 
 
+def _judged(report: Mapping[str, Any], version: str, check: Check | None) -> Evidence:
+    found = evidence(report)
+    return found.with_gate(check(version)) if check else found
+
+
+def _moved_meanwhile(name: str, seen: str | None, present: str | None) -> RegistryError:
+    return RegistryError(
+        f"propensity {name!r}",
+        expected=f"{named(seen)} as champion, as when the rollback began",
+        received=f"{named(present)}: somebody else, or an earlier move that was not finished, came first",
+        repair=f"`foresell history {name}` shows who; roll back again if one step back from there is still wanted",
+    )
+
+
 def _no_previous(name: str, present: str | None) -> RegistryError:
     received = f"version {present} is the first" if present else "there has been none"
     repair = f"`foresell history {name}` shows every champion; `foresell promote {name} --version N` takes another"
@@ -201,11 +241,12 @@ def _evidence_if_any(workspace: Workspace, name: str, version: str | None) -> Ev
         return None
 
 
-def _require_short(reason: str) -> None:
-    if len(reason) > LONGEST_REASON:
-        raise CallError(
-            "the reason",
-            expected=f"at most {LONGEST_REASON} characters",
-            received=f"{len(reason)}",
-            repair="say it in a sentence or two",
-        )
+def _require_short(reason: str, signature: Signature) -> None:
+    """Refuse what would not fit into an event; MLflow cuts a long one without a word."""
+    bounds = (
+        ("the reason", reason, LONGEST_REASON, "say it in a sentence or two"),
+        ("the name of who does it", signature.by, LONGEST_NAME, "give a name with --by or FORESELL_USER"),
+    )
+    for where, text, longest, repair in bounds:
+        if len(text) > longest:
+            raise CallError(where, expected=f"at most {longest} characters", received=f"{len(text):,}", repair=repair)
