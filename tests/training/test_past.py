@@ -12,7 +12,7 @@ from tests.training.conftest import ME
 from tests.training.test_commands import call
 from tests.training.test_registry_promotion import FAILED, add, client, killed
 from training import registry
-from training.registry import promotion
+from training.registry import ledger, promotion
 
 
 def test_the_whole_life_of_a_champion_can_be_read_back(trained):
@@ -21,7 +21,9 @@ def test_the_whole_life_of_a_champion_can_be_read_back(trained):
     assert "in spite of: AUC 0.510 misses 0.600." in call(trained, "promote", "churn", "--force", "a [bold] trial").stderr
     call(trained, "rollback", "churn", "--reason", "reps complain")
     told = call(trained, "history", "churn").stdout
-    assert "version 1 promoted by anna" in told and "4 of 5 gates" not in told
+    gates = len(registry.report(trained, "churn", "1")[0]["gates"]) + 1  # that of the contract is judged at the promotion
+    assert "version 1 promoted by anna" in told
+    assert told.count(f"{gates} of {gates} gates passed") == 2 and told.count("1 of 2 gates passed") == 1
     assert f"version 2 promoted, version 1 demoted by {getpass.getuser()}" in told
     assert 'reason: "a [bold] trial"' in told and "failed: AUC 0.510 misses 0.600." in told
     assert "version 1 brought back, version 2 demoted" in told and 'reason: "reps complain"' in told
@@ -73,8 +75,26 @@ def test_a_promotion_that_was_killed_half_way_is_shown_as_not_in_effect(trained,
     with pytest.raises(KeyboardInterrupt):
         registry.promote(trained, "churn", ME)
     told = call(trained, "history", "churn").stdout
-    assert "not yet in effect" in told and "event 1 is not in effect" in told
-    assert "no version served" in call(trained, "which", "churn").stdout
+    assert "UTC, not finished  version 1 promoted" in told
+    assert "event 1 is not finished" in told and "MLflow calls no version the champion" in told
+    told = call(trained, "which", "churn").stdout
+    assert "no version served" in told and "not certain: event 1" in told
+
+
+def test_a_promotion_that_was_killed_after_its_alias_moved_is_told_as_serving_but_not_certain(trained, monkeypatch):
+    monkeypatch.setattr(ledger.Ledger, "took_effect", killed)
+    with pytest.raises(KeyboardInterrupt):
+        registry.promote(trained, "churn", ME)
+    told = call(trained, "which", "churn").stdout
+    assert "version 1 served" in told and "not certain: event 1" in told
+
+
+def test_brackets_in_names_and_reasons_are_shown_as_they_were_written(trained):
+    by, reason = "ana [/sales] [red]", "why \\[/not]"
+    call(trained, "promote", "churn", "--force", reason, "--by", by)
+    for command in ("history", "which"):
+        told = call(trained, command, "churn").stdout
+        assert f"version 1 promoted by {by}\n" in told and f'reason: "{reason}"' in told
 
 
 def test_nothing_promoted_is_said_and_makes_no_store(make_shop):

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import getpass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from features.console import emit, json_option, step, workspace_option
-from features.errors import CallError
+from features.errors import CallError, ContractError, GateError
 from features.settings import Workspace
 
 if TYPE_CHECKING:
-    from training.registry import Entry, Signature
+    from training.registry import Check, Entry, Judged, Signature
 
 version_option = click.option("--version", default=None, help="This version; without it, the newest.")
+force_option = click.option("--force", metavar="REASON", help="Past failed gates, and why; the reason goes into the history.")
 by_option = click.option("--by", envvar="FORESELL_USER", help="Who does it.  [default: the user of this machine]")
 
 
 @click.command()
 @click.argument("propensity")
 @version_option
-@click.option("--force", metavar="REASON", help="Past failed gates, and why; the reason goes into the history.")
+@force_option
 @by_option
 @workspace_option
 @json_option
@@ -39,9 +41,44 @@ def promote(propensity: str, version: str | None, force: str | None, by: str | N
     """
     from features.propensity import file_of
     from training import registry
-    from training.compatibility import require_compatible
 
     file_of(workspace, propensity)
+    _require_reason(force)
+    check = _contract(workspace, propensity, forced=bool(force))
+    _tell(propensity, registry.promote(workspace, propensity, _signature(by), version, force or "", check), as_json)
+
+
+@click.command()
+@click.argument("propensity")
+@click.option("--reason", default="", help="Why; it goes into the history.")
+@force_option
+@by_option
+@workspace_option
+@json_option
+def rollback(propensity: str, reason: str, force: str | None, by: str | None, workspace: Workspace, as_json: bool) -> None:
+    """Bring back the champion before the present one; again, the one before that.
+
+    One whose features the workspace no longer gives comes back only with --force. A service that is running keeps its version
+    until it is started again.
+
+    \b
+    Example:
+      foresell rollback churn --workspace W
+      foresell rollback churn --reason "reps say the scores are upside down" --workspace W
+      foresell rollback churn --force "the table comes back tomorrow" --workspace W
+    """
+    from features.propensity import file_of
+    from training import registry
+
+    file_of(workspace, propensity)
+    _require_reason(force)
+    if force and reason:
+        raise CallError("--reason", expected="--reason or --force", received="both", repair="give the reason once, with --force")
+    check = _skippable(propensity, _contract(workspace, propensity, forced=bool(force)))
+    _tell(propensity, registry.rollback(workspace, propensity, _signature(by), force or reason, check), as_json)
+
+
+def _require_reason(force: str | None) -> None:
     if force is not None and not force.strip():
         raise CallError(
             "--force",
@@ -49,40 +86,47 @@ def promote(propensity: str, version: str | None, force: str | None, by: str | N
             received="nothing",
             repair='`--force "why it may serve although it failed a gate"`; the history keeps it',
         )
-    chosen = version or registry.newest_version(workspace, propensity)
-    if chosen and not force:
-        require_compatible(workspace, registry.load(workspace, propensity, chosen).model, chosen)
-    entry = registry.promote(workspace, propensity, _signature(by), version, force or "")
-    _tell(propensity, entry, as_json)
 
 
-@click.command()
-@click.argument("propensity")
-@click.option("--reason", default="", help="Why; it goes into the history.")
-@by_option
-@workspace_option
-@json_option
-def rollback(propensity: str, reason: str, by: str | None, workspace: Workspace, as_json: bool) -> None:
-    """Bring back the champion before the present one; again, the one before that.
-
-    A service that is running keeps its version until it is started again.
-
-    \b
-    Example:
-      foresell rollback churn --workspace W
-      foresell rollback churn --reason "reps say the scores are upside down" --workspace W
-    """
-    from features.propensity import file_of
+def _contract(workspace: Workspace, propensity: str, forced: bool) -> Check:
+    """The gate that can only be judged now: whether this release reads a version and this workspace feeds it."""
     from training import registry
+    from training.compatibility import compatible, require_compatible
 
-    file_of(workspace, propensity)
-    _tell(propensity, registry.rollback(workspace, propensity, _signature(by), reason), as_json)
+    def check(version: str) -> Judged:
+        model = registry.load(workspace, propensity, version).model
+        if not forced:
+            require_compatible(workspace, model, version)
+        gate = compatible(workspace, model)
+        return registry.judged(registry.CONTRACT_GATE, gate.passed, gate.sentence)
+
+    return check
+
+
+def _skippable(propensity: str, check: Check) -> Check:
+    """The same, and where it refuses, how to go back to a version further down."""
+
+    def explained(version: str) -> Judged:
+        try:
+            return check(version)
+        except (ContractError, GateError) as refused:
+            skip = f"skip it: `foresell promote {propensity} --version N` with an earlier N of `foresell history {propensity}`"
+            insist = ', or insist with --force "why"' if isinstance(refused, GateError) else ""
+            raise type(refused)(
+                f"{propensity} version {version}, which a rollback would bring back",
+                expected=refused.expected,
+                received=refused.received,
+                repair=skip + insist,
+            ) from None
+
+    return explained
 
 
 def _signature(by: str | None) -> Signature:
     from training.registry import Signature
 
-    return Signature(by or _user(), datetime.now(UTC))
+    now = partial(datetime.now, UTC)
+    return Signature(by or _user(), now(), now)
 
 
 def _user() -> str:
@@ -99,12 +143,15 @@ def _user() -> str:
 
 def _tell(propensity: str, entry: Entry, as_json: bool) -> None:
     event = entry.event
+    named = f"{propensity}: version {event.version}"
     replaced = f", in place of version {event.before}" if event.before else ""
-    step(
-        f"{propensity}: version {event.version} serves{replaced}; a running `foresell serve` takes it up when it is started again"
-    )
-    if event.evidence:
+    if entry.written:
+        step(f"{named} serves{replaced}; a running `foresell serve` takes it up when it is started again")
+    else:
+        step(f"{named} already serves, since {entry.since:%Y-%m-%d %H:%M:%S} UTC; nothing was written")
+    if entry.written and event.evidence:
         for sentence in event.evidence.failed if event.forced else ():
             step(f"  in spite of: {sentence}")
     if as_json:
-        emit({"propensity": propensity, "champion": event.version, "before": event.before, "event": entry.number})
+        told = {"propensity": propensity, "champion": event.version, "before": event.before, "event": entry.number}
+        emit({**told, "written": entry.written})

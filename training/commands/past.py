@@ -76,13 +76,12 @@ def which(propensity: str, at: datetime | None, workspace: Workspace, as_json: b
         )
         return
     until = f", until {_time(served.until)}" if served.until else ""
-    console = results()
     named = f"version {served.version} served" if served.version else "no version served"
-    console.print(f"{propensity} at {_time(at or now)}: {named}{until}", highlight=False, soft_wrap=True)
+    _line(f"{propensity} at {_time(at or now)}: {named}{until}")
     if served.doubt:
-        console.print(f"  [yellow]not certain[/]: {served.doubt}", highlight=False, soft_wrap=True)
+        _line("  ", ("not certain", "yellow"), f": {served.doubt}")
     if served.entry:
-        _print_entry(console, served.entry)
+        _print_entry(served.entry)
 
 
 def _require_past(at: datetime | None, now: datetime) -> None:
@@ -93,24 +92,30 @@ def _require_past(at: datetime | None, now: datetime) -> None:
 
 
 def _print_history(propensity: str, found: History) -> None:
-    console = results()
     for entry in found.entries:
-        _print_entry(console, entry)
+        _print_entry(entry)
     for sentence in _loose(found).values():
-        console.print(f"[yellow]![/] {sentence}", highlight=False, soft_wrap=True)
+        _line(("!", "yellow"), f" {sentence}")
     if not found.entries and found.alias is None:
         step(f"{propensity}: no version has ever been promoted")
 
 
-def _print_entry(console: Any, entry: Entry) -> None:
+def _print_entry(entry: Entry) -> None:
     from training.registry import words
 
     event = entry.event
     by = f" by {event.by}" if event.by else f" (noticed at {_time(event.at)})"
-    since = _time(entry.since) if entry.since else f"{_time(event.at)}, not yet in effect"
-    console.print(f"[bold]{entry.number}[/]  {since}  {words(event)}{by}", highlight=False, soft_wrap=True)
+    since = _time(entry.since) if entry.since else f"{_time(event.at)}, not finished"
+    _line((str(entry.number), "bold"), f"  {since}  {words(event)}{by}")
     for line in (*([f'reason: "{event.reason}"'] if event.reason else []), *_lines(event.evidence)):
-        console.print(f"   {line}", highlight=False, soft_wrap=True, markup=False)
+        _line(f"   {line}")
+
+
+def _line(*parts: str | tuple[str, str]) -> None:
+    """Print texts, some in a style; brackets in what people wrote are no markup."""
+    from rich.text import Text
+
+    results().print(Text.assemble(*parts), soft_wrap=True)
 
 
 def _lines(evidence: Evidence | None) -> list[str]:
@@ -133,8 +138,9 @@ def _loose(found: History) -> dict[str, str]:
             "moved": f"MLflow itself calls {named} the champion, but the history ends with {recorded}; somebody moved it there"
         }
     if found.unfinished is not None:
-        return {"unfinished": f"event {found.unfinished.number} is not in effect: its writer is at work or was stopped; "
-                              "the next promotion or rollback finishes it"}  # fmt: skip
+        named = f"version {found.alias}" if found.alias else "no version"
+        return {"unfinished": f"event {found.unfinished.number} is not finished: its writer is at work or was stopped; "
+                              f"MLflow calls {named} the champion, and the next promotion or rollback finishes it"}  # fmt: skip
     return {}
 
 
