@@ -19,7 +19,7 @@ from training.insight import Floats, Insight, Labels
 from training.slices import Slice
 from training.split import sample
 
-MOST_ROWS = 20_000  # of the test; more say nothing else
+MOST_ROWS = 200_000  # of the test; of rare outcomes, a sample of fewer would hold too few positives to judge a slice by
 ATTRIBUTES = 8  # by which slices are made: those that move the scores most
 INSIGHTS = 8
 SECONDS_PER_DAY = 86_400
@@ -35,6 +35,8 @@ class Audit:
         groups, proxies: how it treats the groups of protected attributes, and which features stand in for those.
         importance: the mean absolute contribution of every feature that has one, in log-odds, largest first.
         insights: the values of the most important features.
+        rows: of the test that were looked at.
+        test_rows: of the test; more than `rows` where those are a sample.
     """
 
     decision: Decision | None
@@ -43,6 +45,8 @@ class Audit:
     proxies: tuple[Proxy, ...]
     importance: Mapping[str, float]
     insights: tuple[Insight, ...]
+    rows: int
+    test_rows: int
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,26 @@ def audit(data: Dataset, propensity: Propensity, protected: tuple[str, ...], fit
         proxies=fairness.proxies(test.frame, list(ranked), kept, test.labels),
         importance={name: moved for name, moved in ranked.items() if moved > 0},
         insights=insight.insights(fitted.model, test.frame, test.labels, test.probability, INSIGHTS, seed),
+        rows=len(test.frame),
+        test_rows=int(fitted.split.test.sum()),
     )
 
 
 def document(found: Audit, propensity: Propensity) -> dict[str, Any]:
-    """The audit as plain values, with the decision in sentences."""
-    made = asdict(found)
+    """The audit as plain values, with the decision in sentences, and `sampled`: a sentence where it is of a sample."""
+    made = asdict(found) | {"sampled": _sampled(found, propensity.entity)}
     if found.decision is not None and propensity.value is not None:
         made["decision"]["sentences"] = decision.sentences(found.decision, propensity.value, _days(propensity))
     return made
+
+
+def _sampled(found: Audit, entity: str) -> str:
+    if found.rows == found.test_rows:
+        return ""
+    return (
+        f"Counted on a sample of {found.rows:,} of the {found.test_rows:,} test rows, drawn by {entity}: decision, slices, "
+        "groups and what each value goes with."
+    )
 
 
 def _test(data: Dataset, fitted: Fitted) -> _Test:

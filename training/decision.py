@@ -30,8 +30,8 @@ class Listed:
 
     Attributes:
         probability: calibrated.
-        labels: 0 or 1, both present: what happened without anybody acting on the score.
-        worth: of one positive outcome; NaN counts as 0.
+        labels: 0 or 1: what happened without anybody acting on the score.
+        worth: of one positive outcome; NaN where it is unknown, which counts as 0 in every profit.
         entities: the unit that the bootstrap draws.
         as_of: whose list a row was on.
         length: mean rows of a list; more than there are here where these are a sample.
@@ -53,7 +53,7 @@ class Decision:
 
     Attributes:
         list_length: mean rows of a list.
-        mean_worth: of the outcomes that happened.
+        mean_worth: of the outcomes that happened, as far as it is known; None where it is of none.
         without_worth: the share of rows of unknown worth.
         pays: the share of a list of which the model expects more than the contact costs.
         capacity: the share of a list that can be contacted before the next; None where no capacity is stated.
@@ -65,7 +65,7 @@ class Decision:
     """
 
     list_length: float
-    mean_worth: float
+    mean_worth: float | None
     without_worth: float
     pays: float
     capacity: float | None
@@ -97,7 +97,7 @@ def decide(listed: Listed, value: Value, days: float, seed: int) -> Decision:
     at = {name: _at(points, share) for name, points in curves.items()}
     return Decision(
         list_length=listed.length,
-        mean_worth=float(np.average(worth, weights=listed.labels)),
+        mean_worth=_mean_worth(listed),
         without_worth=float(np.isnan(listed.worth).mean()),
         pays=pays,
         capacity=capacity,
@@ -111,8 +111,9 @@ def decide(listed: Listed, value: Value, days: float, seed: int) -> Decision:
 
 def sentences(made: Decision, value: Value, days: float) -> tuple[str, ...]:
     """What was decided and what it brings, in words."""
-    unknown = f", unknown of {_percent(made.without_worth)}" if made.without_worth else ""
-    effect = f"wins or saves {_percent(value.success)} of the outcomes it meets, worth {made.mean_worth:,.0f} on average{unknown}"
+    worth = "of unknown worth" if made.mean_worth is None else f"worth {made.mean_worth:,.0f} on average"
+    unknown = f", unknown of {_percent(made.without_worth)} of the rows, which count as 0" if made.without_worth else ""
+    effect = f"wins or saves {_percent(value.success)} of the outcomes it meets, {worth}{unknown}"
     assumed = f"A contact costs {value.cost:,.4g} and {effect}."
     profit = made.profit[MODEL]
     gains = " and ".join(f"{_told(gain)} more than {name}" for name, gain in made.over.items())
@@ -131,6 +132,11 @@ def _until(made: Decision, value: Value, days: float) -> str:
     return f"Contact the best {_percent(made.share)} of a list, as many as {reach}; by the model's own probabilities {pays}."
 
 
+def _mean_worth(listed: Listed) -> float | None:
+    known = listed.worth[(listed.labels == 1) & ~np.isnan(listed.worth)]
+    return float(known.mean()) if len(known) else None
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
@@ -146,13 +152,18 @@ def _orders(listed: Listed, expected: Floats) -> dict[str, Floats]:
 
 
 def _curves(orders: Mapping[str, Floats], earned: Floats, listed: Listed, seed: int) -> dict[str, Floats]:
-    """Profit of a list at each step by policy: first the estimate, then a row for each draw of entities."""
+    """Profit of a list at each step by policy: first the estimate, then a row for each draw of entities.
+
+    Rows that a policy cannot tell apart are contacted in no order: each of their steps gets the same share of what they bring.
+    """
     steps = {name: _step(key, listed.as_of) for name, key in orders.items()}
+    ties = {name: _ties(key, listed.as_of) for name, key in orders.items()}
     codes, names = pd.factorize(listed.entities)
 
     def profits(weights: Floats) -> dict[str, Floats]:
         mean = weights * earned / weights.sum()
-        ranked: dict[str, Floats] = {name: np.cumsum(np.bincount(step, mean, STEPS + 1)) for name, step in steps.items()}
+        shared = {name: (np.bincount(tie, mean) / np.bincount(tie))[tie] for name, tie in ties.items()}
+        ranked: dict[str, Floats] = {name: np.cumsum(np.bincount(steps[name], shared[name], STEPS + 1)) for name in steps}
         return {**ranked, RANDOM: float(mean.sum()) * np.linspace(0, 1, STEPS + 1)}
 
     point = profits(np.ones(len(earned)))
@@ -164,6 +175,12 @@ def _step(key: Floats, as_of: pd.Series) -> NDArray[np.int64]:
     """The first step, 1 to STEPS, at which a row is contacted, when each date's list is sorted by the key; no key is last."""
     ranked = pd.Series(key).groupby(as_of.to_numpy()).rank(method="first", na_option="bottom", pct=True).to_numpy()
     return np.ceil(np.round(ranked * STEPS, 9)).astype(np.int64)
+
+
+def _ties(key: Floats, as_of: pd.Series) -> NDArray[np.int64]:
+    """The number of the rows that stand at the same place of the same list."""
+    places = pd.DataFrame({"as_of": as_of.to_numpy(), "key": key})
+    return places.groupby(["as_of", "key"], dropna=False).ngroup().to_numpy(np.int64)
 
 
 def _at(points: Floats, share: float) -> Floats:

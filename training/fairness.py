@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.evaluation import Figure, bootstrap, interval
-from training.slices import groups, values
+from training.slices import LEAST_OF_EACH, LEAST_ROWS, groups, values
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -33,7 +33,7 @@ class Group:
         attribute, value: which rows.
         rows, positives: counted.
         selected: the share that is in the best tenth of all rows.
-        found: the share of the group's positives that is in it; None where it has none.
+        found: the share of the group's positives that is in it; None where they are too few to tell.
         predicted: the mean probability.
         happened: the share of positives.
     """
@@ -58,7 +58,9 @@ class Proxy:
 
 
 def fairness(probability: Floats, labels: Labels, entities: pd.Series, protected: pd.DataFrame, seed: int) -> tuple[Group, ...]:
-    """Every group that is large enough to judge; the rest of an attribute's values are one group, `other`.
+    """Every group that is large enough to judge; the rest of an attribute's values are one group, `other`, if they are enough.
+
+    Rows of one probability are selected in equal shares, for no order among them is the model's.
 
     Args:
         probability: calibrated, one per row.
@@ -68,13 +70,14 @@ def fairness(probability: Floats, labels: Labels, entities: pd.Series, protected
         seed: of the bootstrap.
     """
     rank = pd.Series(-probability).rank(method="first").to_numpy()
-    best = (rank <= SELECTED * len(rank)).astype(np.float64)
+    best = pd.Series(rank <= SELECTED * len(rank)).groupby(probability).transform("mean").to_numpy(np.float64)
     made = []
     for name in protected:
         grouped = groups(protected[name], labels)
         for value in values(grouped, protected[name]):
             mine = (grouped == value).to_numpy()
-            made.append(_group(str(name), value, mine, probability, labels, best, entities, seed))
+            if mine.sum() >= LEAST_ROWS:
+                made.append(_group(str(name), value, mine, probability, labels, best, entities, seed))
     return tuple(made)
 
 
@@ -126,9 +129,10 @@ def _group(
     codes, names = pd.factorize(entities[mine])
     point = shares(np.ones(len(happened)))
     drawn = bootstrap(codes, len(names), shares, seed, REPLICATES)
-    figures = {key: _figure(point[key], drawn[key]) for key in point if not np.isnan(point[key])}
     rows, positives, predicted = len(happened), int(happened.sum()), float(probability[mine].mean())
-    return Group(name, value, rows, positives, figures["selected"], figures.get("found"), predicted, figures["happened"])
+    selected_share, happened_share = (_figure(point[key], drawn[key]) for key in ("selected", "happened"))
+    found = _figure(point["found"], drawn["found"]) if positives >= LEAST_OF_EACH else None
+    return Group(name, value, rows, positives, selected_share, found, predicted, happened_share)
 
 
 def _share(part: float, whole: float) -> float:

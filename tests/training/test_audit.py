@@ -104,6 +104,31 @@ def test_a_large_test_is_sampled_by_entity(world, monkeypatch):
     rows = sum(group.rows for group in found.groups)
     assert 200 < rows < 400
     assert rows % (fitted.split.test.sum() // 300) == 0, "an entity's rows come together"
+    assert (found.rows, found.test_rows) == (rows, fitted.split.test.sum())
+    assert document(found, QUESTION)["sampled"].startswith(f"Counted on a sample of {rows} of the {found.test_rows} test rows")
+
+
+def test_a_test_of_many_rows_is_looked_at_whole(world):
+    """Of an outcome of one in two hundred, a tenth of the rows would leave too few positives to judge a slice by."""
+    _, fitted = world
+    many = panel(8, entities=12_000)
+    many = replace(many, attributes={"plan": Attribute("customers.plan", "foresell.toml:1")})
+    divided = split(many.frame, many.labels, timedelta(days=30))
+    probability = fitted.model.probability(fitted.model.matrix(many.frame[divided.test]))
+    found = audit(many, QUESTION, (), Fitted(fitted.model, divided, probability), seed=1)
+    assert found.rows == found.test_rows == divided.test.sum() > 20_000
+    assert sum(part.rows for part in found.slices) == found.rows
+
+
+def test_a_test_without_a_positive_is_looked_at_all_the_same(world):
+    data, fitted = world
+    frame = data.frame.assign(label=np.where(fitted.split.test, 0, data.frame["label"]).astype(np.int8))
+    question = QUESTION.model_copy(update={"value": WEEKLY})
+    found = audit(replace(data, frame=frame), question, ("customer_gender",), fitted, seed=1)
+    assert found.decision is not None and found.decision.mean_worth is None
+    assert found.slices == ()
+    assert [group.found for group in found.groups] == [None]
+    json.dumps(document(found, question), allow_nan=False)
 
 
 def test_the_document_is_plain_and_says_the_decision_in_sentences(world):
@@ -111,6 +136,7 @@ def test_the_document_is_plain_and_says_the_decision_in_sentences(world):
     question = QUESTION.model_copy(update={"value": WEEKLY})
     made = document(audit(data, question, ("customer_gender",), fitted, seed=1), question)
     again = json.loads(json.dumps(made, allow_nan=False))
+    assert again["sampled"] == ""
     assert again["decision"]["sentences"][0].startswith("A contact costs 3 and wins or saves 50 % of the outcomes it meets")
     assert again["decision"]["sentences"][1].startswith("Contact the best 18.7 % of a list, as many as 2 contacts a day reach")
     assert "more than newest first" in again["decision"]["sentences"][2]

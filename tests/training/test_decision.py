@@ -77,10 +77,28 @@ def test_the_worthiest_come_first_and_unknown_worth_is_nothing():
     worth = np.where(np.arange(2_000) < 1_000, 1_000.0, np.nan)
     made = decide(replace(rows, worth=worth), Value(column="mrr", cost=5), 28, seed=1)
     assert made.without_worth == 0.5
-    assert made.mean_worth == pytest.approx(1_000 * rows.labels[:1_000].sum() / rows.labels.sum())
+    assert made.mean_worth == pytest.approx(1_000), "of those whose worth is known"
     assert made.pays <= 0.5
     whole = float((rows.labels[:1_000] * 1_000.0 - 5).sum()) / 2
     assert made.curves[MODEL][STEPS // 2].value == pytest.approx(whole), "the half of known worth comes first"
+
+
+def test_without_an_outcome_or_a_known_worth_there_is_no_mean_worth():
+    rows, value = listed(), Value(column="mrr", cost=5)
+    for other in (replace(rows, labels=np.zeros(2_000, dtype=np.int8)), replace(rows, worth=np.full(2_000, np.nan))):
+        made = decide(other, value, 28, seed=1)
+        assert made.mean_worth is None
+        assert "of the outcomes it meets, of unknown worth" in sentences(made, value, 28)[0]
+
+
+def test_rows_that_a_policy_cannot_tell_apart_are_contacted_in_no_order():
+    """One probability and one age for all, the outcomes first among the rows: no policy may bring more than chance."""
+    rows = replace(listed(dates=1), probability=np.full(2_000, 0.3), labels=(np.arange(2_000) < 600).astype(np.int8))
+    made = decide(replace(rows, age=np.full(2_000, np.nan)), Value(amount=100, capacity_per_day=10), 20, seed=1)
+    for name in (MODEL, NEWEST):
+        assert [point.value for point in made.curves[name]] == pytest.approx([point.value for point in made.curves[RANDOM]])
+    assert made.over[RANDOM].value == pytest.approx(0)
+    assert made.over[RANDOM].low == pytest.approx(0, abs=1e-6) == made.over[RANDOM].high
 
 
 def test_every_policy_earns_the_same_when_everyone_is_contacted():

@@ -42,20 +42,32 @@ def test_favour_shows_in_selection_and_in_calibration():
     assert male.predicted > male.happened.high
 
 
-def test_ties_select_a_tenth_all_the_same():
-    _, labels, entities, protected = treated()
-    groups = fairness(np.full(len(labels), 0.2), labels, entities, protected, seed=1)
-    assert sum(group.selected.value * group.rows for group in groups) == pytest.approx(400)
+def test_ties_are_selected_in_equal_shares_whatever_the_order_of_the_rows():
+    """All with one probability, the old before the new: a model that tells nobody apart favours nobody."""
+    _, labels, entities, _ = treated()
+    protected = pd.DataFrame({"since": ["old"] * 2_000 + ["new"] * 2_000})
+    old, new = fairness(np.full(len(labels), 0.2), labels, entities, protected, seed=1)
+    assert old.selected.value == new.selected.value == pytest.approx(0.1)
+    levels = np.where(np.arange(4_000) % 2_000 < 300, 0.6, 0.1)
+    old, new = fairness(levels, labels, entities, protected, seed=1)
+    assert old.selected.value == new.selected.value == pytest.approx(0.1), "400 among the 600 of the upper level"
 
 
-def test_small_groups_are_one_and_a_group_without_positives_finds_none():
+def test_small_groups_are_one_and_of_too_few_positives_no_share_is_found():
     probability, labels, entities, _ = treated(1_000)
-    protected = pd.DataFrame({"tongue": ["a"] * 990 + [f"rare {n}" for n in range(10)]})
-    labels[990:] = 0
+    protected = pd.DataFrame({"tongue": ["a"] * 900 + [f"rare {n}" for n in range(100)]})
+    labels[900:] = 0
+    labels[900:919] = 1
     most, other = fairness(probability, labels, entities, protected, seed=1)
-    assert (most.value, other.value, other.rows) == ("a", "other", 10)
-    assert other.found is None
-    assert other.happened.value == 0
+    assert (most.value, other.value, other.rows, other.positives) == ("a", "other", 100, 19)
+    assert most.found is not None and other.found is None
+    assert other.happened.value == 0.19
+
+
+def test_the_rest_is_left_out_where_it_is_too_small_to_judge():
+    probability, labels, entities, _ = treated(1_000)
+    protected = pd.DataFrame({"tongue": ["a"] * 901 + [f"rare {n}" for n in range(99)]})
+    assert [group.value for group in fairness(probability, labels, entities, protected, seed=1)] == ["a"]
 
 
 def test_a_proxy_is_found_and_noise_is_not():

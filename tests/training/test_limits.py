@@ -16,6 +16,7 @@ from training.evaluation import Evaluation, Figure, evaluate
 from training.gates import judge
 from training.leakage.finding import Finding
 from training.limits import limits
+from training.report import card
 from training.result import Result
 from training.selection import select
 
@@ -59,6 +60,30 @@ def test_a_wide_interval_and_a_waiver_are_told(tmp_path):
     assert "Let pass: vat knows the outcome. The reason given: it is known at the sale." in limits(wide)
 
 
+def test_the_card_holds_the_decision_the_slices_and_the_groups(trained_once):
+    found = registry.report(trained_once, "churn", "1")[0]["audit"]
+    lines = registry.card(trained_once, "churn", "1").splitlines()
+    for sentence in found["decision"]["sentences"]:
+        assert sentence in lines
+    for policy, profit in found["decision"]["profit"].items():
+        assert any(line.startswith(f"| {policy} | {profit['value']:,.0f} (") for line in lines)
+    for part in (*found["slices"], *found["groups"]):
+        assert any(line.startswith(f"| `{part['attribute']}`: {part['value']} | {part['rows']:,} |") for line in lines)
+    assert {"## What to do with it", "## Where it is good", "## Fairness", "## Periods"} <= set(lines)
+
+
+def test_a_card_of_what_was_split_by_entity_and_sampled_says_so(trained_once):
+    document, _ = registry.report(trained_once, "churn", "1")
+    made = {key: part for key, part in document.items() if key not in ("propensity", "version", "champion")}
+    other = made | {"split": made["split"] | {"by": "entity"}, "audit": made["audit"] | {"sampled": "Counted on a sample."}}
+    told = card(other)
+    assert "each judged by a model fitted and calibrated without its customer" in told
+    assert "that nothing was fitted or calibrated on" not in told
+    assert "Counted on a sample." in told.splitlines()
+    bare = card(made | {"audit": made["audit"] | {"decision": None, "slices": [], "groups": []}})
+    assert not {"## What to do with it", "## Where it is good", "## Fairness"} & set(bare.splitlines())
+
+
 def test_the_card_says_in_markdown_what_the_report_says(trained_once):
     document, _ = registry.report(trained_once, "churn", "1")
     card = registry.card(trained_once, "churn", "1")
@@ -67,5 +92,6 @@ def test_the_card_says_in_markdown_what_the_report_says(trained_once):
         assert sentence in card
     assert f"| {document['test']['auc']:.3f} |" in card
     assert "{{" not in card and "&" not in card
+    assert "that nothing was fitted or calibrated on" in card and "sample of" not in card
     with pytest.raises(Exception, match="version 9"):
         registry.card(trained_once, "churn", "9")

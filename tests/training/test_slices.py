@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from training import slices as room
 from training.calibration import sigmoid
 from training.slices import LEAST_ROWS, MISSING, OTHER, collapsed, groups, slices, values
 
@@ -30,6 +31,19 @@ def test_figures_are_those_of_the_slice_alone():
         assert part.predicted == pytest.approx(probability[mine].mean())
         assert part.auc.low < part.auc.value < part.auc.high
         assert part.happened.low < part.happened.value < part.happened.high
+
+
+def test_the_steps_of_many_rows_leave_the_figures_as_they_are(monkeypatch):
+    probability, labels, entities, attributes = judged(12_000)
+    stepped = slices(probability, labels, entities, attributes, seed=1)
+    monkeypatch.setattr(room, "STEPS", len(labels))
+    exact = slices(probability, labels, entities, attributes, seed=1)
+    assert stepped != exact, "they were in steps"
+    for one, other in zip(stepped, exact, strict=True):
+        for figure, same in ((one.auc, other.auc), (one.lift_at_10pct, other.lift_at_10pct), (one.happened, other.happened)):
+            assert [figure.value, figure.low, figure.high] == pytest.approx([same.value, same.low, same.high], rel=2e-3)
+        assert one.predicted == pytest.approx(other.predicted, abs=1e-4)
+        assert one.why == other.why
 
 
 def test_an_honest_model_collapses_nowhere():
