@@ -22,6 +22,13 @@ def call(workspace: Workspace, *words: str, code: int = 0) -> Result:
     return done
 
 
+def rewrite_report(workspace: Workspace, old: str, new: str) -> None:
+    """Put other text into the stored report of the one version there is."""
+    [stored] = (workspace.mlruns / "artifacts").rglob("report.json")
+    assert old in stored.read_text()
+    stored.write_text(stored.read_text().replace(old, new))
+
+
 @pytest.fixture
 def opened(monkeypatch) -> list[str]:
     """What was opened in the browser."""
@@ -52,6 +59,28 @@ def test_report_opens_the_page_for_a_person_unless_told_not_to(trained, opened, 
 def test_report_of_an_older_version_has_a_page_of_its_own(trained):
     call(trained, "report", "churn", "--version", "1")
     assert sorted(path.name for path in trained.reports.iterdir()) == ["churn-1.html", "churn-1.md"]
+
+
+def test_brackets_in_a_report_are_printed_as_they_were_written(trained):
+    document, _ = registry.report(trained, "churn")
+    sentences = [document["question"], document["gates"][0]["sentence"], document["split"]["sentences"][0],
+                 document["backtest"]["sentences"][0]]  # fmt: skip
+    for sentence in sentences:
+        rewrite_report(trained, json.dumps(sentence)[1:-1], json.dumps(f"[/x] {sentence[:20]}")[1:-1])
+    told = call(trained, "report", "churn").stdout
+    assert all(f"[/x] {sentence[:20]}" in told for sentence in sentences)
+
+
+def test_report_of_a_version_of_an_older_release_says_to_train_again(trained):
+    for lacking in ('"brier"', '"backtest"'):
+        rewrite_report(trained, lacking, '"another"')
+        refused = call(trained, "report", "churn", code=1).stderr
+        assert lacking.strip('"') in refused and "older release" in refused and "train again" in refused
+    [card] = (trained.mlruns / "artifacts").rglob("card.md")
+    card.unlink()
+    refused = call(trained, "report", "churn", "--json", code=1).stderr
+    assert "report/card.md" in refused and "train again" in refused and "start the server" not in refused
+    assert not trained.reports.exists() or not list(trained.reports.iterdir()), "nothing is written in part"
 
 
 def test_report_as_json_is_one_document_with_the_stable_keys(trained):

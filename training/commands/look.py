@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -36,9 +36,11 @@ def report(propensity: str, version: str | None, opened: bool | None, workspace:
 
     file_of(workspace, propensity)
     document, page = registry.report(workspace, propensity, version)
+    card = registry.card(workspace, propensity, document["version"])
+    _require_complete(document)
     path = workspace.reports / (f"{propensity}-{version}.html" if version else f"{propensity}.html")
     write_atomically(path, page.encode())
-    write_atomically(path.with_suffix(".md"), registry.card(workspace, propensity, document["version"]).encode())
+    write_atomically(path.with_suffix(".md"), card.encode())
     if as_json:
         emit(document)
     else:
@@ -48,18 +50,29 @@ def report(propensity: str, version: str | None, opened: bool | None, workspace:
         click.launch(path.as_uri())
 
 
+def _require_complete(document: Mapping[str, Any]) -> None:
+    """Refuse a report that lacks what is printed of it."""
+    from training import registry
+    from training.report import FIGURE_WORDS
+
+    lacking = [name for name in ("question", "split", "test", "backtest", "gates") if name not in document]
+    lacking += [f"test.{name}" for name in FIGURE_WORDS if name not in document.get("test", {})]
+    if lacking:
+        raise registry.incomplete(document["propensity"], document["version"], f"`{lacking[0]}` in the report")
+
+
 def _print_report(document: Mapping[str, Any]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from training.report import FIGURE_WORDS
 
     test = document["test"]
     console = results()
-    console.print(f"[bold]{document['question']}[/]", highlight=False)
+    console.print(document["question"], style="bold", highlight=False, markup=False)
     serves = "the champion" if document["champion"] == document["version"] else f"champion: {document['champion'] or 'none'}"
     console.print(f"{document['propensity']} version {document['version']} ({serves})", highlight=False)
-    for sentence in document["split"]["sentences"]:
-        console.print(sentence, highlight=False, soft_wrap=True)
+    _print_sentences(document["split"]["sentences"])
     _print_candidates(document["backtest"])
     table = Table("figure", "value", "95 % interval", title=None)
     for name, (title, _) in FIGURE_WORDS.items():
@@ -67,8 +80,14 @@ def _print_report(document: Mapping[str, Any]) -> None:
     console.print(table)
     console.print(f"{test['rows']:,} rows with {test['positives']:,} positives, {test['from']} to {test['to']}", highlight=False)
     for gate in document["gates"]:
-        mark = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
-        console.print(f"{mark}  {gate['sentence']}", highlight=False, soft_wrap=True)
+        mark = ("passed", "green") if gate["passed"] else ("failed", "red")
+        console.print(Text.assemble(mark, f"  {gate['sentence']}"), soft_wrap=True)
+
+
+def _print_sentences(sentences: Iterable[str]) -> None:
+    """As they are; what stands in brackets is no markup."""
+    for sentence in sentences:
+        results().print(sentence, highlight=False, soft_wrap=True, markup=False)
 
 
 def _print_candidates(backtest: Mapping[str, Any]) -> None:
@@ -79,8 +98,7 @@ def _print_candidates(backtest: Mapping[str, Any]) -> None:
         taken = "taken" if one["name"] == backtest["chosen"] else "worse" if one["separable"] else "not separable"
         behind = "best" if one["name"] == backtest["best"] else _interval(one["auc_behind"], "+")
         table.add_row(one["name"], _interval(one["auc"]), behind, _interval(newest["auc"]), taken)
-    for sentence in backtest["sentences"]:
-        results().print(sentence, highlight=False, soft_wrap=True)
+    _print_sentences(backtest["sentences"])
     results().print(table)
 
 

@@ -10,7 +10,7 @@ from training.registry.promotion import Check, history, promote, rollback
 from training.registry.pyfunc import Pyfunc, _load_pyfunc
 from training.registry.record import REPORT_CARD, REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Child, Record
 from training.registry.run import REQUIREMENTS, register
-from training.registry.version import Registered, card, champion, champion_version, load, newest_version, report
+from training.registry.version import Registered, card, champion, champion_version, incomplete, load, newest_version, report
 
 __all__ = [
     "CONTRACT_GATE",
@@ -36,6 +36,7 @@ __all__ = [
     "champion",
     "champion_version",
     "history",
+    "incomplete",
     "judged",
     "load",
     "newest_version",

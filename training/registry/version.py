@@ -83,7 +83,7 @@ def report(workspace: Workspace, name: str, version: str | None = None) -> tuple
     `version` and `champion`, which the report cannot know when it is written, are added.
 
     Raises:
-        RegistryError: there is no such version.
+        RegistryError: there is no such version, or a file of its report is not there.
     """
     chosen = version or require_newest(workspace, name)
     document = figures(workspace, name, chosen)
@@ -95,7 +95,7 @@ def card(workspace: Workspace, name: str, version: str) -> str:
     """The model card of a version, in Markdown.
 
     Raises:
-        RegistryError: there is no such version.
+        RegistryError: there is no such version, or an older release registered it.
     """
     return _stored(workspace, name, version, REPORT_CARD).replace(VERSION_MARK, version)
 
@@ -140,6 +140,16 @@ def no_version(name: str, expected: str, received: str, repair: str) -> Registry
     return RegistryError(f"propensity {name!r}", expected=expected, received=received, repair=repair)
 
 
+def incomplete(name: str, version: str, lacking: str) -> RegistryError:
+    """The error for a version whose report is not that of this release."""
+    return RegistryError(
+        f"propensity {name!r} version {version}",
+        expected=f"{lacking}, which a training of this release leaves behind",
+        received="none: an older release registered it, or it was taken away",
+        repair=f"train again: `foresell train {name}`",
+    )
+
+
 def _version(client: Any, name: str, version: str) -> Any:
     with leave_if_absent():
         return client.get_model_version(name, version)
@@ -149,9 +159,12 @@ def _version(client: Any, name: str, version: str) -> Any:
 def _stored(workspace: Workspace, name: str, version: str, file: str) -> str:
     """The text of one file of a version's report."""
     _require_store(workspace, name, version)
+    path = f"{REPORT_FOLDER}/{file}"
     with open_client(workspace) as client, tempfile.TemporaryDirectory() as scratch:
-        found = _version(client, name, version)
-        return Path(client.download_artifacts(found.run_id, f"{REPORT_FOLDER}/{file}", scratch)).read_text(encoding="utf-8")
+        run_id = _version(client, name, version).run_id
+        if not run_id or path not in (artifact.path for artifact in client.list_artifacts(run_id, REPORT_FOLDER)):
+            raise incomplete(name, version, path)
+        return Path(client.download_artifacts(run_id, path, scratch)).read_text(encoding="utf-8")
 
 
 def _require_store(workspace: Workspace, name: str, version: str) -> None:
