@@ -1,4 +1,4 @@
-"""What a training was made from, exactly enough to repeat it: dates, a digest of every column, libraries, lock file, machine.
+"""What a training was made from, exactly enough to repeat it: dates, a digest of every column, code, libraries, machine.
 
 It stands in the report of a version, and `foresell rebuild` holds it against the present.
 """
@@ -16,8 +16,22 @@ import pandas as pd
 from features.settings import REPOSITORY, Strict
 from training.dataset import Dataset, digests
 
-LIBRARIES = ("foresell", "lightgbm", "numpy", "pandas", "pydantic", "scikit-learn", "scipy", "duckdb", "feast", "pyarrow")
+LIBRARIES = (
+    "foresell",
+    "lightgbm",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "scikit-learn",
+    "scipy",
+    "duckdb",
+    "feast",
+    "pyarrow",
+    "optuna",
+    "threadpoolctl",
+)
 LOCK = REPOSITORY / "requirements.lock"
+ROOMS = (REPOSITORY / "features", REPOSITORY / "training")  # whose code makes rows and models
 
 
 class Provenance(Strict):
@@ -31,6 +45,7 @@ class Provenance(Strict):
         versions: of the libraries that made rows or model, and of Python.
         lock: digest of `requirements.lock`; empty where Foresell was installed without one.
         machine: its architecture, for floating-point sums can differ between two.
+        sources: digest of Foresell's own code; empty in what a release wrote that kept none.
     """
 
     as_ofs: tuple[str, ...]
@@ -40,6 +55,7 @@ class Provenance(Strict):
     versions: dict[str, str]
     lock: str
     machine: str
+    sources: str = ""
 
     @property
     def instants(self) -> list[datetime]:
@@ -57,6 +73,7 @@ def provenance(data: Dataset, trials: int) -> Provenance:
         versions={name: importlib.metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         lock=hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] if LOCK.is_file() else "",
         machine=platform.machine(),
+        sources=_sources(),
     )
 
 
@@ -68,7 +85,22 @@ def moved(before: Provenance, now: Provenance) -> tuple[str, ...]:
         *(_versions(before.versions, now.versions)),
         *([f"requirements.lock: {before.lock or 'none'} then, {now.lock or 'none'} now"] if before.lock != now.lock else []),
         *([f"machine: {before.machine} then, {now.machine} now"] if before.machine != now.machine else []),
+        *(
+            [f"Foresell's own code: {before.sources or 'not kept'} then, {now.sources} now"]
+            if before.sources != now.sources
+            else []
+        ),
     )
+
+
+def _sources() -> str:
+    """16 hexadecimal digits over the name and the text of every Python file that rows and models are made by."""
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        for path in sorted(room.rglob("*.py")):
+            digest.update(f"{room.name}/{path.relative_to(room).as_posix()}\n".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def _rows(before: Provenance, now: Provenance) -> list[str]:

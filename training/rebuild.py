@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from features.propensity import Propensity, load
 from features.settings import Workspace
 from training import dataset, registry
 from training.contract import Contract
+from training.dataset import Dataset, fingerprint
 from training.model import Model
 from training.provenance import Provenance, moved, provenance
 from training.selection import select
@@ -67,11 +68,22 @@ def rebuild(workspace: Workspace, name: str, version: str | None, watch: Watch) 
     document, _ = registry.report(workspace, name, version)
     before = _provenance(document)
     stored = registry.load(workspace, name, document["version"]).model
-    data = dataset.prepare(workspace, stored.propensity, watch, before.instants)
+    whole = dataset.prepare(workspace, stored.propensity, watch, before.instants)
+    data = as_recorded(whole, before)
     with tempfile.TemporaryDirectory() as folder:  # of its own, so that no search of parameters is remembered
         again = select(data, _as_searched(stored.propensity, before.trials), Path(folder), watch).fitted.model
-    now = provenance(data, before.trials)
+    now = provenance(whole, before.trials)
     return compare(document["version"], stored, again, data.frame, (*moved(before, now), *_edited(workspace, stored.propensity)))
+
+
+def as_recorded(data: Dataset, before: Provenance) -> Dataset:
+    """The dataset without columns that a version never saw; as it is where one that it did see is gone."""
+    new = {str(name) for name in data.frame} - set(before.columns)
+    if not new or not set(before.columns) <= set(data.frame):
+        return data
+    frame = data.frame.drop(columns=list(new))
+    views = {view: tuple(name for name in names if name not in new) for view, names in data.views.items()}
+    return replace(data.without(new), frame=frame, fingerprint=fingerprint(frame), views=views)
 
 
 def compare(version: str, stored: Model, again: Model, frame: pd.DataFrame, moved: tuple[str, ...]) -> Rebuilt:

@@ -12,20 +12,17 @@ from features import snapshot
 from features.catalog import Catalog
 from features.errors import RegistryError
 from features.propensity import Tuning, load
-from features.settings import Workspace
+from features.settings import SETTINGS_FILE
 from tests.training.conftest import NOW, QUESTION, QUIET
-from tests.training.test_commands import call
+from tests.training.panels import panel
+from tests.training.test_commands import call, rewrite_report
 from tests.training.test_registry_promotion import add
 from training import dataset, registry
+from training.dataset import fingerprint
 from training.model import Model
-from training.rebuild import compare, rebuild
+from training.provenance import provenance
+from training.rebuild import as_recorded, compare, rebuild
 from training.train import train
-
-
-def rewrite_report(workspace: Workspace, old: str, new: str) -> None:
-    [stored] = (workspace.mlruns / "artifacts").rglob("report.json")
-    assert old in stored.read_text()
-    stored.write_text(stored.read_text().replace(old, new))
 
 
 def test_a_rebuild_of_the_same_data_is_equal_whatever_else_has_moved(trained):
@@ -54,6 +51,38 @@ def test_a_row_that_was_changed_is_found_out_with_the_columns_it_moved(trained):
     assert "orders_amount_max_365d" in columns
     assert not columns & {"entity_id", "as_of", "label", "orders_count_90d", "customer_kind"}
     assert "is not what it was" in call(trained, "rebuild", "churn", code=1).stdout
+
+
+def test_a_feature_that_came_later_is_left_out_and_named(trained):
+    days = pd.date_range("2023-01-01", "2023-12-01", freq="28D", tz="UTC")
+    usage = pd.DataFrame({"cid": [f"C{n}" for n in range(20) for _ in days], "at": [*days] * 20})
+    usage.assign(minutes=range(len(usage))).to_parquet(trained.root / "usage.parquet")
+    table = """
+[external.usage]
+entity = "customer"
+path = "usage.parquet"
+id = "cid"
+timestamp = "at"
+columns = { minutes = { type = "number" } }
+"""
+    settings = trained.root / SETTINGS_FILE
+    settings.write_text(settings.read_text() + table)
+    done = call(trained, "rebuild", "churn")
+    assert "equal to the last bit" in done.stderr
+    new = [line for line in done.stdout.splitlines() if line.startswith("  moved")]
+    assert new and all("usage" in line and line.endswith("is new") for line in new)
+
+
+def test_a_dataset_is_left_as_it_is_where_a_column_is_gone_or_none_is_new():
+    data = panel(3)
+    before = provenance(data, 0)
+    assert as_recorded(data, before) is data
+    lost = before.model_copy(update={"columns": {"gone": "0", **{n: d for n, d in before.columns.items() if n != "visits"}}})
+    assert as_recorded(data, lost) is data
+    kept = before.model_copy(update={"columns": {name: digest for name, digest in before.columns.items() if name != "visits"}})
+    found = as_recorded(data, kept)
+    assert "visits" not in found.frame and "visits" not in found.dtypes
+    assert found.fingerprint == fingerprint(data.frame.drop(columns="visits")) != data.fingerprint
 
 
 @pytest.mark.slow
