@@ -207,13 +207,20 @@ def _aside(propensity: Propensity, present: Sequence[View], protected: Sequence[
     """Column name to dtype of what only reports look at.
 
     Raises:
-        PropensityError: there is no column of the worth's name.
+        PropensityError: there is no column of the worth's name, or it holds no numbers.
     """
     known = {feature.name: str(feature.dtype) for view in present for feature in view.columns}
     worth = propensity.value.columns if propensity.value else ()
     for name in worth:
         if name not in known:
             raise _unknown(propensity, f"column {name!r}", name, known, "[value]")
+        if known[name] != "number":
+            raise PropensityError(
+                f"propensity {propensity.name!r}, [value]",
+                expected="a column of numbers, what one outcome is worth",
+                received=f"column {name!r}, which is a {known[name]}",
+                repair="name a column of amounts; `foresell features list` names them all with their types",
+            )
     return {name: known[name] for name in (*protected, *worth, age_column(propensity)) if name in known}
 
 

@@ -180,7 +180,7 @@ def _step(key: Floats, as_of: pd.Series) -> NDArray[np.int64]:
 def _ties(key: Floats, as_of: pd.Series) -> NDArray[np.int64]:
     """The number of the rows that stand at the same place of the same list."""
     places = pd.DataFrame({"as_of": as_of.to_numpy(), "key": key})
-    return places.groupby(["as_of", "key"], dropna=False).ngroup().to_numpy(np.int64)
+    return np.asarray(places.groupby(["as_of", "key"], dropna=False).ngroup(), dtype=np.int64)
 
 
 def _at(points: Floats, share: float) -> Floats:

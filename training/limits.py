@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from training.calibration import methods, recency
 from training.result import Result
 
 TARGET_CALIBRATION_ERROR = 0.03
@@ -44,10 +45,19 @@ def _calibration(result: Result) -> Iterator[str]:
     yield (
         f"The probabilities are off by {error:.3f} in the mean, more than the {TARGET_CALIBRATION_ERROR} aimed at (chance alone "
         f"makes {result.test.chance_calibration_error:.3f}): they say {said:.1%} on average, and {happened:.1%} happened; it was "
-        f"{learned.positives / learned.rows:.1%} in the rows that were calibrated on. Tried: Platt, beta and isotonic "
-        f"calibration ({contract.calibration.method} had the least log loss held out), older rows counting less"
-        f"{', and a correction of the base rate. ' + shift.sentence if shift else '.'}"
+        f"{learned.positives / learned.rows:.1%} in the rows that were calibrated on. Tried: {_tried(result)} calibration, of "
+        f"which {contract.calibration.method} is the simplest that none beats by more than two standard errors of the log loss "
+        "held out"
+        f"{'; and a correction of the base rate. ' + shift.sentence if shift else '.'}"
     )
+
+
+def _tried(result: Result) -> str:
+    """The methods of calibration that rows of that number can carry."""
+    data, split = result.data, result.fitted.split
+    labels, as_of = data.labels[split.calibration], data.frame["as_of"][split.calibration]
+    *simpler, last = methods(labels, recency(as_of, labels, split.horizon))
+    return f"{', '.join(simpler)} and {last}"
 
 
 def _width(result: Result) -> Iterator[str]:

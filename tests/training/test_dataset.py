@@ -153,6 +153,13 @@ def test_worth_and_age_are_kept_aside_whether_or_not_they_are_features(shop, que
         dataset.build(shop, wrong, dataset.as_ofs(shop, question))
 
 
+def test_a_worth_that_is_no_number_is_refused_before_anything_is_learned(shop, question):
+    wrong = question.model_copy(update={"value": Value(column="customer_kind", times=12)})
+    with pytest.raises(PropensityError, match="customer_kind") as caught:
+        dataset.build(shop, wrong, dataset.as_ofs(shop, question))
+    assert "which is a category" in caught.value.received
+
+
 def test_nobody_eligible_is_said(shop, question, built):
     nobody = question.model_copy(update={"eligible": ("orders_count_90d >= 1000000",)})
     with pytest.raises(DataFloorError, match="orders_count_90d >= 1000000"):

@@ -19,6 +19,7 @@ from training.limits import limits
 from training.report import card
 from training.result import Result
 from training.selection import select
+from training.split import split as divide
 
 QUESTION = {"name": "churn", "question": "?", "entity": "customer", "horizon": "30d", "outcome": {"absent": "orders"}}
 
@@ -46,10 +47,20 @@ def test_probabilities_that_are_off_are_explained_and_others_are_not(tmp_path):
     calm = " ".join(limits(replace(made, test=off(made.test, 0.029))))
     told = " ".join(limits(replace(made, test=off(made.test, 0.031))))
     assert "aimed at" not in calm
-    assert "off by 0.031" in told and "Tried: Platt, beta and isotonic" in told
+    assert "off by 0.031" in told
+    assert "Tried: platt and beta calibration, of which" in told, "isotonic asks for a thousand of the rarer class"
+    assert "is the simplest that none beats by more than two standard errors" in told and "least log loss" not in told
     happened = made.data.labels[made.fitted.split.test].mean()
     assert f"{happened:.1%} happened" in told and f"{made.fitted.probability.mean():.1%} on average" in told
     assert made.selection.shift is not None and made.selection.shift.sentence in told
+
+
+def test_isotonic_calibration_is_named_where_it_was_tried(tmp_path):
+    made = result(tmp_path, dates=12)
+    data = panel(12, entities=2_000)
+    split = divide(data.frame, data.labels, made.fitted.split.horizon)
+    many = replace(made, data=data, selection=replace(made.selection, fitted=replace(made.fitted, split=split)))
+    assert "Tried: platt, beta and isotonic calibration" in " ".join(limits(replace(many, test=off(made.test, 0.04))))
 
 
 def test_a_wide_interval_and_a_waiver_are_told(tmp_path):
