@@ -28,7 +28,8 @@ MOST_DISTINCT = 10  # numbers with more different values are cut into quarters
 REPLICATES = 200
 STEPS = 5_000  # of more rows, the probabilities are those of so many equally full steps: a tenth of the cost, the same figures
 LEFT = 0.25  # of the promised AUC's distance from chance
-FACTOR, GAP = 1.5, 0.02  # between mean prediction and what happened; both must be exceeded
+FACTOR, GAP = 1.5, 0.02  # between mean prediction and what happened; both must be exceeded ...
+OF_BASE = 0.5  # ... or, of a rare outcome, this part of how often it happens at all, where that is less than GAP
 OTHER, MISSING = "other", "missing"
 MOST = (1.0, np.inf, 1.0)  # that an AUC, a lift and a share can reach; the other figures of a part are its gap and its shortfall
 
@@ -116,8 +117,9 @@ def _masks(labels: Labels, attributes: pd.DataFrame) -> dict[tuple[str, str], ND
 def named(column: pd.Series, parts: int = 4) -> pd.Series:
     """The name of each row's value: a category, a number of few different ones, a part of the numbers, or `missing`."""
     if pd.api.types.is_numeric_dtype(column.dtype):
-        few = column.nunique() <= MOST_DISTINCT
-        names = column.map("{:g}".format) if few else _cut(column, parts)
+        distinct = sorted(column.dropna().unique())
+        few = len(distinct) <= MOST_DISTINCT
+        names = column.map(dict(zip(distinct, _told(distinct), strict=True))) if few else _cut(column, parts)
     else:
         names = column.astype(object)
     return names.where(column.notna(), MISSING).astype(str)
@@ -126,9 +128,25 @@ def named(column: pd.Series, parts: int = 4) -> pd.Series:
 def _cut(column: pd.Series, parts: int) -> pd.Series:
     """Of four parts `up to 12`, `12 to 29`, `29 to 55`, `over 55`; fewer where their edges coincide."""
     edges = sorted(set(column.quantile(np.linspace(0, 1, parts + 1)[1:-1])))
-    told = [f"{edge:,.4g}" for edge in edges]
+    told = _told(edges)
     names = [f"up to {told[0]}", *(f"{low} to {high}" for low, high in pairwise(told)), f"over {told[-1]}"]
     return pd.Series(np.array(names, dtype=object)[np.searchsorted(edges, column.to_numpy(), side="left")], index=column.index)
+
+
+def _told(numbers: Sequence[float]) -> list[str]:
+    """Different numbers in plain digits: four or more of each, as many as tell them apart."""
+    for digits in range(4, 17):
+        told = [_rounded(float(number), digits) for number in numbers]
+        if len(set(told)) == len(numbers):
+            break
+    return told
+
+
+def _rounded(number: float, digits: int) -> str:
+    """To so many digits, but every digit before the point."""
+    before = int(np.floor(np.log10(abs(number)))) + 1 if number and np.isfinite(number) else 1
+    text = f"{number:.{max(digits - before, 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def values(group: pd.Series, column: pd.Series) -> list[str]:
@@ -189,7 +207,8 @@ def _collapse(whole: Floats, part: Floats, whole_drawn: Floats, part_drawn: Floa
     if worse[4] and short > whole[4] and auc - 0.5 < LEFT * (auc + short - 0.5):
         return f"it hardly ranks here: AUC {auc:.3f}, where its probabilities promise {auc + short:.3f}"
     predicted = happened - gap
-    far = max(predicted, happened) > FACTOR * min(predicted, happened) and abs(gap) > max(GAP, abs(whole[3]))
+    least = max(min(GAP, OF_BASE * whole[2]), abs(whole[3]))
+    far = max(predicted, happened) > FACTOR * min(predicted, happened) and abs(gap) > least
     if worse[3] and far:
         return f"it predicts {100 * predicted:.1f} % here, and {100 * happened:.1f} % happened"
     return ""

@@ -108,7 +108,8 @@ def test_an_attribute_whose_versions_differ_is_warned_of(tmp_path):
 
 def entities(known: list[float], happened: list[float | None]) -> pd.DataFrame:
     times = [None if at is None else day(at) for at in happened]
-    return pd.DataFrame({"known": [day(at) for at in known], "happened": pd.to_datetime(pd.Series(times), utc=True)})
+    days = [day(at) for at in known]
+    return pd.DataFrame({"known": days, "asked": days, "happened": pd.to_datetime(pd.Series(times), utc=True)})
 
 
 def test_those_who_became_known_by_the_outcome_are_counted():
@@ -123,9 +124,17 @@ def test_those_who_became_known_by_the_outcome_are_counted():
 
 
 def test_a_population_of_nothing_but_outcomes_is_found():
-    assert "98.0% of the 100 leads" in nothing_but(entities([0.0] * 100, [9.0] * 98 + [None] * 2), "lead")
+    severity, sentence = nothing_but(entities([0.0] * 100, [9.0] * 98 + [None] * 2), "lead")
+    assert severity == "error" and "98.0% of the 100 leads" in sentence
     assert nothing_but(entities([0.0] * 100, [9.0] * 97 + [None] * 3), "lead") is None
     assert nothing_but(entities([0.0] * 49, [9.0] * 49), "lead") is None, "too few to tell"
+
+
+def test_a_long_history_in_which_everybody_comes_to_the_outcome_is_honest():
+    """Leases of three years: of 4,000 all have ended but those of late, who are there as well."""
+    leases = entities([*np.arange(4_000.0), *np.arange(4_000.0, 4_060.0)], [*np.arange(1_000.0, 5_000.0), *[None] * 60])
+    severity, sentence = nothing_but(leases, "customer")
+    assert severity == "warning" and "98.5% of the 4,060 customers" in sentence and "0.0% of the 50" in sentence
 
 
 def test_a_condition_that_goes_with_the_outcome_is_found():
@@ -154,7 +163,7 @@ def test_the_leads_of_a_workspace_are_looked_at(tmp_path):
     [finding] = population.table_findings(chosen, CONVERSION)
     assert (finding.check, finding.severity, finding.place) == ("population", "error", "leads.known_at")
     assert finding.repair.startswith("leads.sql:"), "the line of the adapter"
-    frame = pd.DataFrame({"entity_id": [f"l{n}" for n in range(100)]})
+    frame = pd.DataFrame({"entity_id": [f"l{n}" for n in range(100)], "as_of": day(50)})
     [selected] = population.dataset_findings(honest, CONVERSION, frame)
     assert (selected.severity, selected.place) == ("error", "leads.lead_id")
     assert "100.0% of the 100 leads" in selected.sentence
@@ -170,11 +179,24 @@ def test_an_outcome_that_comes_again_and_again_chooses_nobody(tmp_path):
         update={"outcome": CONVERSION.outcome.model_copy(update={"table": "orders", "at": None})}
     )
     assert population.table_findings(workspace, again) == []
-    assert population.dataset_findings(workspace, again, pd.DataFrame({"entity_id": [f"c{n}" for n in range(100)]})) == []
+    assert (
+        population.dataset_findings(
+            workspace, again, pd.DataFrame({"entity_id": [f"c{n}" for n in range(100)], "as_of": day(50)})
+        )
+        == []
+    )
 
 
 def arrival(**changes: object) -> Arrival:
-    fields = {"rows": 1_000, "defaulted": 0, "loaded": day(40), "at_once": 5, "first": day(0), "last": day(700)}
+    fields = {
+        "rows": 1_000,
+        "defaulted": 0,
+        "loading": day(40),
+        "loaded": day(40),
+        "at_once": 5,
+        "first": day(0),
+        "last": day(700),
+    }
     return Arrival("orders", **(fields | changes))
 
 
@@ -183,8 +205,9 @@ def test_rows_that_were_all_loaded_at_once_are_warned_of():
     severity, sentence = judge(arrival(at_once=990), False, AS_OFS)
     assert severity == "warning" and "990 of 1,000 rows" in sentence and "concerns 2 of 3 dates" in sentence
     assert judge(arrival(at_once=989), False, AS_OFS) is None
-    assert judge(arrival(at_once=1_000, loaded=day(-1)), False, AS_OFS)[0] == "note", "every date sees them"
-    assert judge(arrival(at_once=1_000, loaded=day(-1)), False, [])[0] == "warning", "there is no date"
+    before = {"loading": day(-1), "loaded": day(-1)}
+    assert judge(arrival(at_once=1_000, **before), False, AS_OFS)[0] == "note", "every date sees them"
+    assert judge(arrival(at_once=1_000, **before), False, [])[0] == "warning", "there is no date"
     assert judge(arrival(at_once=1_000, last=day(90)), False, AS_OFS) is None, "they may well have come in within a quarter"
 
 
@@ -193,7 +216,7 @@ def test_a_known_at_that_was_not_delivered_is_noted_and_with_promises_warned_of(
     severity, sentence = judge(arrival(defaulted=1_000), False, AS_OFS)
     assert severity == "note" and "`occurred_at` in all 1,000 rows" in sentence
     assert judge(arrival(defaulted=1_000), True, AS_OFS)[0] == "warning"
-    assert judge(arrival(rows=0, loaded=None, first=None, last=None), True, AS_OFS) is None
+    assert judge(arrival(rows=0, loading=None, loaded=None, first=None, last=None), True, AS_OFS) is None
 
 
 def test_the_tables_of_a_workspace_are_measured(tmp_path):
@@ -215,3 +238,19 @@ def test_the_tables_of_a_workspace_are_measured(tmp_path):
     assert findings[0].repair.startswith("orders.sql:") and "leave `known_at` out" in findings[0].repair
     assert "leave it as it is" in findings[1].repair
     assert "orders.known_at is 2025-02-04 00:00 for 300 of 300 rows" in findings[0].sentence
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(0, True), (20, True), (300, False), (86_400, False)])
+def test_a_load_that_stamps_row_by_row_is_seen(tmp_path, seconds, found):
+    """Three hundred rows: at one instant, over 100 minutes across midnight, over a day, and one a day, which is no load."""
+    start = day(400) - pd.Timedelta(minutes=30)
+    orders = [
+        {"order_id": f"o{n}", "customer_id": "c", "occurred_at": day(n), "known_at": start + pd.Timedelta(seconds=seconds * n)}
+        for n in range(300)
+    ]
+    people = [{"customer_id": "c", "created_at": day(0)}]
+    workspace = make_workspace(tmp_path, {"customers": people, "orders": [{**order, "amount": 5} for order in orders]})
+    findings = [one for one in arrival_findings(workspace, ["orders"], [], AS_OFS) if one.severity == "warning"]
+    assert len(findings) == found
+    if seconds == 20:
+        assert "is 2025-02-03 23:30 to 2025-02-04 01:09 for 300 of 300 rows" in findings[0].sentence

@@ -113,6 +113,34 @@ def test_numbers_are_cut_into_quarters_and_flags_are_not():
     assert skewed.value_counts().to_dict() == {"up to 0": 800, "over 0": 200}
 
 
+def test_numbers_are_told_in_plain_digits_that_keep_them_apart():
+    labels = np.tile(np.array([0, 1], dtype=np.int8), 500)
+
+    def told(numbers) -> list[str]:
+        column = pd.Series(numbers, dtype=float)
+        return values(groups(column, labels), column)
+
+    assert told(np.repeat([1_000_001.0, 1_000_002.0], 500)) == ["1000001", "1000002"]
+    assert told(np.arange(1_000) * 43.736)[0] == "up to 10923"
+    assert told(np.repeat([-0.00123, 0.0, 2_024.0, 1e7], 250)) == ["-0.00123", "0", "2024", "10000000"]
+    assert told(1e6 + np.arange(1_000) / 1_000) == [
+        "up to 1000000.2", "1000000.2 to 1000000.5", "1000000.5 to 1000000.7", "over 1000000.7"
+    ]  # fmt: skip
+    assert told(np.repeat([np.inf, 5.0], 500)) == ["5", "inf"]
+
+
+def test_of_a_rare_outcome_a_gap_that_is_large_for_it_collapses():
+    """One in a hundred was promised everywhere; in the south three times as many happened."""
+    random, rows = np.random.default_rng(0), 24_000
+    south = np.arange(rows) % 6 == 0
+    probability = np.clip(0.01 * random.gamma(4, 0.25, rows), 1e-4, 0.2)
+    labels = (random.random(rows) < probability * np.where(south, 2.9, 0.8)).astype(np.int8)
+    attributes = pd.DataFrame({"region": np.where(south, "south", "north")})
+    (bad,) = collapsed(slices(probability, labels, pd.Series(np.arange(rows)), attributes, seed=1))
+    assert bad.value == "south" and bad.why.startswith("it predicts 1.0 % here, and ")
+    assert bad.happened.value - bad.predicted < 0.02
+
+
 def test_numbers_come_from_low_to_high_and_what_is_rare_or_missing_last():
     labels = np.tile(np.array([0, 1], dtype=np.int8), 500)
     numbers = pd.Series([*np.arange(900.0), *[np.nan] * 100])

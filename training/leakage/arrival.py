@@ -15,7 +15,8 @@ from features.tables import TABLES
 from training.leakage.finding import Finding, Severity
 from training.leakage.origin import known_at_line
 
-ALL_AT_ONCE = 0.99  # of the rows became known at one instant ...
+ALL_AT_ONCE = 0.99  # of the rows became known within one load ...
+LOAD = timedelta(hours=12)  # ... which may stamp row by row, and is over before the next day's ...
 LONG = timedelta(days=90)  # ... though they happened over a longer time than this
 
 
@@ -27,14 +28,16 @@ class Arrival:
         table: its name.
         rows: how many versions of rows it has.
         defaulted: how many of them became known the very instant they happened.
-        loaded: the instant at which most became known; None for an empty table.
-        at_once: how many became known at that instant.
+        loading, loaded: the first and the last instant of the load, no longer than LOAD, by which most became known; None for an
+            empty table.
+        at_once: how many became known from the one to the other.
         first, last: the earliest and the latest time at which something happened.
     """
 
     table: str
     rows: int
     defaulted: int
+    loading: datetime | None
     loaded: datetime | None
     at_once: int
     first: datetime | None
@@ -64,14 +67,15 @@ def judge(arrival: Arrival, promised: bool, as_ofs: Sequence[datetime]) -> tuple
     Without a `known_at` an event counts as known the instant it happened, which is often true: a note. Where attributes are
     promised to be fixed from then on, it is a warning, and so is a load time that lies after some as_of.
     """
-    if arrival.loaded is None or arrival.first is None or arrival.last is None:
+    if arrival.loading is None or arrival.loaded is None or arrival.first is None or arrival.last is None:
         return None
     time, place = TABLES[arrival.table].time, f"{arrival.table}.known_at"
     if arrival.at_once >= ALL_AT_ONCE * arrival.rows and arrival.last - arrival.first > LONG:
         blind = sum(as_of <= arrival.loaded for as_of in as_ofs)
+        until = "" if arrival.loading == arrival.loaded else f" to {arrival.loaded:%Y-%m-%d %H:%M}"
         told = (
-            f"{place} is {arrival.loaded:%Y-%m-%d %H:%M} for {arrival.at_once:,} of {arrival.rows:,} rows, whose `{time}` spans "
-            f"{arrival.first:%Y-%m-%d} to {arrival.last:%Y-%m-%d}: it tells when they were loaded, and nothing of them is seen "
+            f"{place} is {arrival.loading:%Y-%m-%d %H:%M}{until} for {arrival.at_once:,} of {arrival.rows:,} rows, "
+            f"whose `{time}` spans {arrival.first:%Y-%m-%d} to {arrival.last:%Y-%m-%d}: it tells when they were loaded, and nothing of them is seen "
             f"up to then, which concerns {blind} of {len(as_ofs)} dates"
         )
         return ("note" if as_ofs and not blind else "warning"), told
@@ -86,9 +90,13 @@ def _measured(workspace: Workspace, catalog: Catalog, table: str) -> Arrival:
     counts = f'count(*), count(*) filter (known_at = "{time}"), min("{time}"), max("{time}")'
     with connect(workspace) as connection:
         rows, defaulted, first, last = connection.execute(f"select {counts} from '{path}'").fetchone() or (0, 0, None, None)
-        most = connection.execute(f"select known_at, count(*) from '{path}' group by 1 order by 2 desc, 1 limit 1").fetchone()
-    loaded, at_once = most or (None, 0)
-    return Arrival(table, rows, defaulted, _utc(loaded), at_once, _utc(first), _utc(last))
+        most = connection.execute(
+            f"""select min(known_at) over load, known_at, sum(count(*)) over load from '{path}' group by known_at
+            window load as (order by known_at range between interval {LOAD.seconds} seconds preceding and current row)
+            order by 3 desc, 2 limit 1"""
+        ).fetchone()
+    loading, loaded, at_once = most or (None, None, 0)
+    return Arrival(table, rows, defaulted, _utc(loading), _utc(loaded), int(at_once), _utc(first), _utc(last))
 
 
 def _utc(naive: datetime | None) -> datetime | None:

@@ -54,28 +54,41 @@ def known_after(entities: pd.DataFrame, entity: str) -> tuple[Severity, str] | N
 
 
 def dataset_findings(workspace: Workspace, propensity: Propensity, frame: pd.DataFrame) -> list[Finding]:
-    """A cohort of which nearly everyone comes to the outcome sooner or later."""
-    if not _once(propensity):
-        return []
-    everybody = _entities(workspace, propensity)
-    sentence = nothing_but(everybody[everybody["entity_id"].isin(frame["entity_id"].unique())], propensity.entity)
-    return [] if sentence is None else [_finding(workspace, propensity, ENTITY_KEYS[propensity.entity], "error", sentence)]
-
-
-def nothing_but(entities: pd.DataFrame, entity: str) -> str | None:
-    """A sentence if nearly all entities have the outcome at some time; None if not.
+    """A cohort of which nearly everyone comes to the outcome sooner or later.
 
     Args:
-        entities: `happened`, the outcome or NaT.
+        workspace: with ingested tables.
+        propensity: what is asked about.
+        frame: `entity_id` and `as_of` of the dataset.
+    """
+    if not _once(propensity):
+        return []
+    asked = frame.groupby("entity_id")["as_of"].max().rename("asked").reset_index()
+    found = nothing_but(asked.merge(_entities(workspace, propensity), on="entity_id"), propensity.entity)
+    return [] if found is None else [_finding(workspace, propensity, ENTITY_KEYS[propensity.entity], *found)]
+
+
+def nothing_but(entities: pd.DataFrame, entity: str) -> tuple[Severity, str] | None:
+    """Severity and sentence if nearly all entities have the outcome at some time; None if not.
+
+    Over a long history that may be honest: every lease ends. But of those who were asked about last, hardly any has had the time.
+    Where they too have it all, the others were left out.
+
+    Args:
+        entities: `asked`, the newest as_of at which each is asked about, and `happened`, its outcome or NaT.
         entity: what they are called.
     """
-    share = float(entities["happened"].notna().mean()) if len(entities) >= LEAST_ENTITIES else 0.0
-    if share < ALL_BUT_ALL:
+    if len(entities) < LEAST_ENTITIES or (share := float(entities["happened"].notna().mean())) < ALL_BUT_ALL:
         return None
-    return (
-        f"{share:.1%} of the {len(entities):,} {entity}s that are asked about have the outcome sooner or later: those without it "
-        "are not in the table"
+    newest = entities[entities["asked"] >= entities["asked"].nlargest(LEAST_ENTITIES).min()]
+    lately = float(newest["happened"].notna().mean())
+    told = (
+        f"{share:.1%} of the {len(entities):,} {entity}s that are asked about have the outcome sooner or later, and {lately:.1%} "
+        f"of the {len(newest):,} that were asked about last"
     )
+    if lately < ALL_BUT_ALL:
+        return "warning", f"{told}: honest where everybody comes to it in time"
+    return "error", f"{told}: those without it are not in the table"
 
 
 def eligible_findings(
