@@ -23,7 +23,8 @@ from training.evaluation import Figure, Ranking, auc_difference
 from training.examples import Examples
 from training.split import Split, sample
 
-ROWS = 20_000  # of either kind: to be told apart, to be fitted on without a view, to be tested on
+ROWS = 10_000  # of either kind: to be told apart, to be fitted on without a view, to be tested on
+REPLICATES = 100
 MOST_FEATURES = 3
 LEAST_SHARE = 0.1  # of the gain by which new rows are told from old ones
 TREES = {"num_leaves": 7, "learning_rate": 0.1, "rounds": 60}
@@ -123,7 +124,7 @@ def ablation(
     asked = {group: names for group, names in groups.items() if 0 < len(names) < len(data.dtypes)}
     whole = scores(data) if asked else np.empty(0)
     return {
-        group: auc_difference(scores(data.without(names)), whole, data.labels[test], entities[test], seed)
+        group: auc_difference(scores(data.without(names)), whole, data.labels[test], entities[test], seed, REPLICATES)
         for group, names in asked.items()
     }
 

@@ -95,9 +95,15 @@ class Ranking:
     def auc_and_loss(self, weights: Floats) -> tuple[float, float]:
         """The AUC and the log loss under row weights given in the order of the rows; a fraction of the cost of `figures`."""
         weight = weights[self.order]
-        positive = np.add.reduceat(weight * self.labels, self.starts)
-        total = np.add.reduceat(weight, self.starts)
+        positive, total = self._by_threshold(weight)
         return _auc(positive, total), float(weight @ self.losses) / float(weight.sum())
+
+    def _by_threshold(self, weight: Floats) -> tuple[Floats, Floats]:
+        """The weight of the positives, and of all rows, at each different probability."""
+        positive = weight * self.labels
+        if len(self.starts) == len(self.labels):
+            return positive, weight
+        return np.add.reduceat(positive, self.starts), np.add.reduceat(weight, self.starts)
 
     def order_figures(self, weight: Floats) -> tuple[float, float, float]:
         """AUC, lift of the best tenth, and the AUC to be expected if every probability is right; weights best row first."""
@@ -109,8 +115,7 @@ class Ranking:
     def figures(self, weights: Floats) -> dict[str, float]:
         """Every figure under row weights given in the order of the rows."""
         weight = weights[self.order]
-        positive = np.add.reduceat(weight * self.labels, self.starts)
-        total = np.add.reduceat(weight, self.starts)
+        positive, total = self._by_threshold(weight)
         lifts = {f"lift_at_{share:.0%}".replace("%", "pct"): _lift(positive, total, share) for share in LIFT_SHARES}
         whole = float(weight.sum())
         return {
@@ -156,7 +161,9 @@ def evaluate(probability: Floats, labels: Labels, entities: pd.Series, seed: int
     return Evaluation(figures, chance, len(labels), int(labels.sum()), len(names), sd)
 
 
-def auc_difference(first: Floats, second: Floats, labels: Labels, entities: pd.Series, seed: int) -> Figure:
+def auc_difference(
+    first: Floats, second: Floats, labels: Labels, entities: pd.Series, seed: int, replicates: int = REPLICATES
+) -> Figure:
     """AUC of the first minus AUC of the second probability on the same rows, with its paired bootstrap interval."""
     one, two = Ranking(first, labels), Ranking(second, labels)
     codes, names = pd.factorize(entities)
@@ -164,7 +171,7 @@ def auc_difference(first: Floats, second: Floats, labels: Labels, entities: pd.S
     def difference(weights: Floats) -> dict[str, float]:
         return {"auc": one.auc_and_loss(weights)[0] - two.auc_and_loss(weights)[0]}
 
-    drawn = bootstrap(codes, len(names), difference, seed, REPLICATES)
+    drawn = bootstrap(codes, len(names), difference, seed, replicates)
     value = difference(np.ones(len(labels)))["auc"]
     return Figure(value, *interval(value, drawn["auc"]))
 
@@ -242,7 +249,7 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     share, shrink = successes / trials, 1 + z * z / trials
     centre = (share + z * z / (2 * trials)) / shrink
     half = z * float(np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))) / shrink
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)  # rounding may cross the share at 0 and 1
 
 
 def _gains(probability: Floats, labels: Labels) -> tuple[tuple[float, float], ...]:

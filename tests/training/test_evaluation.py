@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from training.evaluation import Ranking, auc_difference, curves, evaluate
+from training.evaluation import Ranking, auc_difference, curves, evaluate, wilson
 
 
 def drawn(rows: int = 3_000, seed: int = 0, decimals: int = 2):
@@ -147,3 +147,10 @@ def test_ties_are_one_bin_whatever_the_order_of_the_rows():
         figures = Ranking(np.full(100, 0.5), order).figures(np.ones(100))
         assert figures["calibration_error"] == pytest.approx(0.0)
         assert len(curves(np.full(100, 0.5), order).reliability) == 1
+
+
+def test_an_interval_holds_its_share_for_every_count():
+    for trials in range(1, 400):
+        for successes in {0, 1, trials // 2, trials - 1, trials}:
+            low, high = wilson(successes, trials)
+            assert 0 <= low <= successes / trials <= high <= 1
