@@ -147,6 +147,8 @@ def test_a_condition_that_goes_with_the_outcome_is_found():
     assert chosen_by(np.ones(9, dtype=bool), np.ones(9), np.arange(9), "region = 'all'") is None
     few = (number < 40) | (number >= 1_970)
     assert chosen_by(few, outcome, everyone, "code is not null") is None, "12 times as often, and 30 of the 70 have no outcome"
+    gone = number < 100
+    assert chosen_by(~gone, outcome, everyone, "card is null") is not None, "whom it keeps out have the outcome, all of them"
 
 
 def leads(known_by_outcome: int, lost: int) -> list[dict[str, object]]:

@@ -75,8 +75,8 @@ def judge(arrival: Arrival, promised: bool, as_ofs: Sequence[datetime]) -> tuple
         until = "" if arrival.loading == arrival.loaded else f" to {arrival.loaded:%Y-%m-%d %H:%M}"
         told = (
             f"{place} is {arrival.loading:%Y-%m-%d %H:%M}{until} for {arrival.at_once:,} of {arrival.rows:,} rows, "
-            f"whose `{time}` spans {arrival.first:%Y-%m-%d} to {arrival.last:%Y-%m-%d}: it tells when they were loaded, and nothing of them is seen "
-            f"up to then, which concerns {blind} of {len(as_ofs)} dates"
+            f"whose `{time}` spans {arrival.first:%Y-%m-%d} to {arrival.last:%Y-%m-%d}: it tells when they "
+            f"were loaded, and nothing of them is seen up to then, which concerns {blind} of {len(as_ofs)} dates"
         )
         return ("note" if as_ofs and not blind else "warning"), told
     if arrival.defaulted < arrival.rows:

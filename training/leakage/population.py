@@ -122,8 +122,10 @@ def chosen_by(let_in: np.ndarray, outcome: np.ndarray, entities: np.ndarray, con
     """
     if not 0 < outcome.sum() < len(outcome):
         return None
-    held = shares(let_in, outcome, entities)
-    if held.z < LEAST_Z or held.count < LEAST_FILLED or not written_from_outcome(held):
+    held, kept_out = shares(let_in, outcome, entities), shares(~let_in, outcome, entities)
+    if held.z < LEAST_Z or min(held.count, kept_out.count) < LEAST_FILLED:
+        return None
+    if not (written_from_outcome(held) or written_from_outcome(kept_out)):
         return None
     return (
         f"`{condition}` in `eligible` lets in {held.positives:.1%} of those with the outcome and {held.negatives:.1%} of the "
