@@ -11,6 +11,7 @@ import pytest
 from features.propensity import Propensity, Value
 from tests.training.panels import panel
 from training import audit as room
+from training import report
 from training.audit import ATTRIBUTES, INSIGHTS, audit, document
 from training.boosting import learn
 from training.calibration import Calibration
@@ -141,3 +142,10 @@ def test_the_document_is_plain_and_says_the_decision_in_sentences(world):
     assert again["decision"]["sentences"][1].startswith("Contact the best 18.7 % of a list, as many as 2 contacts a day reach")
     assert "more than newest first" in again["decision"]["sentences"][2]
     assert len(again["slices"]) <= ATTRIBUTES * 13
+
+
+def test_the_page_says_that_it_is_of_a_sample():
+    nothing = {"decision": None, "slices": [], "groups": []}
+    for sampled in ("Counted on a sample of 300 rows.", ""):
+        page = report._render("audit.html", {"audit": {**nothing, "sampled": sampled}, "entity": "customer"})
+        assert ("Counted on a sample of 300 rows." in page) == bool(sampled)
