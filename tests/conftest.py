@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from contextlib import redirect_stdout
@@ -38,12 +39,23 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def sample_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make demo` leaves, of a sample CRM as of a fixed day; what it printed is in `demo.out`."""
-    root = tmp_path_factory.mktemp("sample")
-    with (root / "demo.out").open("w", encoding="utf-8") as printed, redirect_stdout(printed):
-        Demo(main, root).run(datetime(2026, 6, 1, tzinfo=UTC), CUSTOMERS)
-    return root
+def sample_workspace(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """What `make demo` leaves, of a sample CRM as of a fixed day; what it printed is in `demo.out`.
+
+    It takes minutes, so the workers share one: whoever asks first makes it, and the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "sample"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            root = folder / "workspace"
+            root.mkdir()
+            with (root / "demo.out").open("w", encoding="utf-8") as printed, redirect_stdout(printed):
+                Demo(main, root).run(datetime(2026, 6, 1, tzinfo=UTC), CUSTOMERS)
+            (folder / "made").touch()
+    return folder / "workspace"
 
 
 def _skip(reason: str) -> None:

@@ -21,7 +21,7 @@ from features.sample.calendar import Calendar
 from features.sample.files import Files
 from features.sample.truth import truth
 
-CUSTOMERS = 8_000
+CUSTOMERS = 6_000
 FEWEST = 100
 BLOCK = 10_000
 TRUTH_FOLDER = "truth"
