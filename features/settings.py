@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -69,6 +69,10 @@ class StoreSettings(Strict):
     project: str = Field(
         default="", description="the name of this workspace in a shared online store; empty derives one from the folder's path"
     )
+    registry: str = Field(
+        default="sqlite",
+        description="where Feast keeps what is declared: `sqlite`, or `postgresql://user:${PASSWORD}@host/database`",
+    )
 
 
 class MlflowSettings(Strict):
@@ -82,6 +86,89 @@ class DuckdbSettings(Strict):
 
     memory_limit: str | None = Field(default=None, description="such as `8GB`; beyond it DuckDB spills to `data/spill`")
     threads: int | None = Field(default=None, description="how many threads; unset means every core")
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ServingSettings(Strict):
+    """How the service answers."""
+
+    host: str = Field(default="127.0.0.1", description="the address to listen at; `foresell serve --host` goes over it")
+    port: int = Field(default=3000, ge=1, le=65535, description="the port to listen at; `foresell serve --port` goes over it")
+    workers: int = Field(
+        default=1, ge=1, description="processes that answer side by side; `foresell serve --workers` goes over it"
+    )
+    keys: Literal["required", "off"] = Field(
+        default="required", description="`required`: every call needs an API key; `off`: none does, on the loopback only"
+    )
+    keys_file: str = Field(
+        default="data/serving/keys.json", description="where the digests of API keys are kept, relative to the workspace"
+    )
+    ledger: str = Field(
+        default="sqlite",
+        description="where stored scores and received records are kept: `sqlite`, or `postgresql://user:${PASSWORD}@host/database`",
+    )
+    fresh_for_hours: float = Field(
+        default=36.0, gt=0, description="features that were known longer ago than this are named as stale"
+    )
+    store_deadline_ms: int = Field(default=200, ge=10, description="how long a look-up in the online store may take")
+    ledger_deadline_ms: int = Field(default=100, ge=10, description="how long a look-up of a stored score may take")
+    pin: dict[str, str] = Field(
+        default_factory=dict, description='`NAME = "VERSION"`: that version answers for the propensity, whoever is champion'
+    )
+    canary: dict[str, Share] = Field(
+        default_factory=dict,
+        description="`NAME = 0.1`: the share of entities that the challenger answers for, the same ones always",
+    )
+    shadow: tuple[str, ...] = Field(
+        default=(),
+        description="propensities whose challenger scores the same requests after the answer; `foresell shadow` compares",
+    )
+
+
+class PolicySettings(Strict):
+    """Who gets no score, whatever the model says."""
+
+    holdout: Share = Field(default=0.0, description="the share of entities that is never scored for action, the same ones always")
+    suppress: dict[Literal["lead", "customer"], tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="conditions over snapshot columns, such as `customer_consent = 'no'`; who meets one gets no score",
+    )
+
+
+class WriteBack(Strict):
+    """Where the scores of a received record are sent, after it was answered."""
+
+    url: str = Field(description="the address; `{id}`, `{propensity}` and `{entity}` in it are filled in")
+    method: Literal["POST", "PUT", "PATCH"] = Field(default="POST", description="the HTTP method")
+    fields: dict[str, str] = Field(
+        default_factory=dict, description="`CRM_FIELD = SCORE_FIELD`: what is sent; unset sends the whole score"
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description='further headers, such as `Authorization = "Bearer ${CRM_TOKEN}"`'
+    )
+    secret: str = Field(
+        default="", description="signs the body: `X-Foresell-Signature: sha256=...`; `${NAME}` is an environment variable"
+    )
+
+
+class Hook(Strict):
+    """How the webhooks of one CRM are read: `POST /v1/hooks/SOURCE/KEY`."""
+
+    shape: Literal["json", "odoo", "espocrm", "hubspot", "salesforce"] = Field(
+        default="json", description="`json`, `odoo`, `espocrm`, `hubspot` or `salesforce`: how the CRM packs its records"
+    )
+    entity: Literal["lead", "customer"] = Field(description="whose records they are")
+    id: str = Field(default="", description="the field with the id; unset: the shape's own")
+    fields: dict[str, str] = Field(
+        default_factory=dict, description="`ATTRIBUTE = CRM_FIELD`: attributes as a request names them; unset fields are left out"
+    )
+    secret: str = Field(
+        default="", description="what the CRM signs its calls with, where its shape does; `${NAME}` is an environment variable"
+    )
+    propensities: tuple[str, ...] = Field(default=(), description="what is scored; unset: every propensity of the entity")
+    write_back: WriteBack | None = Field(default=None, description="where the scores are sent; unset: they are only stored")
 
 
 class Settings(Strict):
@@ -106,6 +193,9 @@ class Settings(Strict):
     external: dict[str, External] = Field(
         default_factory=dict, description="`[external.NAME]`: feature tables computed elsewhere"
     )
+    serving: ServingSettings = Field(default_factory=ServingSettings, description="how the service answers")
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="who gets no score")
+    hooks: dict[str, Hook] = Field(default_factory=dict, description="`[hooks.SOURCE]`: how the webhooks of a CRM are read")
 
 
 @dataclass(frozen=True)
@@ -152,6 +242,11 @@ class Workspace:
     @property
     def quality(self) -> Path:
         return self.root / "data" / "quality"
+
+    @property
+    def serving(self) -> Path:
+        """What the service keeps: its ledger, copies of champions, digests of keys."""
+        return self.root / "data" / "serving"
 
     @property
     def scores(self) -> Path:
