@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,25 @@ class Address:
         """For error messages; without the password and the options."""
         return f"ledger {self.path}" if self.path else f"ledger {self.url.set(query={}).render_as_string(hide_password=True)}"
 
+    def connect(self, patience_ms: int) -> Any:
+        """A connection of the driver's own, for the hot path; each statement is a transaction of its own."""
+        if self.path:
+            return sqlite3.connect(self.path, patience_ms / 1000, isolation_level=None, check_same_thread=False)
+        import psycopg
+
+        address = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return psycopg.connect(address, autocommit=True, **self._patience(patience_ms))
+
     def engine(self, patience_ms: int) -> dict[str, Any]:
         """What SQLAlchemy needs to open it, with at most so much patience for an answer."""
         if self.path:
-            arguments: dict[str, Any] = {"timeout": patience_ms / 1000, "check_same_thread": False, "cached_statements": 256}
-            return {"url": self.url, "connect_args": arguments, "pool_size": 0}
-        given = self.url.query.get("options", "")
-        options = f"{given} -c statement_timeout={patience_ms}"
-        arguments = {"connect_timeout": CONNECT_SECONDS, "options": options, "tcp_user_timeout": max(patience_ms, 1_000)}
-        return {"url": self.url.difference_update_query(["options"]), "connect_args": arguments}
+            return {"url": self.url, "connect_args": {"timeout": patience_ms / 1000}}
+        return {"url": self.url, "connect_args": self._patience(patience_ms)}
+
+    def _patience(self, milliseconds: int) -> dict[str, Any]:
+        """In the terms of PostgreSQL's client; a host that vanished without a word is given up, too."""
+        options = f"{self.url.query.get('options', '')} -c statement_timeout={milliseconds}"
+        return {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1_000, "options": options.strip()}
 
 
 def _not_an_address() -> WorkspaceError:
