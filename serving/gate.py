@@ -77,7 +77,7 @@ class TooMany(Refused):
         return {"Retry-After": str(ceil(self.retry_after))}
 
 
-@dataclass
+@dataclass(slots=True)
 class _Bucket:
     """Calls that a key may make now: at most `size`, `rate` more a second. Full at first."""
 
@@ -98,12 +98,12 @@ class _Bucket:
                 self.tokens = min(self.size, self.tokens + (now - self.filled_at) * self.rate)
                 self.filled_at = now
             if self.tokens < cost:
-                return (cost - self.tokens) / self.rate + MICROSECOND
+                return (cost - self.tokens) / self.rate + self.filled_at - now + MICROSECOND
             self.tokens -= cost
             return 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Known:
     """A key that is known, and what it has left."""
 
