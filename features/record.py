@@ -43,11 +43,15 @@ Value = float | str | None
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was known of one entity before an instant: every feature by name, NaN or None where nothing was known."""
+    """What was known of one entity before an instant: every feature by name, NaN or None where nothing was known.
+
+    `given` names the features that somebody told since, over what was known at the as_of.
+    """
 
     entity_id: str
     as_of: datetime
     values: Mapping[str, Value]
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
