@@ -1,0 +1,9 @@
+"""The ledger: stored scores as they were served, who asked for what, and what still waits to be scored or sent.
+
+A SQLite file of the workspace, or a PostgreSQL database; several processes and threads share it.
+"""
+
+from serving.ledger.ledger import Ledger
+from serving.ledger.row import Claimed, Compared, Entry, Letter, Received, Road, Served, Stored, Waiting
+
+__all__ = ["Claimed", "Compared", "Entry", "Ledger", "Letter", "Received", "Road", "Served", "Stored", "Waiting"]

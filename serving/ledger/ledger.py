@@ -1,0 +1,46 @@
+"""The ledger as one: open it once in a process, use it from any thread."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+
+from features.settings import Workspace
+from serving.ledger.address import Address
+from serving.ledger.database import WRITE_MS, Database
+from serving.ledger.inbox import Inbox
+from serving.ledger.outbox import Outbox
+from serving.ledger.row import Waiting
+from serving.ledger.scores import Scores
+from serving.ledger.shadow import Shadow
+from serving.ledger.table import INBOX, OUTBOX
+
+
+class Ledger(Scores, Shadow, Inbox, Outbox):
+    """Every table of one database. Threads and processes may share it; each process opens its own."""
+
+    @classmethod
+    def open(cls, workspace: Workspace, write_ms: int = WRITE_MS) -> Ledger:
+        """The ledger that `[serving] ledger` names. Nothing is connected to, or created, before it is used.
+
+        Args:
+            workspace: its settings say where, and how long a look-up of stored scores may take.
+            write_ms: how long everything else may take.
+
+        Raises:
+            WorkspaceError: the setting is no address, or the driver of its database is not installed.
+        """
+        return cls(Database(Address.of(workspace), workspace.settings.serving.ledger_deadline_ms, write_ms))
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._database.close()
+
+    def waiting(self) -> Waiting:
+        """How much waits in the inbox and in the outbox.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        counts = [select(func.count()).select_from(table).scalar_subquery() for table in (INBOX, OUTBOX)]
+        rows = self._database.select(select(*counts))
+        return Waiting(*rows[0]) if rows else Waiting(0, 0)

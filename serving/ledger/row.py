@@ -1,0 +1,156 @@
+"""What one row of the ledger is.
+
+Named tuples, because the hot path makes a thousand of them for one request, and they go to the database as they are.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+Road = Literal["http", "hook", "batch"]
+
+
+class Stored(NamedTuple):
+    """The last score of one entity for one propensity.
+
+    Attributes:
+        propensity, entity_id: which question about whom.
+        scored_at: the instant at which the score was made, with a time zone.
+        model_version: the version that made it.
+        probability: calibrated, 0 to 1; None when the question did not apply.
+        document: the score as JSON, byte for byte as it was served.
+        contributions: one little-endian float64 for each feature of the model, in its order: `np.frombuffer(_, "<f8")`.
+        record: the packed record (`features.record`) that was scored; None for a newcomer that no store knows.
+    """
+
+    propensity: str
+    entity_id: str
+    scored_at: datetime
+    model_version: str
+    probability: float | None
+    document: bytes
+    contributions: bytes | None = None
+    record: bytes | None = None
+
+
+class Entry(NamedTuple):
+    """One answer about one entity for one propensity, for the audit, with the score to be stored if there is one.
+
+    Attributes:
+        at: when it was answered, with a time zone.
+        request_id: the request that it was part of.
+        caller: the id of the key that asked; None where no key was required.
+        road: how it came in.
+        propensity, entity_id: which question about whom; no id for a newcomer that has none yet.
+        model_version: the version that answered; None when none did.
+        probability, score: what was answered; None when there was no score.
+        why: why there was no score, in a sentence.
+        policy: the rule that withheld the score.
+        degraded: whether a stored score stood in for a new one.
+        stored: the new last score of the entity; None leaves the one there is.
+    """
+
+    at: datetime
+    request_id: str
+    caller: str | None
+    road: Road
+    propensity: str
+    entity_id: str | None
+    model_version: str | None
+    probability: float | None = None
+    score: int | None = None
+    why: str | None = None
+    policy: str | None = None
+    degraded: bool = False
+    stored: Stored | None = None
+
+
+class Served(NamedTuple):
+    """One line of the audit: an `Entry` without the stored score; `number` counts up in the order of writing."""
+
+    number: int
+    at: datetime
+    request_id: str
+    caller: str | None
+    road: str
+    propensity: str
+    entity_id: str | None
+    model_version: str | None
+    probability: float | None
+    score: int | None
+    why: str | None
+    policy: str | None
+    degraded: bool
+
+
+class Compared(NamedTuple):
+    """What champion and challenger said of the same entity at the same instant."""
+
+    at: datetime
+    propensity: str
+    entity_id: str | None
+    champion: str
+    champion_probability: float
+    challenger: str
+    challenger_probability: float
+
+
+class Received(NamedTuple):
+    """A record that a webhook brought.
+
+    Attributes:
+        id: unique, given by whoever received it; receiving it twice keeps it once.
+        received_at: with a time zone.
+        source: the CRM, as `[hooks.SOURCE]` names it.
+        entity, entity_id: whose record it is.
+        given: the attributes that came, by name; anything JSON can hold.
+    """
+
+    id: str
+    received_at: datetime
+    source: str
+    entity: str
+    entity_id: str
+    given: dict[str, Any]
+
+
+class Claimed(NamedTuple):
+    """Every waiting record of one entity of one source, as one: later fields went over earlier ones.
+
+    Attributes:
+        ids: of the records it was made of, oldest first; for `done` or `release`.
+        received_at: when the oldest of them came.
+    """
+
+    ids: tuple[str, ...]
+    received_at: datetime
+    source: str
+    entity: str
+    entity_id: str
+    given: dict[str, Any]
+
+
+class Letter(NamedTuple):
+    """A score on its way to a CRM.
+
+    Attributes:
+        id: unique; another score of the same entity gets another.
+        document: the score as JSON.
+        attempts: how often sending it has failed.
+    """
+
+    id: str
+    source: str
+    entity: str
+    entity_id: str
+    propensity: str
+    document: bytes
+    attempts: int = 0
+
+
+class Waiting(NamedTuple):
+    """How many received records wait to be scored, and how many scores wait to be sent."""
+
+    inbox: int
+    outbox: int

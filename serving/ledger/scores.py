@@ -1,0 +1,141 @@
+"""Stored scores, and who asked for what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from serving.ledger.database import Part
+from serving.ledger.row import Entry, Served, Stored
+from serving.ledger.table import LATEST, SERVED, instant, microseconds
+
+_STORED = LATEST.columns.keys()
+_AUDITED = SERVED.columns.keys()[1:]
+_ONE = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id = ?"
+_MANY = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id "
+_EVERY = f"select {', '.join(_STORED)} from latest where entity_id = ? and propensity "
+_STORE = (
+    f"insert into latest ({', '.join(_STORED)}) values ({', '.join('?' * len(_STORED))}) "
+    f"on conflict (propensity, entity_id) do update set {', '.join(f'{name} = excluded.{name}' for name in _STORED[2:])}"
+)
+_APPEND = f"insert into served ({', '.join(_AUDITED)}) values ({', '.join('?' * len(_AUDITED))})"
+
+
+class Scores(Part):
+    """The tables `latest` and `served`."""
+
+    def latest(self, propensity: str, ids: Sequence[str]) -> dict[str, Stored]:
+        """The last score of each entity that has one, by id.
+
+        Raises:
+            StoreError: the database does not answer within `[serving] ledger_deadline_ms`.
+            CallError: an id is text that no database can hold.
+        """
+        if not ids:
+            return {}
+        rows = self._database.read(_ONE, (propensity, ids[0])) if len(ids) == 1 else self._among(_MANY, propensity, ids)
+        return {row[1]: _stored(row) for row in rows}
+
+    def of_entity(self, propensities: Sequence[str], entity_id: str) -> list[Stored]:
+        """The last score of one entity for each propensity that has one, by the propensity's name.
+
+        Args:
+            propensities: those of one kind of entity; a lead and a customer may have the same id.
+            entity_id: the CRM's id.
+
+        Raises:
+            StoreError, CallError: as `latest`.
+        """
+        return sorted(map(_stored, self._among(_EVERY, entity_id, propensities)))
+
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Append to the audit and store the scores there are, all or nothing.
+
+        Of two scores of one entity the one kept later stays, whatever their clocks say: a clock that was set back must not
+        freeze a score.
+
+        Raises:
+            StoreError: the database does not answer, or is full.
+            CallError: a value is one that no database can hold; nothing was kept.
+        """
+        if entries:
+            with self._database.writing() as connection:
+                self._store(connection, [entry.stored for entry in entries if entry.stored])
+                self._database.write_many(connection, _APPEND, [_audited(entry) for entry in entries])
+
+    def keep_latest_many(self, chunks: Iterable[Sequence[Entry]], audit: bool = False) -> int:
+        """Store the scores of a batch, one transaction for each chunk, so that others get their turn in between.
+
+        Args:
+            chunks: such as 5,000 entries at a time; only one is held in memory.
+            audit: whether the audit gets a row for each, as in `keep`.
+
+        Returns:
+            How many scores were stored.
+
+        Raises:
+            StoreError, CallError: as `keep`; the chunks before this one are kept.
+        """
+        stored = 0
+        for entries in chunks:
+            if audit:
+                self.keep(entries)
+            else:
+                with self._database.writing() as connection:
+                    self._store(connection, [entry.stored for entry in entries if entry.stored])
+            stored += sum(entry.stored is not None for entry in entries)
+        return stored
+
+    def audit(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        caller: str | None = None,
+        entity_id: str | None = None,
+        propensity: str | None = None,
+        limit: int = 100,
+    ) -> list[Served]:
+        """Who asked for what, newest last; of more than `limit` rows the newest.
+
+        Args:
+            since, until: answered at or after, and before.
+            caller, entity_id, propensity: only this key's, about this entity, for this propensity.
+            limit: at most so many rows.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        wanted = {"caller": caller, "entity_id": entity_id, "propensity": propensity}
+        query = select(SERVED).order_by(SERVED.c.number.desc()).limit(limit)
+        query = query.where(*(SERVED.c[name] == value for name, value in wanted.items() if value is not None))
+        query = query.where(SERVED.c.at >= since) if since else query
+        query = query.where(SERVED.c.at < until) if until else query
+        return [Served(*row) for row in reversed(self._database.select(query))]
+
+    def _among(self, statement: str, fixed: str, values: Sequence[str]) -> list[Any]:
+        """The values as one parameter: a statement of the same words is prepared only once."""
+        if self._database.is_file:
+            return self._database.read(f"{statement} in (select value from json_each(?))", (fixed, json.dumps(values)))
+        return self._database.read(f"{statement} = any(?)", (fixed, list(values)))
+
+    def _store(self, connection: Connection, scores: Sequence[Stored]) -> None:
+        """One row for each entity, in an order of the keys, so that two who write the same ones do not wait for each other."""
+        rows = {stored[:2]: _packed(stored) for stored in scores}
+        if rows:
+            self._database.write_many(connection, _STORE, [rows[key] for key in sorted(rows)])
+
+
+def _stored(row: Sequence[Any]) -> Stored:
+    return Stored(row[0], row[1], instant(row[2]), *row[3:])
+
+
+def _packed(stored: Stored) -> tuple[Any, ...]:
+    return (stored[0], stored[1], microseconds(stored[2]), *stored[3:])
+
+
+def _audited(entry: Entry) -> tuple[Any, ...]:
+    return (microseconds(entry[0]), *entry[1:-1])

@@ -1,0 +1,139 @@
+"""The tables of the ledger, the same in SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+VERSION = 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+METADATA = MetaData()
+
+
+def microseconds(instant: datetime) -> int:
+    """An instant as the tables hold it: microseconds since 1970 in UTC."""
+    return (instant - EPOCH) // MICROSECOND
+
+
+def instant(value: int) -> datetime:
+    """What `microseconds` made a number of."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An instant to the microsecond; SQLite has no type for one."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else microseconds(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else instant(value)
+
+
+def _number() -> Column[int]:
+    """Counts up in the order of writing; only an INTEGER does so in SQLite."""
+    return Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+SCHEMA = Table("ledger_schema", METADATA, Column("version", Integer, nullable=False))
+
+LATEST = Table(
+    "latest",
+    METADATA,
+    Column("propensity", Text, primary_key=True),
+    Column("entity_id", Text, primary_key=True),
+    Column("scored_at", Instant, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("probability", Double),
+    Column("document", LargeBinary, nullable=False),
+    Column("contributions", LargeBinary),
+    Column("record", LargeBinary),
+)
+
+SERVED = Table(
+    "served",
+    METADATA,
+    _number(),
+    Column("at", Instant, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("caller", Text),
+    Column("road", Text, nullable=False),
+    Column("propensity", Text, nullable=False),
+    Column("entity_id", Text),
+    Column("model_version", Text),
+    Column("probability", Double),
+    Column("score", Integer),
+    Column("why", Text),
+    Column("policy", Text),
+    Column("degraded", Boolean, nullable=False),
+    Index("served_at", "at"),
+    Index("served_entity_id", "entity_id"),
+)
+
+SHADOW = Table(
+    "shadow",
+    METADATA,
+    _number(),
+    Column("at", Instant, nullable=False),
+    Column("propensity", Text, nullable=False),
+    Column("entity_id", Text),
+    Column("champion", Text, nullable=False),
+    Column("champion_probability", Double, nullable=False),
+    Column("challenger", Text, nullable=False),
+    Column("challenger_probability", Double, nullable=False),
+    Index("shadow_propensity", "propensity", "at"),
+)
+
+INBOX = Table(
+    "inbox",
+    METADATA,
+    _number(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("received_at", Instant, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("entity_id", Text, nullable=False),
+    Column("given", Text, nullable=False),
+    Column("claimed_by", Text),
+    Column("claimed_at", Instant),
+    Index("inbox_entity_id", "source", "entity", "entity_id"),
+)
+
+OUTBOX = Table(
+    "outbox",
+    METADATA,
+    _number(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("source", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("entity_id", Text, nullable=False),
+    Column("propensity", Text, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", Instant, nullable=False),
+    Column("sending", Text),
+    Column("last_error", Text),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("source", "entity", "entity_id", "propensity"),
+    Index("outbox_not_before", "not_before"),
+    Index("outbox_sending", "sending"),
+)
