@@ -2,7 +2,7 @@
 
 ```
 features/adapters/<name>/         or, in a workspace, any folder that `adapter` in foresell.toml names
-    adapter.toml                  what the export is, what "now" is for it, its extra attributes
+    adapter.toml                  what the export is, what "now" is for it, its extra attributes, how its webhooks are read
     <table>.sql                   one SELECT in DuckDB's dialect per canonical table, over views named by file stem
     propensities/*.toml           propensities that replace the shipped ones of the same name
 ```
@@ -30,7 +30,7 @@ from pydantic import Field
 
 from features.errors import LeakageError, TableError, WorkspaceError, nearest
 from features.personal import refuse_personal
-from features.settings import Attribute, IngestSettings, Settings, Strict, read_toml
+from features.settings import Attribute, Hook, IngestSettings, Settings, Strict, read_toml
 from features.tables import TABLES
 
 ADAPTERS = Path(__file__).parent / "adapters"
@@ -39,7 +39,7 @@ _FEATURE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class AdapterFile(Strict):
-    """`adapter.toml`. `ingest` and `attributes` are defaults that foresell.toml may override key by key."""
+    """`adapter.toml`. `ingest`, `attributes` and `hooks` are defaults that foresell.toml may override key by key."""
 
     description: str = Field(description="what the export is, in a line")
     now: str | None = Field(default=None, description="the instant up to which the export tells; unset: that of the ingest")
@@ -47,6 +47,9 @@ class AdapterFile(Strict):
     ingest: IngestSettings = Field(default_factory=IngestSettings, description="how the export is read")
     attributes: dict[str, dict[str, Attribute]] = Field(
         default_factory=dict, description="`[attributes.TABLE.COLUMN]`: the extra columns its SQL delivers"
+    )
+    hooks: dict[str, Hook] = Field(
+        default_factory=dict, description="`[hooks.SOURCE]`: how the CRM's webhooks are read; foresell.toml may override each key"
     )
     leaks: dict[str, dict[str, str]] = Field(
         default_factory=dict, description="`[leaks.TABLE]`: columns that may never be declared, each with the reason"
@@ -104,6 +107,15 @@ class Adapter:
         """How the export is read: the adapter's `[ingest]`, key by key overridden by foresell.toml's."""
         own, overriding = (model.model_dump(exclude_unset=True) for model in (self.file.ingest, settings.ingest))
         return IngestSettings.model_validate(own | overriding)
+
+    def hooks(self, settings: Settings) -> dict[str, Hook]:
+        """How the webhooks of each source are read: the adapter's, key by key overridden by foresell.toml's.
+
+        A key that is a table itself, such as `fields` or `write_back`, is overridden as a whole.
+        """
+        sources = (model.hooks for model in (self.file, settings))
+        own, overriding = ({name: hook.model_dump(exclude_unset=True) for name, hook in hooks.items()} for hooks in sources)
+        return {name: Hook.model_validate(own.get(name, {}) | overriding.get(name, {})) for name in {**own, **overriding}}
 
     def attributes(self, settings: Settings) -> dict[str, dict[str, Attribute]]:
         """The declared extra columns of each table: the adapter's, overridden by foresell.toml's.

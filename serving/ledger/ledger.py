@@ -8,7 +8,7 @@ from features.settings import Workspace
 from serving.ledger.address import Address
 from serving.ledger.database import WRITE_MS, Database
 from serving.ledger.inbox import Inbox
-from serving.ledger.outbox import Outbox
+from serving.ledger.outbox import NEVER, Outbox
 from serving.ledger.row import Waiting
 from serving.ledger.scores import Scores
 from serving.ledger.shadow import Shadow
@@ -36,11 +36,16 @@ class Ledger(Scores, Shadow, Inbox, Outbox):
         self._database.close()
 
     def waiting(self) -> Waiting:
-        """How much waits in the inbox and in the outbox.
+        """How much waits in the inbox and in the outbox, and how much in the outbox waits for nothing.
 
         Raises:
             StoreError: the database does not answer.
         """
-        counts = [select(func.count()).select_from(table).scalar_subquery() for table in (INBOX, OUTBOX)]
-        rows = self._database.select(select(*counts))
+        given_up = OUTBOX.c.not_before == NEVER
+        tables = (
+            select(func.count()).select_from(INBOX),
+            select(func.count()).where(~given_up),
+            select(func.count()).where(given_up),
+        )
+        rows = self._database.select(select(*(count.scalar_subquery() for count in tables)))
         return Waiting(*rows[0]) if rows else Waiting(0, 0)

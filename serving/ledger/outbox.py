@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from serving.ledger.database import Part
 from serving.ledger.row import Letter
@@ -14,9 +14,11 @@ from serving.ledger.table import OUTBOX, microseconds
 _LETTER = [OUTBOX.c[name] for name in Letter._fields]
 _WRITTEN = (*Letter._fields, "not_before", "created_at")
 _REPLACED = ("id", "document", "attempts", "created_at")
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # until when a score that was given up is left alone
 _SEND = (
     f"insert into outbox ({', '.join(_WRITTEN)}) values ({', '.join('?' * len(_WRITTEN))}) "
-    f"on conflict (source, entity, entity_id, propensity) do update set {', '.join(f'{n} = excluded.{n}' for n in _REPLACED)}"
+    f"on conflict (source, entity, entity_id, propensity) do update set {', '.join(f'{n} = excluded.{n}' for n in _REPLACED)}, "
+    f"not_before = case outbox.not_before when {microseconds(NEVER)} then excluded.not_before else outbox.not_before end"
 )
 
 
@@ -26,7 +28,7 @@ class Outbox(Part):
     def send_later(self, letters: Sequence[Letter], now: datetime) -> None:
         """Keep scores until they are sent, all or nothing; a newer one takes the place of one that waits.
 
-        It also takes over until when the CRM is to be left alone.
+        It also takes over until when the CRM is to be left alone, but not that the one before was given up.
 
         Raises:
             StoreError: the database does not answer, or is full.
@@ -61,9 +63,7 @@ class Outbox(Part):
         """
         with self._database.writing() as connection:
             connection.execute(delete(OUTBOX).where(OUTBOX.c.id == letter_id))
-            connection.execute(
-                update(OUTBOX).where(OUTBOX.c.sending == letter_id).values(not_before=OUTBOX.c.created_at, sending=None)
-            )
+            _free(connection, letter_id)
 
     def failed(self, letter_id: str, error: str, not_before: datetime) -> None:
         """Try again at `not_before`; a score that took its place waits as long.
@@ -76,3 +76,19 @@ class Outbox(Part):
             counted = update(OUTBOX).where(OUTBOX.c.id == letter_id)
             connection.execute(counted.values(attempts=OUTBOX.c.attempts + 1, **values))
             connection.execute(update(OUTBOX).where(OUTBOX.c.sending == letter_id).values(**values))
+
+    def give_up(self, letter_id: str, error: str) -> None:
+        """Send a score no more, but keep it until a newer one takes its place; one that did so meanwhile is due at once.
+
+        Raises:
+            StoreError: the database does not answer; it is tried again after the lease.
+        """
+        values = {"not_before": NEVER, "last_error": error, "sending": None, "attempts": OUTBOX.c.attempts + 1}
+        with self._database.writing() as connection:
+            connection.execute(update(OUTBOX).where(OUTBOX.c.id == letter_id).values(**values))
+            _free(connection, letter_id)
+
+
+def _free(connection: Connection, letter_id: str) -> None:
+    """What took the place of a letter under way is due at once."""
+    connection.execute(update(OUTBOX).where(OUTBOX.c.sending == letter_id).values(not_before=OUTBOX.c.created_at, sending=None))

@@ -151,7 +151,8 @@ class Letter(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """How many received records wait to be scored, and how many scores wait to be sent."""
+    """How many received records wait to be scored, how many scores wait to be sent, and how many were given up."""
 
     inbox: int
     outbox: int
+    given_up: int = 0

@@ -1,0 +1,124 @@
+"""The worker: scores what webhooks brought, after their calls were answered, and queues the scores for their CRMs.
+
+Each record is scored at least once. It leaves the inbox only when its scores wait in the outbox; a worker that is killed in
+between leaves a claim that grows stale, and the next one scores the record again. Its letter then takes the place of the one that
+waits, or is sent once more if that one is gone already; both have one id.
+
+A record that brings about an error is left claimed, and so is tried again when the claim is stale: it is never lost, it does not
+keep the others waiting, and newer fields of it may mend it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from pydantic import TypeAdapter
+
+from features.errors import ForesellError, StoreError
+from features.settings import Hook
+from serving.desk import Ask
+from serving.hooks.kept import given
+from serving.ledger import Claimed, Letter
+from serving.scorer import Score
+
+ENTITIES_A_ROUND = 200
+STALE_AFTER = timedelta(minutes=5)
+Scores = Callable[[str, tuple[str, ...], Sequence[Ask]], Sequence[Score]]
+_LOG = logging.getLogger(__name__)
+_SCORE = TypeAdapter(Score)
+
+
+class Inbox(Protocol):
+    """What the worker needs of the ledger."""
+
+    def claim(self, worker: str, limit: int, now: datetime, stale_after: timedelta) -> list[Claimed]: ...
+
+    def done(self, ids: Sequence[str]) -> None: ...
+
+    def release(self, ids: Sequence[str]) -> None: ...
+
+    def send_later(self, letters: Sequence[Letter], now: datetime) -> None: ...
+
+
+class Worker:
+    """One worker; several, in one process or many, share an inbox.
+
+    Args:
+        name: tells its claims from those of others.
+        inbox: the ledger.
+        hooks: how each source's records are read, and where its scores go.
+        score: called with an entity, the propensities that are wanted of it (none means all) and who is asked about; it stores
+            what it answers, also why there is no score, and raises StoreError while nothing can be scored.
+    """
+
+    def __init__(self, name: str, inbox: Inbox, hooks: Mapping[str, Hook], score: Scores) -> None:
+        self._name, self._inbox, self._hooks, self._score = name, inbox, hooks, score
+
+    def work(self, now: datetime) -> int:
+        """Score what waits, up to 200 entities.
+
+        Returns:
+            How many entities are done.
+
+        Raises:
+            StoreError: the ledger or the online store does not answer; what was claimed is given back.
+        """
+        claimed = self._inbox.claim(self._name, ENTITIES_A_ROUND, now, STALE_AFTER)
+        groups: dict[tuple[str, str], list[Claimed]] = {}
+        for one in claimed:
+            groups.setdefault((one.source, one.entity), []).append(one)
+        try:
+            return sum(self._score_all(group, now) for group in groups.values())
+        except StoreError:
+            with suppress(StoreError):  # then the claims grow stale
+                self._inbox.release(_ids(claimed))
+            raise
+
+    def _score_all(self, group: Sequence[Claimed], now: datetime) -> int:
+        """How many of the entities are done; one that brings about an error is found by halves, so that no other waits for it."""
+        try:
+            self._score_together(group, now)
+            return len(group)
+        except StoreError:
+            raise
+        except Exception as error:
+            if len(group) == 1:
+                _tell(group[0], error)
+                return 0
+            half = len(group) // 2
+            return self._score_all(group[:half], now) + self._score_all(group[half:], now)
+
+    def _score_together(self, group: Sequence[Claimed], now: datetime) -> None:
+        hook = self._hooks.get(group[0].source)
+        asks = [Ask(one.entity_id, given(one.given), may_be_new=one.entity == "lead") for one in group]
+        scores = self._score(group[0].entity, hook.propensities if hook else (), asks)
+        if hook and hook.write_back:
+            last = {one.entity_id: one for one in group}
+            self._inbox.send_later([_letter(last[score.entity_id or ""], score) for score in scores], now)
+        self._inbox.done(_ids(group))
+
+
+def _ids(claimed: Sequence[Claimed]) -> list[str]:
+    return [number for one in claimed for number in one.ids]
+
+
+def _letter(claimed: Claimed, score: Score) -> Letter:
+    """The letter of a score, or of why there is none, so that the CRM does not go on showing an old one as if it held.
+
+    Scored again after a kill, the same records give a letter with the same id.
+    """
+    identity = f"{claimed.ids[-1]}/{score.propensity}"
+    document = _SCORE.dump_json(score)
+    return Letter(identity, claimed.source, claimed.entity, claimed.entity_id, score.propensity, document)
+
+
+def _tell(claimed: Claimed, error: Exception) -> None:
+    """Without the record and its id: the id of a call finds both in the ledger."""
+    told = error.where if isinstance(error, ForesellError) else type(error).__name__
+    _LOG.warning(
+        "record %s of %s cannot be scored, and is tried again in %s: %s", claimed.ids[-1], claimed.source, STALE_AFTER, told
+    )
