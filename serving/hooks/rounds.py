@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from threading import Event, Thread
 
-from features.errors import ForesellError
+from features.errors import StoreError
 
 PAUSE_SECONDS = 0.3
 PAUSE_AFTER_ERROR_SECONDS = 2.0
@@ -45,8 +45,8 @@ class Rounds:
         """Do one round; how many seconds to wait then. No error ends the thread: what waits must not wait for ever."""
         try:
             return 0.0 if self._one(self._clock()) else PAUSE_SECONDS
-        except ForesellError as error:
+        except StoreError as error:
             _LOG.warning("%s: %s: expected %s, received %s", self._name, error.where, error.expected, error.received)
-        except Exception as error:
+        except Exception as error:  # its words may be a record's
             _LOG.error("%s: %s", self._name, type(error).__name__)
         return PAUSE_AFTER_ERROR_SECONDS

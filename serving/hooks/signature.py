@@ -5,7 +5,7 @@
 | json | `X-Foresell-Signature` or `X-Hub-Signature-256`: `sha256=` and the HMAC-SHA256 of the body in hexadecimal |
 | espocrm | `Signature`: base64 of `WEBHOOK_ID:` and the HMAC-SHA256 of the body in hexadecimal (EspoCRM 9 and later); without it `X-Signature`: the same with the HMAC's bytes (until EspoCRM 11). A secret may be of one webhook: a hook takes several |
 | hubspot | `X-HubSpot-Signature-v3`: base64 of the HMAC-SHA256 of method, address, body and `X-HubSpot-Request-Timestamp`, at most five minutes old; without it `X-HubSpot-Signature`, the SHA-256 of secret and body (version v1) or of secret, method, address and body (v2) in hexadecimal, which knows no time |
-| odoo, salesforce | nothing: the address with its key is all there is, and a secret in the settings refuses every call |
+| odoo, salesforce | nothing: the address with its key is all there is, and a secret in the settings is an error |
 
 Sources: docs.espocrm.com "Webhooks" and its Espo/Core/Webhook/Sender.php; developers.hubspot.com "Validating requests".
 """  # noqa: E501
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
+from features.errors import WorkspaceError
 from features.settings import Hook
 from features.storage import expanded
 from serving.hooks.call import Call
@@ -36,18 +37,19 @@ def verify(hook: Hook, call: Call, now: datetime) -> None:
     """Accept a call that is signed with a secret of its hook, or any call if the hook has none.
 
     Raises:
-        Unsigned: the call is not signed, wrongly signed, or was signed more than five minutes before or after `now`; or the
-            secret is an environment variable that is not set, or one that this CRM could never sign with.
+        Unsigned: the call is not signed, wrongly signed, or was signed more than five minutes before or after `now`.
+        WorkspaceError: the secret is an environment variable that is not set, or of a CRM that signs nothing.
     """
     if not hook.secret:
         return
-    header, signs = _scheme(hook, call)
+    known = schemes(hook)
+    header = next((name for name in known if call.header(name)), next(iter(known)))
     if not call.header(header):
         raise _refused(header, "a signature", "none", "have the CRM sign its calls with the hook's secret")
     if header == "X-HubSpot-Signature-v3":
         _require_recent(call, now)
     # every secret is tried, so that the time taken does not tell which one was right
-    if not any([signs(call, secret) for secret in secrets(hook.secret)]):
+    if not any([known[header](call, secret) for secret in secrets(hook.secret)]):
         raise _refused(header, "the body's signature with the hook's secret", "another", "use the same secret on both sides")
 
 
@@ -55,11 +57,11 @@ def secrets(setting: str) -> list[bytes]:
     """The secrets of a setting, its environment variables filled in; a variable's value may hold blanks, and stays whole.
 
     Raises:
-        Unsigned: one of them is not set; its bare name would be a secret that everybody knows.
+        WorkspaceError: one of them is not set; its bare name would be a secret that everybody knows.
     """
     found = [str(expanded(secret)) for secret in setting.split()]
     if not found or any(not secret or "${" in secret for secret in found):
-        raise _refused("", "a value", "none", "set the environment variable that `secret` names and start again")
+        raise _unusable("an environment variable with a value", "none", "set what `secret` names and start again")
     return [secret.encode() for secret in found]
 
 
@@ -68,14 +70,16 @@ def signed(body: bytes, secret: bytes) -> str:
     return f"sha256={hmac.new(secret, body, sha256).hexdigest()}"
 
 
-def _scheme(hook: Hook, call: Call) -> tuple[str, Signs]:
-    """The header that counts in this call, and who checks it: the strongest that the CRM sent, never a weaker one as well."""
-    known = _SCHEMES.get(hook.shape, {})
-    if not known:
-        repair = "remove `secret` from the hook: its key in the address is what it has"
-        raise _refused("", "no secret, because this CRM signs nothing", f"one for the shape {hook.shape}", repair)
-    header = next((name for name in known if call.header(name)), next(iter(known)))
-    return header, known[header]
+def schemes(hook: Hook) -> dict[str, Signs]:
+    """The headers with which the hook's CRM signs and who checks each, the strongest first; the first that a call has counts.
+
+    Raises:
+        WorkspaceError: it signs nothing.
+    """
+    if hook.shape not in _SCHEMES:
+        repair = "remove `secret` from the hook: the key in its address is what it has"
+        raise _unusable("no secret, because this CRM signs nothing", f"one for the shape {hook.shape}", repair)
+    return _SCHEMES[hook.shape]
 
 
 def _json(header: str) -> Signs:
@@ -143,8 +147,11 @@ def _same(expected: str | bytes, received: str | bytes) -> bool:
 
 
 def _refused(header: str, expected: str, received: str, repair: str) -> Unsigned:
-    where = f"header {header}" if header else "the hook's secret"
-    return Unsigned(where, expected=expected, received=received or "nothing", repair=repair)
+    return Unsigned(f"header {header}", expected=expected, received=received or "nothing", repair=repair)
+
+
+def _unusable(expected: str, received: str, repair: str) -> WorkspaceError:
+    return WorkspaceError("`secret` in [hooks]", expected=expected, received=received, repair=repair)
 
 
 _SCHEMES: dict[str, dict[str, Signs]] = {

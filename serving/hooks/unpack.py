@@ -9,9 +9,10 @@ from datetime import datetime
 from features.settings import Hook
 from serving.hooks import soap
 from serving.hooks.call import Call
+from serving.hooks.delivery import require_sendable
 from serving.hooks.mapping import Received, links, received
 from serving.hooks.shape import read
-from serving.hooks.signature import verify
+from serving.hooks.signature import schemes, secrets, verify
 from serving.newcomer import Attribute
 from serving.problem import Flaw
 
@@ -24,6 +25,21 @@ class Unpacked:
     flaws: tuple[Flaw, ...]
     answer_body: bytes | None = None
     answer_media_type: str | None = None
+
+
+def require_usable(hook: Hook, source: str, attributes: Sequence[Attribute]) -> None:
+    """Check a hook before anything is received.
+
+    Raises:
+        WorkspaceError: `fields` name an attribute there is not, a secret is not set or of a CRM that signs nothing, or what
+            write_back says cannot be sent.
+    """
+    links(hook, source, attributes)
+    if hook.secret:
+        schemes(hook)
+        secrets(hook.secret)
+    if hook.write_back:
+        require_sendable(source, hook.write_back)
 
 
 def unpack(
@@ -48,7 +64,7 @@ def unpack(
     Raises:
         Unsigned: the hook has a secret and the call is not signed with it.
         Unreadable: the body is not of the hook's shape.
-        WorkspaceError: the hook's `fields` name an attribute there is not; `mapping.links` tells it at start-up.
+        WorkspaceError: the hook cannot be used at all; `require_usable` tells it at start-up.
     """
     call = Call(method, url, headers, body)
     verify(hook, call, now)

@@ -117,8 +117,8 @@ def _letter(claimed: Claimed, score: Score) -> Letter:
 
 
 def _tell(claimed: Claimed, error: Exception) -> None:
-    """Without the record and its id: the id of a call finds both in the ledger."""
-    told = error.where if isinstance(error, ForesellError) else type(error).__name__
+    """Without the record, its id and whatever the error says of them: the id of the call finds both in the ledger."""
+    told = f"{type(error).__name__}, expected {error.expected}" if isinstance(error, ForesellError) else type(error).__name__
     _LOG.warning(
         "record %s of %s cannot be scored, and is tried again in %s: %s", claimed.ids[-1], claimed.source, STALE_AFTER, told
     )

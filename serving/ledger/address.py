@@ -15,7 +15,6 @@ from features.settings import Workspace
 from features.storage import expanded
 
 FILE = "ledger.db"
-CONNECT_SECONDS = 2  # the least that PostgreSQL's client can be told
 
 
 @dataclass(frozen=True)
@@ -50,24 +49,20 @@ class Address:
         return f"ledger {self.path}" if self.path else f"ledger {self.url.set(query={}).render_as_string(hide_password=True)}"
 
     def connect(self, patience_ms: int) -> Any:
-        """A connection of the driver's own, for the hot path; each statement is a transaction of its own."""
+        """A connection of the driver's own, on which a statement may take so long; each is a transaction of its own."""
         if self.path:
-            return sqlite3.connect(self.path, patience_ms / 1000, isolation_level=None, check_same_thread=False)
-        import psycopg
+            return _connect_file(self.path, patience_ms)
+        from serving.ledger.patience import Patience
 
-        address = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return psycopg.connect(address, autocommit=True, **self._patience(patience_ms))
+        address = self.url.set(drivername="postgresql").difference_update_query(["options"])
+        options = str(self.url.query.get("options", ""))
+        return Patience.ending(address.render_as_string(hide_password=False), options, patience_ms)
 
-    def engine(self, patience_ms: int) -> dict[str, Any]:
-        """What SQLAlchemy needs to open it, with at most so much patience for an answer."""
-        if self.path:
-            return {"url": self.url, "connect_args": {"timeout": patience_ms / 1000}}
-        return {"url": self.url, "connect_args": self._patience(patience_ms)}
 
-    def _patience(self, milliseconds: int) -> dict[str, Any]:
-        """In the terms of PostgreSQL's client; a host that vanished without a word is given up, too."""
-        options = f"{self.url.query.get('options', '')} -c statement_timeout={milliseconds}"
-        return {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1_000, "options": options.strip()}
+def _connect_file(path: Path, patience_ms: int) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, patience_ms / 1_000, isolation_level=None, check_same_thread=False)
+    connection.execute("pragma synchronous = normal")
+    return connection
 
 
 def _not_an_address() -> WorkspaceError:

@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, Executable, create_engine, insert, inspect, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from features.errors import StoreError
+from features.errors import StoreError, WorkspaceError
 from serving.ledger.address import Address
 from serving.ledger.failure import failed, unstorable
 from serving.ledger.table import METADATA, SCHEMA, VERSION
@@ -180,10 +181,17 @@ def _for_psycopg(statement: str) -> str:
 
 def _engine(address: Address, patience_ms: int) -> Engine:
     """Without transactions of the driver's own: SQLite's would begin too late to be waited for."""
-    engine = create_engine(**address.engine(patience_ms), isolation_level="AUTOCOMMIT", pool_pre_ping=True)
-    if address.path:
-        event.listen(engine, "connect", lambda connection, _: connection.execute("pragma synchronous = normal"))
-    return engine
+    try:
+        return create_engine(
+            address.url, creator=partial(address.connect, patience_ms), isolation_level="AUTOCOMMIT", pool_pre_ping=True
+        )
+    except ModuleNotFoundError:
+        raise WorkspaceError(
+            "[serving] ledger in foresell.toml",
+            expected="the driver of its database",
+            received="psycopg is not installed",
+            repair="pip install 'foresell[postgres]'",
+        ) from None
 
 
 @contextmanager

@@ -156,3 +156,31 @@ def test_foresell_toml_overrides_the_adapter_key_by_key(tmp_path: Path) -> None:
     assert (adapter.rules(settings).timezone, adapter.rules(settings).duplicates) == ("Europe/Berlin", "reject")
     attributes = adapter.attributes(settings)["customers"]
     assert (attributes["a"].fixed, attributes["b"].fixed, attributes["b"].type) == (True, False, "number")
+
+
+def test_hooks_of_the_adapter_are_overridden_key_by_key_and_source_by_source(tmp_path: Path) -> None:
+    toml = """
+description = "ours"
+[hooks.odoo]
+shape = "odoo"
+entity = "lead"
+fields = { origin = "source_id" }
+[hooks.plain]
+entity = "customer"
+"""
+    own(tmp_path, toml, customers=CUSTOMERS_SQL)
+    adapter = find(tmp_path)
+    settings = {"odoo": {"entity": "lead", "flags": ["x_opt_in"]}, "espocrm": {"entity": "lead", "shape": "espocrm"}}
+    hooks = adapter.hooks(Settings.model_validate({"adapter": "crm", "hooks": settings}))
+    assert sorted(hooks) == ["espocrm", "odoo", "plain"]
+    odoo = hooks["odoo"]
+    assert (odoo.shape, odoo.fields, odoo.flags) == ("odoo", {"origin": "source_id"}, ("x_opt_in",))
+    assert adapter.hooks(Settings())["odoo"].flags == () and hooks["plain"].entity == "customer"
+    replaced = {"odoo": {"entity": "lead", "fields": {"status": "stage_id"}}}
+    assert adapter.hooks(Settings.model_validate({"hooks": replaced}))["odoo"].fields == {"status": "stage_id"}
+
+
+def test_a_hook_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    own(tmp_path, 'description = "ours"\n[hooks.odoo]\nentity = "lead"\nsecrt = "x"\n', customers=CUSTOMERS_SQL)
+    with pytest.raises(WorkspaceError, match=r"hooks\.odoo\.secrt"):
+        find(tmp_path)
