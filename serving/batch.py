@@ -6,7 +6,7 @@ It is for the record, so it does not look at the clock: `scored_at` is the as_of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,13 +20,17 @@ from features.errors import ForesellError, LostRowsError, PropensityError, Regis
 from features.propensity import load, propensity_files
 from features.settings import Workspace
 from features.snapshot import build, to_build
-from features.views import feature_map, views
+from features.views import views
+from serving.answer import Answer, Call, entry, written
+from serving.desk import said
+from serving.ledger import Ledger
 from serving.partition import Receipt, folder, publish
 from serving.score import Score
-from serving.scorer import Scorer, records
+from serving.scorer import Scorer, records, scorer_of
 from training.registry import Registered, champion, champion_version
 
 ROWS_PER_BATCH = 5_000
+NIGHT = Call("batch", None, "batch")
 Progress = Callable[[str, int], AbstractContextManager[Tick]]
 
 
@@ -123,7 +127,7 @@ def score_propensity(workspace: Workspace, registered: Registered, as_of: dateti
         ContractError: the features are others than the champion was trained on.
     """
     catalog, question = Catalog.load(workspace), registered.model.propensity
-    scorer = Scorer(registered.model, registered.version, feature_map(views(workspace, catalog), question.entity))
+    scorer = scorer_of(workspace, views(workspace, catalog), registered)
     counts = eligibility(workspace, question, as_of)
     spine = cohort(workspace, question, [as_of])
     frame = store.historical(workspace, question.entity, spine, scorer.columns)
@@ -132,9 +136,9 @@ def score_propensity(workspace: Workspace, registered: Registered, as_of: dateti
         "propensity": question.name, "as_of": as_of.isoformat(), "model_version": registered.version,
         "catalog_version": catalog.version, "known": counts.known, "ineligible": counts.obstacles,
     }  # fmt: skip
-    with progress(question.name, len(frame)) as tick:
-        receipt = publish(folder(workspace, question.name, as_of), _batches(scorer, frame, as_of, tick), facts)
-    return receipt
+    ledger = Ledger.open(workspace) if as_of >= catalog.now else None  # an older night changes nobody's last score
+    with progress(question.name, len(frame)) as tick, closing(ledger) if ledger else nullcontext():
+        return publish(folder(workspace, question.name, as_of), _batches(scorer, frame, as_of, tick, ledger), facts)
 
 
 def _require_as_many(name: str, rows: int, eligible: int) -> None:
@@ -142,16 +146,20 @@ def _require_as_many(name: str, rows: int, eligible: int) -> None:
         raise _lost(name, f"{eligible:,} eligible entities with features", f"{rows:,}")
 
 
-def _batches(scorer: Scorer, frame: pd.DataFrame, as_of: datetime, tick: Tick) -> Iterator[list[Score]]:
+def _batches(scorer: Scorer, frame: pd.DataFrame, as_of: datetime, tick: Tick, ledger: Ledger | None) -> Iterator[list[Score]]:
     for start in range(0, len(frame), ROWS_PER_BATCH):
-        scores = scorer.score(records(frame.iloc[start : start + ROWS_PER_BATCH]), scored_at=as_of)
-        _require_everybody(scores)
-        yield scores
-        tick(len(scores))
+        rows = records(frame.iloc[start : start + ROWS_PER_BATCH])
+        scored = scorer.scored(rows, as_of)
+        _require_everybody(scored.scores)
+        if ledger is not None:
+            answers = [(one, Answer(one.score, written(one.score))) for one in said(scorer, rows, scored)]
+            ledger.keep_latest_many([[entry(one, answer, as_of, NIGHT) for one, answer in answers]])
+        yield scored.scores
+        tick(len(rows))
 
 
 def _require_everybody(scores: Sequence[Score]) -> None:
-    """Everybody in the cohort is eligible by the same conditions in Python as in SQL."""
+    """Everybody in the cohort is eligible by the same conditions in Python as in SQL; whom policy withholds is, too."""
     lost = next((score for score in scores if not score.eligible), None)
     if lost is not None:
         raise _lost(lost.propensity, "a score for everybody in the cohort", f"none for {lost.entity_id}: {lost.why}")

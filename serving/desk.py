@@ -13,7 +13,7 @@ from features.record import Record
 from serving.policy import share
 from serving.reader import Ask
 from serving.score import Row, Score
-from serving.scorer import Lap, Scorer, untimed
+from serving.scorer import Lap, Scored, Scorer, untimed
 from training.contract import Floats
 
 Known = Record | ForesellError | None
@@ -69,13 +69,10 @@ class Desk:
             able = [place for place in places if _can_be_scored(scorer, known[place])]
             for place in set(places) - set(able):
                 answers[place] = Said(_unscored(scorer, asks[place], known[place], now), scorer)
-            scored = scorer.scored([record for place in able if isinstance(record := known[place], Record)], now, lap)
-            for place, score, row in zip(able, scored.scores, scored.foreseen, strict=True):
-                record = known[place]
-                assert isinstance(record, Record)
-                named = score if score.entity_id == asks[place].entity_id else replace(score, entity_id=asks[place].entity_id)
-                seen = (None, None) if row is None else (record.values, scored.contributions[row, :-1])
-                answers[place] = Said(named, scorer, *seen)
+            records = [record for place in able if isinstance(record := known[place], Record)]
+            for place, one in zip(able, said(scorer, records, scorer.scored(records, now, lap)), strict=True):
+                is_named = one.score.entity_id == asks[place].entity_id
+                answers[place] = one if is_named else replace(one, score=replace(one.score, entity_id=asks[place].entity_id))
         return [answer for answer in answers if answer is not None]
 
     def _parted(self, asks: Sequence[Ask]) -> list[tuple[Scorer, list[int]]]:
@@ -88,6 +85,14 @@ class Desk:
             (self.scorer, [place for place, one in enumerate(taken) if not one]),
             (self.challenger, [place for place, one in enumerate(taken) if one]),
         ]
+
+
+def said(scorer: Scorer, records: Sequence[Record], scored: Scored) -> list[Said]:
+    """Scores with what they were made from."""
+    return [
+        Said(score, scorer, *((None, None) if row is None else (record.values, scored.contributions[row, :-1])))
+        for record, score, row in zip(records, scored.scores, scored.foreseen, strict=True)
+    ]
 
 
 def _can_be_scored(scorer: Scorer, known: Known) -> bool:

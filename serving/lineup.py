@@ -17,11 +17,9 @@ from features.errors import ForesellError, RegistryError
 from features.feature import View
 from features.propensity import load, propensity_files
 from features.settings import Workspace
-from features.views import feature_map
 from serving import copies
 from serving.desk import Desk
-from serving.policy import Policy
-from serving.scorer import Scorer
+from serving.scorer import Scorer, scorer_of
 from training import registry
 from training.registry import Named, Standing
 
@@ -134,10 +132,7 @@ class Lineup:
             found = copies.copied(self._workspace, name, named) or registry.load(self._workspace, name, named.version)
             copies.keep(self._workspace, name, named, found.model)
             self._require(found.model.propensity.entity)
-            declared = feature_map(self._views, found.model.propensity.entity)
-            policy = Policy(self._workspace.settings.policy, found.model.propensity.entity)
-            policy.require_columns(declared)
-            scorer = Scorer(found.model, found.version, declared, policy, self._workspace.settings.serving.fresh_for)
+            scorer = scorer_of(self._workspace, self._views, found)
             scorer.warm()
             self._scorers[name, named] = scorer
         return self._scorers[name, named]

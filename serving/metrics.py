@@ -5,18 +5,17 @@ Labels are names of propensities, versions, stages and routes, so their number i
 
 from __future__ import annotations
 
-import os
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import ValueClass
 
 from serving.desk import Desk
 from serving.lineup import Desks
 from serving.score import Score
 
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 HOURS = (1, 6, 12, 24, 36, 48, 72, 168, 720)
 POINTS_PER_BIN = 10
@@ -105,7 +104,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Everything in Prometheus' text form, of all workers."""
-        if MULTIPROCESS not in os.environ:
+        if ValueClass.__name__ == "MutexValue":
             return generate_latest(self.registry)
         together = CollectorRegistry()
         MultiProcessCollector(together)

@@ -8,51 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from features.catalog import Catalog
 from features.errors import ForesellError, StoreError
 from features.feature import View
 from features.propensity import load
-from features.settings import Workspace
+from features.settings import Hook, Workspace
 from features.store import Online
 from features.tables import ENTITIES
 from features.views import views
+from serving.answer import SCORE, Answer, Call, answered, entry, written
 from serving.breaker import Breaker
-from serving.change import change, trend
 from serving.desk import Desk, Said
-from serving.ledger import Entry, Ledger, Road, Stored
+from serving.ledger import Ledger, Stored
 from serving.lineup import Desks, Lineup
 from serving.metrics import Metrics
 from serving.reader import Ask, Reader
 from serving.recorder import Recorder
-from serving.score import Score
 from serving.scorer import Lap, untimed
 from serving.shadow import Shadow
 
 SECONDS_TO_STOP = 10.0
-SCORE = TypeAdapter(Score)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request: its id, the id of the key that made it, and how it came in."""
-
-    request_id: str
-    caller: str | None
-    road: Road
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer, and the same as JSON, exactly as it is sent and stored."""
-
-    score: Score
-    document: bytes
 
 
 class Office:
@@ -74,6 +53,7 @@ class Office:
         self.lineup = Lineup(workspace, declared, online.require, on_change)
         self.lineup.refresh()
         self.entities = self._entities()
+        self.hooks: Mapping[str, Hook] = {}
         self._shadow = Shadow(self.ledger)
         self._of_ledger = Breaker()
 
@@ -186,8 +166,8 @@ class Office:
 
     def _answer(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], now: datetime, call: Call, lap: Lap) -> list[Answer]:
         before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
-        answers = [_answered(one, before.get(one.score.entity_id or "")) for one in said]
-        self.recorder.put([_entry(one, answer, now, call) for one, answer in zip(said, answers, strict=True)])
+        answers = [answered(one, before.get(one.score.entity_id or "")) for one in said]
+        self.recorder.put([entry(one, answer, now, call) for one, answer in zip(said, answers, strict=True)])
         self._shadow.hear(desk, said, now)
         lap("change")
         return answers
@@ -211,7 +191,7 @@ class Office:
         if not any(answer.score.score is not None or answer.score.policy for part in parts for answer in part):
             raise failure
         for desk, part in zip(desks, parts, strict=True):
-            self.recorder.put([_entry(Said(answer.score, desk.scorer), answer, now, call) for answer in part])
+            self.recorder.put([entry(Said(answer.score, desk.scorer), answer, now, call) for answer in part])
         return parts
 
     def _degraded(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], failure: StoreError) -> list[Answer]:
@@ -224,7 +204,7 @@ class Office:
                 score = replace(SCORE.validate_json(stored.document), degraded=True, stale=desk.scorer.model.columns)
             elif ask.entity_id is not None:
                 score = replace(score, degraded=True, why=f"{failure.where} does not answer, and no score is stored")
-            answers.append(Answer(score, SCORE.dump_json(score, by_alias=True)))
+            answers.append(Answer(score, written(score)))
         return answers
 
 
@@ -232,34 +212,6 @@ def _seated(desk: Desk | ForesellError) -> dict[str, Any]:
     if isinstance(desk, ForesellError):
         return {"answers": None, "why": desk.as_dict()}
     return {"answers": desk.scorer.version, "challenger": desk.challenger.version if desk.challenger else None}
-
-
-def _answered(said: Said, before: Stored | None) -> Answer:
-    score = said.score
-    if before is not None and said.values is not None and said.contributions is not None:
-        found = change(said.scorer, before, score, said.values, said.contributions)
-        score = replace(score, change=found, trend=trend(found))
-    return Answer(score, SCORE.dump_json(score, by_alias=True))
-
-
-def _entry(said: Said, answer: Answer, now: datetime, call: Call) -> Entry:
-    """What is kept of an answer. What is said of somebody unknown, or again of a stored score, is not a new stored score."""
-    score = answer.score
-    is_new = score.entity_id is not None and score.feature_as_of is not None and not score.degraded
-    return Entry(
-        now, call.request_id, call.caller, call.road, score.propensity, score.entity_id, score.model_version,
-        score.probability, score.score, score.why, score.policy, score.degraded, _stored(said, answer) if is_new else None,
-    )  # fmt: skip
-
-
-def _stored(said: Said, answer: Answer) -> Stored:
-    score = answer.score
-    contributions = None if said.contributions is None else said.contributions.astype("<f8").tobytes()
-    features = None if said.values is None else {name: said.values[name] for name in said.scorer.model.columns}
-    return Stored(
-        score.propensity, score.entity_id or "", score.scored_at, score.model_version, score.probability, answer.document,
-        contributions, features,
-    )  # fmt: skip
 
 
 def _readers(online: Online, declared: tuple[View, ...]) -> dict[str, Reader]:

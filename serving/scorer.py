@@ -6,7 +6,7 @@ Pure: it reads nothing, writes nothing and does not know what time it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,15 +17,17 @@ import numpy as np
 import pandas as pd
 
 from features.errors import ContractError
-from features.feature import Feature
+from features.feature import Feature, View
 from features.propensity import Grades, Propensity
 from features.record import Record
-from features.settings import PolicySettings
+from features.settings import PolicySettings, Workspace
+from features.views import feature_map
 from serving.policy import Held, Policy
 from serving.reasons import NOT_KNOWN, Range, Reason, Reasoner, Value, wordings
 from serving.score import Grade, Row, Score
 from training.contract import Floats, Typical
 from training.model import Model
+from training.registry import Registered
 
 Lap = Callable[[str], None]
 NOTHING: Floats = np.empty((0, 0))
@@ -226,6 +228,19 @@ class Scorer:
     def needed(self) -> frozenset[str]:
         """`columns` as a set."""
         return frozenset(self.columns)
+
+
+def scorer_of(workspace: Workspace, views: Iterable[View], registered: Registered) -> Scorer:
+    """The scorer of a registered version, with the words and the policy of a workspace.
+
+    Raises:
+        WorkspaceError, CallError: the workspace's policy is wrong.
+    """
+    entity = registered.model.propensity.entity
+    declared = feature_map(views, entity)
+    policy = Policy(workspace.settings.policy, entity)
+    policy.require_columns(declared)
+    return Scorer(registered.model, registered.version, declared, policy, workspace.settings.serving.fresh_for)
 
 
 def _quartiles(typical: Typical) -> Range:

@@ -28,6 +28,7 @@ import bentoml  # noqa: E402
 
 WORKSPACE, WORKERS = "FORESELL_WORKSPACE", "FORESELL_WORKERS"
 NAME = "foresell"
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for it
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -104,7 +105,8 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn drains first, then hands the signal on
     with tempfile.TemporaryDirectory() as metrics:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics  # where workers add up what /metrics tells; Feast reads it too
+        if workers > 1:
+            os.environ[MULTIPROCESS] = metrics  # where they add up what /metrics tells; this process is none of them
         Online(workspace)  # what is wrong with it is said here in a sentence, before every worker says it in a traceback
         uvicorn.run("serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False)
 

@@ -20,10 +20,10 @@ from pydantic import TypeAdapter
 
 from features.errors import ForesellError, StoreError
 from features.settings import Hook
-from serving.desk import Ask
 from serving.hooks.kept import given
 from serving.ledger import Claimed, Letter
-from serving.scorer import Score
+from serving.reader import Ask
+from serving.score import Score
 
 ENTITIES_A_ROUND = 200
 STALE_AFTER = timedelta(minutes=5)

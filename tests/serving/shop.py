@@ -35,7 +35,7 @@ def open_shop(root: Path) -> Workspace:
     """Build the shop below `root`: champions for churn and lead-conversion, none for upsell."""
     attributes = {"leads": {"origin": Attribute(fixed=True, meaning="origin"), "budget": Attribute(type="number", fixed=True)}}
     make_workspace(root, _tables(random.Random(3)), now="2018-05-15", attributes=attributes)
-    (root / SETTINGS_FILE).write_text('adapter = "canonical"\n', encoding="utf-8")
+    (root / SETTINGS_FILE).write_text('adapter = "canonical"\n[serving]\nkeys = "off"\n', encoding="utf-8")
     workspace = Workspace.open(root)
     snapshot.build(workspace, [NOW])
     store.apply(workspace)

@@ -20,8 +20,10 @@ from features.cohort import cohort, obstacle
 from features.errors import LostRowsError, QualityError, RegistryError
 from features.settings import Workspace
 from serving import batch
-from serving.desk import Ask, Desk, open_desks
+from serving.answer import Call
+from serving.office import Office
 from serving.partition import PART, RECEIPT, folder
+from serving.reader import Ask
 from serving.scorer import Scorer
 from tests.serving.shop import NOW
 from training import registry
@@ -96,20 +98,22 @@ def test_a_propensity_file_that_was_edited_badly_breaks_no_champion(own: Workspa
     assert {name: f"{name}.toml" in str(error) for name, error in night.failures.items()} == {
         "churn": True, "lead-conversion": True,
     }  # fmt: skip
-    desk = open_desks(own)["churn"]
-    assert isinstance(desk, Desk) and desk.answer([Ask("C0001")], NOW)
+    office = Office(own)
+    ((answer,),) = office.answer(["churn"], [Ask("C0001")], NOW, Call("test", None, "http"))
+    assert answer.score.entity_id == "C0001"
 
 
 def test_a_score_that_is_lost_on_the_way_is_an_error_and_publishes_nothing(
     own: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Scorer.score
+    whole = Scorer.scored
 
     def losing(self: Scorer, *arguments: Any, **named: Any) -> Any:
-        first, *others = whole(self, *arguments, **named)
-        return [replace(first, eligible=False, why="lost"), *others]
+        scored = whole(self, *arguments, **named)
+        first, *others = scored.scores
+        return replace(scored, scores=[replace(first, eligible=False, why="lost"), *others])
 
-    monkeypatch.setattr(Scorer, "score", losing)
+    monkeypatch.setattr(Scorer, "scored", losing)
     night = batch.run(own, NOW, ["churn"], quiet)
     assert isinstance(night.failures["churn"], LostRowsError) and not list(own.scores.rglob("*.parquet"))
 

@@ -13,12 +13,12 @@ import pytest
 
 from features.errors import ContractError, StoreError
 from features.settings import Settings, Workspace
-from serving.desk import Ask
 from serving.hooks.kept import rows
 from serving.hooks.rounds import Rounds
 from serving.hooks.worker import STALE_AFTER, Worker
 from serving.ledger import Ledger
-from serving.scorer import Score
+from serving.reader import Ask
+from serving.score import Score
 from tests.serving.hooks.payloads import NOW, hook, unpacked
 
 HOOKS = {"crm": hook(propensities=["lead-conversion"], write_back={"url": "http://127.0.0.1:1/{id}"})}

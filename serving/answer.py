@@ -1,0 +1,66 @@
+"""An answer: a score as the JSON that is sent, and what the ledger keeps of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pydantic import TypeAdapter
+
+from serving.change import change, trend
+from serving.desk import Said
+from serving.ledger import Entry, Road, Stored
+from serving.score import Score
+
+SCORE = TypeAdapter(Score)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: its id, the id of the key that made it, and how it came in."""
+
+    request_id: str
+    caller: str | None
+    road: Road
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, and the same as JSON, exactly as it is sent and stored."""
+
+    score: Score
+    document: bytes
+
+
+def written(score: Score) -> bytes:
+    """A score as JSON."""
+    return SCORE.dump_json(score, by_alias=True)
+
+
+def answered(said: Said, before: Stored | None) -> Answer:
+    """An answer, beside the last stored score."""
+    score = said.score
+    if before is not None and said.values is not None and said.contributions is not None:
+        found = change(said.scorer, before, score, said.values, said.contributions)
+        score = replace(score, change=found, trend=trend(found))
+    return Answer(score, written(score))
+
+
+def entry(said: Said, answer: Answer, now: datetime, call: Call) -> Entry:
+    """What is kept of an answer. What is said of somebody unknown, or again of a stored score, is not a new stored score."""
+    score = answer.score
+    is_new = score.entity_id is not None and score.feature_as_of is not None and not score.degraded
+    return Entry(
+        now, call.request_id, call.caller, call.road, score.propensity, score.entity_id, score.model_version,
+        score.probability, score.score, score.why, score.policy, score.degraded, _stored(said, answer) if is_new else None,
+    )  # fmt: skip
+
+
+def _stored(said: Said, answer: Answer) -> Stored:
+    score = answer.score
+    contributions = None if said.contributions is None else said.contributions.tobytes()
+    features = None if said.values is None else {name: said.values[name] for name in said.scorer.model.columns}
+    return Stored(
+        score.propensity, score.entity_id or "", score.scored_at, score.model_version, score.probability, answer.document,
+        contributions, features,
+    )  # fmt: skip
