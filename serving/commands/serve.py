@@ -16,14 +16,18 @@ from features.settings import Workspace
 def serve(workspace: Workspace, host: str, port: int, workers: int) -> None:
     """Answer the CRM over HTTP: POST /v1/PROPENSITY, one route for each propensity file, until Ctrl-C.
 
+    With API keys off (`keys = "off"` in [serving]) it listens on the loopback only.
+
     \b
     Example:
       foresell serve --workspace W --port 3000
       curl -s localhost:3000/v1/churn -H 'Content-Type: application/json' -d '{"ids": ["C0001"]}'
     """
-    from serving.address import require_free, url
+    from serving.address import require_free, require_loopback, url
     from serving.batch import with_champion
 
+    if workspace.settings.serving.keys == "off":
+        require_loopback(host)
     names = with_champion(workspace)
     require_free(host, port)
     step(f"starting to serve {', '.join(names)}; the API page will be {url(host, port)}/docs; Ctrl-C stops it")
