@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from serving.commands.demo import demo
+from serving.commands.key import key
 from serving.commands.night import score
 from serving.commands.serve import serve
 
-COMMANDS: tuple[click.Command, ...] = (score, serve, demo)
+COMMANDS: tuple[click.Command, ...] = (score, serve, key, demo)
