@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as Late
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -207,13 +208,10 @@ def _transaction(connection: Connection, is_file: bool, alone: bool) -> Iterator
 def _make_file(path: Path) -> None:
     """An empty database in WAL mode, linked into its place: SQLite fails where two change the mode of one file at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = path.with_name(f".{path.name}.{os.getpid()}")
-    neighbour.unlink(missing_ok=True)
-    try:
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        neighbour = Path(folder) / path.name
         with closing(sqlite3.connect(neighbour)) as connection:
             connection.execute(f"pragma page_size = {PAGE_BYTES}")
             connection.execute("pragma journal_mode = wal")
         with suppress(FileExistsError):
             os.link(neighbour, path)
-    finally:
-        neighbour.unlink(missing_ok=True)
