@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from features.errors import StoreError, WorkspaceError
 from serving.ledger.address import Address
-from serving.ledger.failure import failed, unstorable
+from serving.ledger.failure import failed, is_of_value, unstorable
 from serving.ledger.table import METADATA, SCHEMA, VERSION
 
 WRITE_MS = 5_000
@@ -163,10 +163,9 @@ class Database:
         except Late:
             raise failed(self.address, f"no answer within {self._read_ms} ms") from None
         except (SQLAlchemyError, driver.Error, UnicodeEncodeError, OverflowError, OSError) as problem:
-            cause = problem.orig if isinstance(problem, DBAPIError) else problem
-            wrong = (driver.DataError, driver.IntegrityError, UnicodeEncodeError, OverflowError)
-            error = unstorable if isinstance(cause, wrong) else failed
-            raise error(self.address, str(cause)) from None
+            cause = (problem.orig if isinstance(problem, DBAPIError) else None) or problem
+            of_value = isinstance(cause, (driver.DataError, driver.IntegrityError)) or is_of_value(cause)
+            raise (unstorable if of_value else failed)(self.address, str(cause)) from None
 
 
 class Part:

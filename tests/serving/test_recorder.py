@@ -109,7 +109,8 @@ def test_an_entry_that_cannot_be_stored_does_not_stop_the_others(ledger: Ledger)
     recorder = Recorder(ledger, every_seconds=3_600)
     entries = [entry(f"{i}") for i in range(20)]
     entries[7] = entries[7]._replace(entity_id="half \ud800")
+    entries[9] = entries[9]._replace(score=object())
     entries[11] = entries[11]._replace(at=None)
     recorder.put(entries)
-    assert recorder.stop(60) and recorder.dropped == 2
-    assert [served.entity_id for served in ledger.audit()] == [f"{i}" for i in range(20) if i not in (7, 11)]
+    assert recorder.stop(60) and recorder.dropped == 3
+    assert [served.entity_id for served in ledger.audit()] == [f"{i}" for i in range(20) if i not in (7, 9, 11)]

@@ -82,6 +82,13 @@ def test_text_that_no_database_can_hold_is_the_callers_mistake(ledger: Ledger) -
     assert len(ledger.latest("churn", ["1"])) == 1
 
 
+def test_a_value_that_is_no_number_is_the_callers_mistake(ledger: Ledger) -> None:
+    for wrong in (object(), 2**70):
+        with pytest.raises(CallError, match="a database can hold"):
+            ledger.keep([entry("1")._replace(score=wrong)])
+    assert ledger.audit() == []
+
+
 def test_text_with_nul_is_kept_or_the_callers_mistake(ledger: Ledger, address: str) -> None:
     """PostgreSQL cannot hold it."""
     if address == "sqlite":
