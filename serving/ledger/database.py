@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as Late
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from features.errors import StoreError, WorkspaceError
 from serving.ledger.address import Address
-from serving.ledger.failure import failed, unstorable
+from serving.ledger.failure import failed, is_of_value, unstorable
 from serving.ledger.table import METADATA, SCHEMA, VERSION
 
 WRITE_MS = 5_000
@@ -162,10 +163,9 @@ class Database:
         except Late:
             raise failed(self.address, f"no answer within {self._read_ms} ms") from None
         except (SQLAlchemyError, driver.Error, UnicodeEncodeError, OverflowError, OSError) as problem:
-            cause = problem.orig if isinstance(problem, DBAPIError) else problem
-            wrong = (driver.DataError, driver.IntegrityError, UnicodeEncodeError, OverflowError)
-            error = unstorable if isinstance(cause, wrong) else failed
-            raise error(self.address, str(cause)) from None
+            cause = (problem.orig if isinstance(problem, DBAPIError) else None) or problem
+            of_value = isinstance(cause, (driver.DataError, driver.IntegrityError)) or is_of_value(cause)
+            raise (unstorable if of_value else failed)(self.address, str(cause)) from None
 
 
 class Part:
@@ -207,13 +207,10 @@ def _transaction(connection: Connection, is_file: bool, alone: bool) -> Iterator
 def _make_file(path: Path) -> None:
     """An empty database in WAL mode, linked into its place: SQLite fails where two change the mode of one file at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = path.with_name(f".{path.name}.{os.getpid()}")
-    neighbour.unlink(missing_ok=True)
-    try:
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        neighbour = Path(folder) / path.name
         with closing(sqlite3.connect(neighbour)) as connection:
             connection.execute(f"pragma page_size = {PAGE_BYTES}")
             connection.execute("pragma journal_mode = wal")
         with suppress(FileExistsError):
             os.link(neighbour, path)
-    finally:
-        neighbour.unlink(missing_ok=True)

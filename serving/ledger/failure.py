@@ -29,11 +29,17 @@ def failed(address: Address, message: str) -> StoreError:
     return StoreError(address.where, expected="a database that answers", received=received, repair=repair)
 
 
+def is_of_value(problem: BaseException) -> bool:
+    """Whether a driver refuses a value before the database sees it, for which drivers have no error of its own."""
+    refused = any(words in str(problem) for words in ("binding parameter", "cannot adapt"))
+    return isinstance(problem, (UnicodeEncodeError, OverflowError)) or refused
+
+
 def unstorable(address: Address, message: str) -> CallError:
     """A value is not one that a database can hold."""
     return CallError(
         address.where,
         expected="values that a database can hold",
         received=" ".join(message.split())[:300],
-        repair="leave out characters such as NUL and halves of surrogate pairs",
+        repair="give text without NUL and without halves of surrogate pairs, and plain numbers",
     )

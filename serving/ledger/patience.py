@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 from psycopg import OperationalError
 
 CONNECT_SECONDS = 2  # the least that the client can be told
-Answer = TypeVar("Answer")
+GRACE_SECONDS = 0.5  # the server's own limit tells more, so it comes first
 
 
 class Patience(psycopg.Connection[Any]):
@@ -33,7 +33,7 @@ class Patience(psycopg.Connection[Any]):
             tcp_user_timeout=CONNECT_SECONDS * 1_000,
             options=f"{options} -c statement_timeout={milliseconds}",
         )
-        connection.seconds = 2 * milliseconds / 1_000  # the server's own limit tells more, so it comes first
+        connection.seconds = milliseconds / 1_000 + GRACE_SECONDS
         return connection
 
     def execute(self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool = True) -> Any:

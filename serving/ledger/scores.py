@@ -13,6 +13,7 @@ from serving.ledger.database import Part
 from serving.ledger.row import Entry, Served, Stored
 from serving.ledger.table import LATEST, SERVED, instant, microseconds
 
+IDS_PER_READ = 10_000  # SQLite has a limit of 32,766
 _STORED = LATEST.columns.keys()
 _AUDITED = SERVED.columns.keys()[1:]
 _ONE = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id = ?"
@@ -117,10 +118,14 @@ class Scores(Part):
         return [Served(*row) for row in reversed(self._database.select(query))]
 
     def _among(self, statement: str, fixed: str, values: Sequence[str]) -> list[Any]:
-        """The values as one parameter: a statement of the same words is prepared only once."""
-        if self._database.is_file:
-            return self._database.read(f"{statement} in (select value from json_each(?))", (fixed, json.dumps(values)))
-        return self._database.read(f"{statement} = any(?)", (fixed, list(values)))
+        """The rows of a statement that ends where the values belong."""
+        if not self._database.is_file:
+            return self._database.read(f"{statement} = any(?)", (fixed, list(values)))
+        rows: list[Any] = []
+        for start in range(0, len(values), IDS_PER_READ):
+            some = values[start : start + IDS_PER_READ]
+            rows += self._database.read(f"{statement} in ({', '.join('?' * len(some))})", (fixed, *some))
+        return rows
 
     def _store(self, connection: Connection, scores: Sequence[Stored]) -> None:
         """One row for each entity, in an order of the keys, so that two who write the same ones do not wait for each other."""

@@ -1,0 +1,131 @@
+"""Stored scores and the audit, in SQLite and in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from features.errors import CallError
+from features.settings import Workspace
+from serving.ledger import Compared, Entry, Ledger, Served, Waiting
+from tests.serving.ledger.entries import NOW, entry, stored
+
+SECOND = timedelta(seconds=1)
+
+
+def test_looking_creates_nothing(workspace: Workspace, ledger: Ledger) -> None:
+    assert ledger.latest("churn", ["1"]) == {} and ledger.of_entity(["churn"], "1") == [] and ledger.audit() == []
+    assert ledger.compared("churn") == [] and ledger.waiting() == Waiting(0, 0)
+    assert not workspace.serving.exists()
+
+
+def test_a_score_comes_back_to_the_bit(ledger: Ledger) -> None:
+    kept = [entry("1", 0.1 + 0.2), entry("ü' -- \"", 5e-324)]
+    ledger.keep(kept)
+    assert ledger.latest("churn", ["ü' -- \"", "1", "2"]) == {one.entity_id: one.stored for one in kept}
+    assert ledger.latest("churn", ["1"])["1"] == kept[0].stored
+    assert ledger.latest("upsell", ["1"]) == {} and ledger.latest("churn", []) == {}
+
+
+def test_a_score_may_lack_what_there_was_not(ledger: Ledger) -> None:
+    bare = stored("1", None)._replace(contributions=None, record=None)
+    ledger.keep([entry("1")._replace(stored=bare)])
+    assert ledger.latest("churn", ["1"]) == {"1": bare}
+
+
+def test_the_later_call_wins_though_its_clock_is_behind(ledger: Ledger) -> None:
+    ledger.keep([entry("1", 0.1, NOW)])
+    ledger.keep([entry("1", 0.2, NOW - timedelta(days=400)), entry("2", 0.3, NOW), entry("2", 0.4, NOW - SECOND)])
+    assert {name: score.probability for name, score in ledger.latest("churn", ["1", "2"]).items()} == {"1": 0.2, "2": 0.4}
+
+
+def test_an_answer_without_a_score_to_store_leaves_the_stored_one(ledger: Ledger) -> None:
+    ledger.keep([entry("1")])
+    ledger.keep([entry("1")._replace(stored=None, degraded=True)])
+    assert ledger.latest("churn", ["1"]) == {"1": stored("1")}
+    assert [served.degraded for served in ledger.audit()] == [False, True]
+
+
+def test_every_propensity_of_one_entity(ledger: Ledger) -> None:
+    scores = [stored("1", propensity=name) for name in ("churn", "upsell", "lead-conversion")] + [stored("2")]
+    ledger.keep([entry(score.entity_id)._replace(stored=score) for score in scores])
+    assert ledger.of_entity(["upsell", "churn", "other"], "1") == [scores[0], scores[1]]
+    assert ledger.of_entity([], "1") == []
+
+
+def test_a_batch_is_stored_and_audited_only_if_asked(ledger: Ledger) -> None:
+    chunks = [[entry(f"{i}", i / 100) for i in range(start, start + 10)] for start in range(0, 30, 10)]
+    assert ledger.keep_latest_many(iter([*chunks, []])) == 30
+    assert len(ledger.latest("churn", [f"{i}" for i in range(40_000)])) == 30 and ledger.audit() == []
+    assert ledger.keep_latest_many(chunks[:1], audit=True) == 10 and len(ledger.audit()) == 10
+    assert ledger.keep_latest_many([]) == 0
+
+
+def test_keep_is_all_or_nothing(ledger: Ledger) -> None:
+    broken = entry("2")._replace(request_id=None)
+    with pytest.raises(CallError):
+        ledger.keep([entry("1"), broken])
+    assert ledger.latest("churn", ["1", "2"]) == {} and ledger.audit() == []
+    ledger.keep([])
+    assert ledger.audit() == []
+
+
+def test_text_that_no_database_can_hold_is_the_callers_mistake(ledger: Ledger) -> None:
+    ledger.keep([entry("1")])
+    with pytest.raises(CallError, match="a database can hold"):
+        ledger.keep([entry("2")._replace(entity_id="half \ud800")])
+    with pytest.raises(CallError, match="a database can hold"):
+        ledger.latest("churn", ["half \ud800"])
+    assert len(ledger.latest("churn", ["1"])) == 1
+
+
+def test_a_value_that_is_no_number_is_the_callers_mistake(ledger: Ledger) -> None:
+    for wrong in (object(), 2**70):
+        with pytest.raises(CallError, match="a database can hold"):
+            ledger.keep([entry("1")._replace(score=wrong)])
+    assert ledger.audit() == []
+
+
+def test_text_with_nul_is_kept_or_the_callers_mistake(ledger: Ledger, address: str) -> None:
+    """PostgreSQL cannot hold it."""
+    if address == "sqlite":
+        ledger.keep([entry("nul \0")])
+        assert len(ledger.latest("churn", ["nul \0"])) == len(ledger.latest("churn", ["nul \0", "2"])) == 1
+    else:
+        with pytest.raises(CallError, match="a database can hold"):
+            ledger.keep([entry("nul \0")])
+
+
+def test_the_audit_tells_who_asked_for_what_newest_last(ledger: Ledger) -> None:
+    newcomer = Entry(NOW + 3 * SECOND, "r", None, "hook", "churn", None, None, why="no", policy="holdout")
+    ledger.keep([entry("1"), entry("2", at=NOW + SECOND, caller="batch"), entry("1", at=NOW + 2 * SECOND), newcomer])
+    rows = ledger.audit()
+    assert [row.entity_id for row in rows] == ["1", "2", "1", None]
+    assert rows[0] == Served(rows[0].number, *entry("1")[:-1]) and rows[3][1:] == newcomer[:-1]
+    assert [row.at for row in ledger.audit(since=NOW + SECOND, until=NOW + 3 * SECOND)] == [NOW + SECOND, NOW + 2 * SECOND]
+    assert len(ledger.audit(caller="crm")) == 2 and len(ledger.audit(entity_id="2")) == 1
+    assert ledger.audit(propensity="upsell") == []
+    assert ledger.audit(limit=2) == rows[2:]
+
+
+def test_what_a_challenger_would_have_said(ledger: Ledger) -> None:
+    rows = [Compared(NOW + i * SECOND, "churn", f"{i}", "3", 0.1, "4", 0.1 + 0.2) for i in range(3)]
+    ledger.keep_shadow([*rows, rows[0]._replace(propensity="upsell")])
+    ledger.keep_shadow([])
+    assert ledger.compared("churn") == rows and ledger.compared("churn", since=NOW + SECOND) == rows[1:]
+
+
+def test_many_who_begin_at_once_lose_nothing(open_ledger: Callable[..., Ledger]) -> None:
+    """The database is created by whoever comes first, and everybody writes the same entities besides their own."""
+    ledgers = [open_ledger(write_ms=60_000) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        work = [
+            pool.submit(ledger.keep, [entry(f"own {i}"), *(entry(f"{shared}", i / 10) for shared in order)])
+            for i, (ledger, order) in enumerate(zip(ledgers, [range(20), range(19, -1, -1)] * 4, strict=True))
+        ]
+        assert [job.result() for job in work] == [None] * 8
+    assert len(ledgers[0].latest("churn", [f"own {i}" for i in range(8)])) == 8
+    assert len(ledgers[0].audit(limit=1_000)) == 8 * 21
