@@ -142,6 +142,7 @@ FILE = '<!ENTITY f SYSTEM "file:///etc/hostname">'
         b"<a>" * 100_000 + b"</a>" * 100_000,
         b'<?xml version="1.0" encoding="nonsense"?><x/>',
         b"<Envelope/>",
+        b"<Envelope><Body><notifications>" + b"<b/>" * 20_000 + b"</notifications></Body></Envelope>",
     ],
 )
 def test_xml_that_is_a_bomb_a_fragment_or_no_message_is_refused(body: bytes) -> None:

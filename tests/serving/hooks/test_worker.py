@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
+import os
+import signal
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,21 +79,28 @@ def test_without_write_back_a_score_is_only_stored(ledger: Ledger) -> None:
     assert Worker("one", ledger, {"crm": hook()}, Desk()).work(NOW) == 1 and ledger.waiting() == (0, 0, 0)
 
 
-def test_a_worker_killed_between_claim_and_done_loses_nothing_and_queues_no_second_letter(ledger: Ledger) -> None:
+def _work_until_killed(root: Path, after: str) -> None:
+    """In a process of its own: claim, score, and be killed before or after the letters are queued."""
+    ledger = Ledger.open(Workspace(root, Settings()))
+
+    def killed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(ledger, {"claim": "send_later", "send_later": "done"}[after], killed)
+    Worker("dying", ledger, HOOKS, Desk()).work(NOW)
+
+
+@pytest.mark.parametrize(("after", "queued"), [("claim", 0), ("send_later", 1)])
+def test_a_worker_that_is_killed_loses_nothing_and_queues_no_second_letter(
+    ledger: Ledger, tmp_path: Path, after: str, queued: int
+) -> None:
     receive(ledger, "c1", {"id": 7})
-
-    class Killed(BaseException):
-        pass
-
-    def dies(ids: Sequence[str]) -> None:
-        raise Killed
-
-    desk, alive = Desk(), Worker("alive", ledger, HOOKS, Desk())
-    dying = Worker("dying", ledger, HOOKS, desk)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(ledger, "done", dies)
-        dying.work(NOW)
-    assert len(desk.asked) == 1 and alive.work(NOW) == 0 and ledger.waiting() == (1, 1, 0)
+    process = multiprocessing.get_context("fork").Process(target=_work_until_killed, args=(tmp_path, after))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL and ledger.waiting() == (1, queued, 0)
+    alive = Worker("alive", ledger, HOOKS, Desk())
+    assert alive.work(NOW) == 0, "the claim may be that of a living worker"
     assert alive.work(LATER) == 1 and ledger.waiting() == (0, 1, 0)
     assert [letter.id for letter in ledger.due(LATER, 10)] == ["c1/0/lead-conversion"]
 
