@@ -103,11 +103,14 @@ class Catalog:
         return workspace.tables / self.tables[table].file
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: into a neighbour first, flushed to disk, then renamed over the target."""
+def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a whole file or nothing: into a neighbour first, flushed to disk, then renamed over the target.
+
+    The file has the permissions `mode` from its first byte on, less those that the process's umask takes away.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.{os.getpid()}")
-    with neighbour.open("wb") as file:
+    with open(neighbour, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from features import storage
 from features.catalog import write_atomically
 from features.console import Tick
 from features.errors import ContractError, StoreError
-from features.record import Layout, Record, decode, encode, header
+from features.lookup import lookup_of
+from features.record import HEADER_SIZE, Layout, Record, Values, encode, header
+from features.record_file import record_files, recorded, write_records
 from features.settings import Workspace
 from features.snapshot import label
 from features.storage import ROWS_PER_WRITE
+from features.wire import record_view
 
 if TYPE_CHECKING:
-    import pyarrow
-    from feast import FeatureView
+    from feast import FeatureStore, FeatureView
 
 IDS_PER_READ = 1_000
 NOTHING = Layout(())  # of what is left of the record of an entity that is known no more: its as_of
@@ -44,26 +47,30 @@ class Materialized:
 
 
 class Online:
-    """The online store, open. One instance serves many threads."""
+    """The online store, open. One instance serves many threads.
 
-    def __init__(self, workspace: Workspace) -> None:
-        """Open it; takes seconds, for Feast is heavy.
+    Reading needs neither Feast nor its registry once `apply` has run in this workspace; putting needs both.
+    """
+
+    def __init__(self, workspace: Workspace, deadline: timedelta | None = None) -> None:
+        """Open it; nothing is connected yet.
+
+        Args:
+            workspace: to which declarations were applied.
+            deadline: how long one look-up of up to 1,000 records may take, connecting included; None for the patience of a batch.
+                Finding the address of a host by its name is not bounded by it.
 
         Raises:
+            WorkspaceError: `[store] online` in foresell.toml is wrong.
             StoreError: Feast has not been told what this workspace declares.
         """
-        from features.repo.opening import answering, feast_of
+        from features.repo.opening import answering
 
         self._workspace, self._answering = workspace, answering
-        self._layouts: dict[bytes, Layout] = {}
-        with feast_of(workspace) as self._feast:
-            from features.repo.schema import entity_keys, record_view
-
-            registered = {view.name: view for view in self._feast.list_feature_views()}
-            self._entity_keys = entity_keys
-            self._read = self._feast.provider.online_store.online_read  # made now, not during the first request
-            self._views = {e.name: registered[record_view(e.name)] for e in self._feast.list_entities()}
-        if not self._views:
+        self._lookup = lookup_of(workspace, deadline)
+        self._heads: dict[bytes, tuple[Layout, datetime]] = {}
+        self._entities = storage.remembered_entities(workspace) or self._told()
+        if not self._entities:
             raise self._no_records("leads or customers")
 
     def require(self, entity: str) -> None:
@@ -72,7 +79,18 @@ class Online:
         Raises:
             StoreError: there is none.
         """
-        self._view(entity)
+        if entity not in self._entities:
+            self._entities |= self._told()
+        if entity not in self._entities:
+            raise self._no_records(entity)
+
+    def ping(self, entity: str) -> None:
+        """Look up nobody, to see whether the store answers.
+
+        Raises:
+            StoreError: it does not, or holds no records of this entity.
+        """
+        self.read_packed(entity, [""])
 
     def read(self, entity: str, ids: Sequence[str]) -> list[Record | None]:
         """The record of each id, in the same order; None for one that is not, or no longer, in the store.
@@ -82,17 +100,16 @@ class Online:
             ContractError: a record is damaged, or nobody knows its layout any more.
         """
         found = zip(ids, self.read_packed(entity, ids), strict=True)
-        return [None if data is None or _is_empty(data) else self._unpacked(entity_id, data) for entity_id, data in found]
+        return [None if data is None else self._record(entity_id, data) for entity_id, data in found]
 
     def read_packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
         """As `read`, still packed."""
-        view, found = self._view(entity), []
+        self.require(entity)
+        found: list[bytes | None] = []
         for start in range(0, len(ids), IDS_PER_READ):
-            keys = self._entity_keys(entity, ids[start : start + IDS_PER_READ])
             with self._answering(self._workspace):
-                found += self._read(self._feast.config, view, keys, ["record"])
-        # Redis answers an unknown id with an empty value, SQLite with no values at all
-        return [(values["record"].bytes_val or None) if values else None for _, values in found]
+                found += self._lookup.fetch(entity, ids[start : start + IDS_PER_READ])
+        return found
 
     def put(
         self, entity: str, as_of: datetime, chunks: Iterable[Mapping[str, bytes]], tick: Tick = lambda _: None
@@ -122,7 +139,7 @@ class Online:
             if path not in parts and path.name[: len(label(as_of))] <= label(as_of):
                 path.unlink()
         if done.written:
-            self._feast.registry.apply_materialization(self._view(entity), self._feast.project, as_of, as_of)
+            self._feast.registry.apply_materialization(self._views[entity], self._feast.project, as_of, as_of)
         return done
 
     def forget_others(self, entity: str, as_of: datetime, known: Collection[str]) -> Materialized:
@@ -131,7 +148,7 @@ class Online:
         Feast cannot delete one entity from every kind of store. Whoever was ever put is in a file of `record_files`, because
         the file is written first and removed only after this.
         """
-        others = sorted(_recorded(self._workspace, entity) - set(known))
+        others = sorted(recorded(self._workspace, entity) - set(known))
         held = zip(others, self.read_packed(entity, others), strict=True)
         (nothing,) = encode(NOTHING, as_of, pd.DataFrame(index=range(1)))
         gone = [(entity_id, nothing) for entity_id, data in held if not _is_empty(data) and not _is_newer(data, as_of)]
@@ -139,79 +156,54 @@ class Online:
         return Materialized(entity, gone=len(gone))
 
     def _write(self, entity: str, as_of: datetime, records: Sequence[tuple[str, bytes]], tick: Tick = lambda _: None) -> None:
+        from features.repo.schema import rows
+
         for start in range(0, len(records), ROWS_PER_WRITE):
             chunk = records[start : start + ROWS_PER_WRITE]
             with self._answering(self._workspace):
-                self._feast.write_to_online_store(self._view(entity).name, df=_rows(entity, as_of, chunk).to_pandas())
+                store, view = self._feast.provider.online_store, self._views[entity]
+                store.online_write_batch(self._feast.config, view, rows(entity, as_of, chunk), None)
             tick(len(chunk))
 
-    def _view(self, entity: str) -> FeatureView:
-        if entity not in self._views:
-            raise self._no_records(entity)
-        return self._views[entity]
+    @cached_property
+    def _feast(self) -> FeatureStore:
+        from features.repo.opening import feast_of
+
+        with feast_of(self._workspace) as feast:
+            return feast
+
+    @cached_property
+    def _views(self) -> dict[str, FeatureView]:
+        """Where the records of each entity are, as Feast was told."""
+        from features.repo.opening import feast_of
+
+        with feast_of(self._workspace) as feast:
+            registered = {view.name: view for view in feast.list_feature_views()}
+            return {entity.name: registered[record_view(entity.name)] for entity in feast.list_entities()}
+
+    def _told(self) -> frozenset[str]:
+        return frozenset(self._views)
 
     def _no_records(self, entity: str) -> StoreError:
         return StoreError(
             f"online store of {self._workspace.root}",
             expected=f"records of {entity}",
-            received=f"records of {', '.join(self._views) or 'nothing'}",
+            received=f"records of {', '.join(sorted(self._entities)) or 'nothing'}",
             repair=f"run `foresell snapshot --workspace {self._workspace.root}`",
         )
 
-    def _unpacked(self, entity_id: str, data: bytes) -> Record:
-        digest, as_of = header(data)
-        return Record(entity_id, as_of, decode(self._layout(digest), data))
-
-    def _layout(self, digest: bytes) -> Layout:
-        if digest not in self._layouts:
-            self._layouts[digest] = _read_layout(self._workspace, digest)
-        return self._layouts[digest]
+    def _record(self, entity_id: str, data: bytes) -> Record | None:
+        head = data[:HEADER_SIZE]
+        if head not in self._heads:
+            digest, as_of = header(data)
+            self._heads[head] = (NOTHING if digest == NOTHING.digest else _read_layout(self._workspace, digest), as_of)
+        layout, as_of = self._heads[head]
+        return None if layout is NOTHING else Record(entity_id, as_of, Values(layout, data))
 
 
 def write_layout(workspace: Workspace, layout: Layout) -> None:
     """Keep a layout under its digest, so that records written with it stay readable when the declarations have moved on."""
     write_atomically(_layout_file(workspace, layout.digest), layout.to_json().encode())
-
-
-def write_records(workspace: Workspace, entity: str, as_of: datetime, records: Mapping[str, bytes], number: int) -> Path:
-    """Put a chunk of packed records where `feast materialize` finds them.
-
-    Only what may be online is ever there, so that no range given to `feast materialize` turns the clock back.
-    """
-    import pyarrow.parquet
-
-    target = _record_folder(workspace, entity) / f"{label(as_of)}-{number}.parquet"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = target.with_name(f".{target.name}.{os.getpid()}")
-    pyarrow.parquet.write_table(_rows(entity, as_of, records.items()), neighbour)
-    return neighbour.replace(target)
-
-
-def record_files(workspace: Workspace, entity: str) -> list[Path]:
-    """The files of packed records, oldest as_of first."""
-    return sorted(_record_folder(workspace, entity).glob("*.parquet"))
-
-
-def _record_folder(workspace: Workspace, entity: str) -> Path:
-    return workspace.snapshots / entity / "record"
-
-
-def _recorded(workspace: Workspace, entity: str) -> set[str]:
-    """The ids in the files of packed records."""
-    import pyarrow.parquet
-
-    column = f"{entity}_id"
-    files = record_files(workspace, entity)
-    return {entity_id for path in files for entity_id in pyarrow.parquet.read_table(path, columns=[column])[column].to_pylist()}
-
-
-def _rows(entity: str, as_of: datetime, records: Collection[tuple[str, bytes]]) -> pyarrow.Table:
-    import pyarrow
-
-    ids, packed = zip(*records, strict=True) if records else ((), ())
-    instants = pyarrow.repeat(pyarrow.scalar(as_of, pyarrow.timestamp("us", "UTC")), len(ids))
-    columns = [pyarrow.array(ids, pyarrow.string()), instants, pyarrow.array(packed, pyarrow.binary())]
-    return pyarrow.table(columns, names=[f"{entity}_id", "event_timestamp", "record"])
 
 
 def _is_empty(data: bytes | None) -> bool:

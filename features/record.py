@@ -18,8 +18,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -35,16 +36,22 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MISSING = -1
 _HEADER = struct.Struct("<B15sq")
+HEADER_SIZE = _HEADER.size
+_NUMBER = struct.Struct("<d")
 Value = float | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was known of one entity before an instant: every feature by name, NaN or None where nothing was known."""
+    """What was known of one entity before an instant: every feature by name, NaN or None where nothing was known.
+
+    `given` names the features that somebody told since, over what was known at the as_of.
+    """
 
     entity_id: str
     as_of: datetime
-    values: dict[str, Value]
+    values: Mapping[str, Value]
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,16 @@ class Layout:
     def names(self) -> tuple[str, ...]:
         """In the order in which they are packed: numbers first."""
         return (*self.numbers, *self.categories)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each name is in that order."""
+        return {name: place for place, name in enumerate(self.names)}
+
+    @cached_property
+    def lengths(self) -> struct.Struct:
+        """The categories' lengths alone."""
+        return struct.Struct(f"<{len(self.categories)}i")
 
     @cached_property
     def fixed(self) -> struct.Struct:
@@ -131,15 +148,15 @@ def header(data: bytes) -> tuple[bytes, datetime]:
     Raises:
         ContractError: this is not a record, or one of a version this code does not know.
     """
-    if len(data) < _HEADER.size:
-        raise _damaged(f"{len(data)} bytes where the header alone has {_HEADER.size}")
+    if len(data) < HEADER_SIZE:
+        raise _damaged(f"{len(data)} bytes where the header alone has {HEADER_SIZE}")
     version, digest, microseconds = _HEADER.unpack_from(data)
     if version != VERSION:
         raise _damaged(f"version {version}")
     return digest, EPOCH + timedelta(microseconds=microseconds)
 
 
-def decode(layout: Layout, data: bytes) -> dict[str, Value]:
+def decode(layout: Layout, data: bytes) -> Values:
     """Unpack the values of a record, by name.
 
     Raises:
@@ -153,19 +170,74 @@ def decode(layout: Layout, data: bytes) -> dict[str, Value]:
             received=f"layout {digest.hex()}",
             repair="decode it with the layout it was encoded with, or run `foresell snapshot` to write it anew",
         )
-    try:
-        fixed = layout.fixed.unpack_from(data, _HEADER.size)
-        text = data[_HEADER.size + layout.fixed.size :].decode()
-    except (struct.error, UnicodeDecodeError) as problem:
-        raise _damaged(str(problem)) from None
-    values: list[Value] = list(fixed[: len(layout.numbers)])
-    position = 0
-    for length in fixed[len(layout.numbers) :]:
-        values.append(None if length == MISSING else text[position : position + length])
-        position += max(length, 0)
-    if position != len(text):
-        raise _damaged(f"{len(text)} characters of text where {position} belong")
-    return dict(zip(layout.names, values, strict=True))
+    return Values(layout, data)
+
+
+class Values(Mapping[str, Value]):
+    """The values of one record by name. Whether the record is whole is found out at once; a value is unpacked when asked for.
+
+    A scorer asks for a few values of a thousand records, and takes the rest as a matrix (`numbers`).
+    """
+
+    __slots__ = ("_categories", "layout", "packed")
+
+    def __init__(self, layout: Layout, packed: bytes) -> None:
+        """Take a record whose header is of this layout.
+
+        Raises:
+            ContractError: the record is damaged.
+        """
+        self.layout, self.packed = layout, packed
+        self._categories = self._unpacked_categories()
+
+    def __getitem__(self, name: str) -> Value:
+        place = self.layout.places[name]
+        if place < len(self.layout.numbers):
+            return float(_NUMBER.unpack_from(self.packed, HEADER_SIZE + place * _NUMBER.size)[0])
+        return self._categories[place - len(self.layout.numbers)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layout.names)
+
+    def __len__(self) -> int:
+        return len(self.layout.names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def _unpacked_categories(self) -> list[str | None]:
+        layout = self.layout
+        try:
+            lengths = layout.lengths.unpack_from(self.packed, HEADER_SIZE + len(layout.numbers) * _NUMBER.size)
+            text = self.packed[HEADER_SIZE + layout.fixed.size :].decode()
+        except (struct.error, UnicodeDecodeError) as problem:
+            raise _damaged(str(problem)) from None
+        categories: list[str | None] = []
+        position = 0
+        for length in lengths:
+            categories.append(None if length == MISSING else text[position : position + length])
+            position += max(length, 0)
+        if position != len(text) or len(self.packed) < HEADER_SIZE + layout.fixed.size:
+            raise _damaged(f"{len(self.packed)} bytes, {len(text)} characters of text where {position} belong")
+        return categories
+
+
+def numbers(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> np.ndarray:
+    """Numeric columns as a matrix of float64: one row each, one column a name; NaN for missing.
+
+    Values of one layout are taken from their bytes as they are, in a fraction of the time that asking for each would take.
+
+    Raises:
+        KeyError: a row lacks a column.
+    """
+    layout = rows[0].layout if rows and isinstance(rows[0], Values) else None
+    if layout is None or not all(isinstance(row, Values) and row.layout is layout for row in rows):
+        told = [[math.nan if (value := row[name]) is None else float(value) for name in names] for row in rows]
+        return np.array(told, dtype=np.float64).reshape(len(rows), len(names))
+    width = len(layout.numbers) * _NUMBER.size
+    packed = b"".join([row.packed[HEADER_SIZE : HEADER_SIZE + width] for row in rows])  # type: ignore[attr-defined]
+    places = [layout.numbers.index(name) for name in names]
+    return np.frombuffer(packed, dtype="<f8").reshape(len(rows), len(layout.numbers))[:, places]
 
 
 def mismatch(where: str, expected: Sequence[str], received: Sequence[str]) -> ContractError:

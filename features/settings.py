@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -125,6 +125,16 @@ class ServingSettings(Strict):
         default=(),
         description="propensities whose challenger scores the same requests after the answer; `foresell shadow` compares",
     )
+
+    @property
+    def fresh_for(self) -> timedelta:
+        """`fresh_for_hours`."""
+        return timedelta(hours=self.fresh_for_hours)
+
+    @property
+    def store_deadline(self) -> timedelta:
+        """`store_deadline_ms`."""
+        return timedelta(milliseconds=self.store_deadline_ms)
 
 
 class PolicySettings(Strict):

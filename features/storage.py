@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
+from datetime import timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from features.catalog import write_atomically
 from features.errors import WorkspaceError
 from features.settings import REPOSITORY, Workspace
+from features.wire import KEY_VERSION
 
 FEAST_YAML = "feature_store.yaml"
+ONLINE_DB = "online.db"
+ENTITIES = "entities.json"
 PROJECT = "foresell"
 ROWS_PER_WRITE = 10_000
 # a caller of the service would rather hear at once that Redis is down than wait through the client's backoff, about 10 s
@@ -54,7 +59,7 @@ def config(workspace: Workspace) -> dict[str, Any]:
         "online_store": _online_store(workspace),
         # without a size Feast writes only the first Arrow batch; without the latest it may end with an older row
         "materialization": {"pull_latest_features": True, "online_write_batch_size": ROWS_PER_WRITE},
-        "entity_key_serialization_version": 3,
+        "entity_key_serialization_version": KEY_VERSION,
     }
 
 
@@ -85,6 +90,17 @@ def workspace_of(yaml: Path) -> Workspace:
     return Workspace.open(own if yaml.resolve() == own / "data" / "store" / FEAST_YAML else REPOSITORY)
 
 
+def remember_entities(workspace: Workspace, entities: Iterable[str]) -> None:
+    """Keep which entities Feast was told of, so that a reader need not ask the registry."""
+    write_atomically(workspace.store / ENTITIES, (json.dumps(sorted(entities)) + "\n").encode())
+
+
+def remembered_entities(workspace: Workspace) -> frozenset[str]:
+    """What was last kept by `remember_entities`; nothing where Feast was never told anything."""
+    path = workspace.store / ENTITIES
+    return frozenset(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else frozenset()
+
+
 def without_password(workspace: Workspace) -> str:
     """The online store's address, fit to be shown."""
     return _masked(workspace.settings.store.online)
@@ -93,14 +109,43 @@ def without_password(workspace: Workspace) -> str:
 def _online_store(workspace: Workspace) -> dict[str, Any]:
     address = workspace.settings.store.online
     if address == "sqlite":
-        return {"type": "sqlite", "path": str(workspace.store / "online.db")}
+        return {"type": "sqlite", "path": str(workspace.store / ONLINE_DB)}
     # Feast compares only event timestamps when it deduplicates, so that a correction at the same as_of would never land;
     # features.store compares whole records instead
     return {"type": "redis", "connection_string": _redis(address), "skip_dedup": True}
 
 
+def redis_options(workspace: Workspace, deadline: timedelta | None = None) -> dict[str, Any]:
+    """The same address in the terms of redis-py, environment variables filled in.
+
+    With a deadline connecting may take half of it, and so may each answer; there is no other try.
+    """
+    host, port, options = _parts(workspace.settings.store.online)
+    read = {name: _literal(name, os.path.expandvars(value)) for name, value in options.items()}
+    patience = {"socket_connect_timeout", "socket_timeout"} if deadline else set[str]()
+    read |= {name: min(read[name] or float("inf"), deadline.total_seconds() / 2) for name in patience if deadline}
+    # no driver_info: a new connection does not tell the server first who it is, which is two more answers to wait for
+    return {"host": os.path.expandvars(host), "port": port, "driver_info": None, **read}
+
+
+def _literal(name: str, value: str) -> Any:
+    """An option as Feast reads it from its connection string; a password of digits stays text."""
+    if name in ("username", "password"):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
 def _redis(address: str) -> str:
     """`redis://user:password@host:6379/0` as Feast writes it: `host:6379,db=0,username=user,password=password`."""
+    host, port, options = _parts(address)
+    return ",".join([f"{host}:{port}", *(f"{name}={value}" for name, value in options.items())])
+
+
+def _parts(address: str) -> tuple[str, int, dict[str, str]]:
+    """Host, port and the options of a Redis client."""
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port or 6379
@@ -113,7 +158,7 @@ def _redis(address: str) -> str:
     options |= {"ssl": "true"} if parts.scheme == "rediss" else {}
     if parts.scheme not in ("redis", "rediss") or not host or any("," in value for value in options.values()):
         raise _not_an_address(address)
-    return ",".join([f"{host}:{port}", *(f"{name}={value}" for name, value in options.items())])
+    return host, port, options
 
 
 def _not_an_address(address: str) -> WorkspaceError:

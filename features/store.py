@@ -58,6 +58,7 @@ def apply(workspace: Workspace) -> None:
         declared = objects(workspace)
         storage.write(workspace)
         store.apply(declared, objects_to_delete=_vanished(store, declared), partial=False)
+        storage.remember_entities(workspace, (entity.name for entity in store.list_entities()))
     if workspace.settings.store.online == "sqlite":
         _let_read_while_written(workspace)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
 from features.errors import CallError, ForesellError
@@ -33,6 +34,26 @@ def require_free(host: str, port: int) -> None:
             ) from None
 
 
+def require_loopback(host: str) -> None:
+    """See to it that nobody but this machine reaches what listens there: every address the host means is a loopback one.
+
+    Raises:
+        CallError: it means another address, every address, or none.
+    """
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except (OSError, ValueError) as problem:
+        raise _no_address(host, problem) from None
+    outside = sorted(address for address in found if not ipaddress.ip_address(address).is_loopback)
+    if outside:
+        raise CallError(
+            f"--host {host}",
+            expected='a loopback address such as 127.0.0.1, ::1 or localhost, for API keys are off (`keys = "off"` in [serving])',
+            received=", ".join(outside),
+            repair='listen at 127.0.0.1, or set `keys = "required"` and make a key with `foresell key create`',
+        )
+
+
 def free_port(host: str) -> int:
     """A port that is free now."""
     with socket.socket() as probe:
@@ -46,10 +67,10 @@ def url(host: str, port: int) -> str:
     return f"http://{named}:{port}"
 
 
-def _no_address(host: str, problem: OSError) -> CallError:
+def _no_address(host: str, problem: OSError | ValueError) -> CallError:
     return CallError(
         f"--host {host}",
         expected="an address of this machine, such as 127.0.0.1 or 0.0.0.0",
-        received=problem.strerror or str(problem),
+        received=getattr(problem, "strerror", None) or str(problem),
         repair="leave --host out to listen on the loopback only",
     )

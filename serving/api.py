@@ -1,115 +1,227 @@
-"""The HTTP face: one typed route for each propensity, and the page that shows them. BentoML mounts it (serving.service)."""
+"""The HTTP face: routes for scores, for stored scores, for webhooks and for those who look after the service. BentoML mounts it
+(serving.service); the description is in serving.openapi.
+"""
 
 from __future__ import annotations
 
-import copy
+import json
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Body, FastAPI, Request, Response
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from pydantic import BaseModel, TypeAdapter
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 
-from features.errors import ForesellError
-from serving.desk import Desk
-from serving.problem import MEDIA_TYPE, Flaw, Problem, near, problem, tell_problems
-from serving.request import asks, example, request_model
-from serving.scorer import Score
+from features.errors import CallError, ForesellError
+from serving import problem
+from serving.gate import Gate
+from serving.keys import Key, Scope
+from serving.metrics import Metrics
+from serving.office import Answer, Call, Office
+from serving.openapi import described, page
+from serving.problem import Flaw, near
+from serving.reader import Ask
+from serving.request import Asked, Form, Wrong
 from serving.size import LimitedSize
+from serving.witness import NOTES, Notes, Witness
 
+FEW = 8  # entities; more are answered in a thread, so that a large request does not hold up a small one
+JSON = "application/json"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
-class Answer(BaseModel):
-    """One score, or a sentence why there is none, for every entity asked about, in the order of the request."""
+class Api:
+    """The routes over an office. `open` gives it one, before the first request."""
 
-    scores: list[Score]
-
-
-_ANSWER = TypeAdapter(Answer)
-
-
-def application() -> FastAPI:
-    """The application before its propensities are opened."""
-    summary = "Who will buy, who will leave, who will grow: scores with reasons."
-    app = FastAPI(title="Foresell", version="1", summary=summary, docs_url=None, redoc_url=None, openapi_url=None)
-    tell_problems(app, app)
-    app.add_middleware(LimitedSize)
-    app.add_api_route("/", lambda: RedirectResponse("docs"), include_in_schema=False)
-    app.add_api_route("/docs", _page, include_in_schema=False)
-    app.add_api_route("/docs.json", lambda: JSONResponse(_described(app)), include_in_schema=False)
-    return app
-
-
-def open_routes(app: FastAPI, desks: Mapping[str, Desk | ForesellError]) -> None:
-    """Add a route for each propensity, and a clear answer for every other path below `/v1`."""
-    told: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 413, 415, 422, 503)}
-    for name, desk in desks.items():
-        app.add_api_route(
-            f"/v1/{name}",
-            _closed(desk) if isinstance(desk, ForesellError) else _open(desk),
-            methods=["POST"],
-            name=name,
-            summary="Has no champion yet" if isinstance(desk, ForesellError) else desk.scorer.propensity.question,
-            response_model=Answer,
-            responses={503: told[503]} if isinstance(desk, ForesellError) else told,
+    def __init__(self) -> None:
+        self.app = Starlette(
+            routes=[Route("/", lambda request: RedirectResponse("docs")), Route("/docs", lambda request: page())],
+            middleware=[Middleware(Witness, metrics=lambda: self.metrics, clock=_now), Middleware(LimitedSize)],
         )
+        self.paths: list[str] = []
+        problem.tell_problems(self.app, lambda: self.paths)
 
-    def elsewhere(request: Request, path: str) -> Response:
-        return _elsewhere(request.method, path, sorted(desks))
+    def open(self, office: Office, gate: Gate, metrics: Metrics) -> None:
+        """Begin to answer: a route for each propensity of the workspace, and those for all of them."""
+        self.office, self.gate, self.metrics = office, gate, metrics
+        self.forms = {
+            entity: Form(entity, reader.attributes, f"{entity.title()}Request") for entity, reader in office.readers.items()
+        }
+        self.several = {
+            entity: Form(entity, reader.attributes, f"{entity.title()}Scores", several=True)
+            for entity, reader in office.readers.items()
+        }
+        document = described(office, self.forms, self.several)
+        routes = [
+            Route("/docs.json", lambda request: JSONResponse(document)),
+            *(Route(f"/v1/{name}", self._scores_of(name), methods=["POST"]) for name in office.lineup.desks),
+            Route("/v1/scores", self._several_scores, methods=["POST"]),
+            Route("/v1/scores/{entity}/{entity_id:path}", self._stored, methods=["GET"]),
+            Route("/v1/status", self._status, methods=["GET"]),
+            Route("/metrics", self._metrics, methods=["GET"]),
+            Route("/v1/{path:path}", self._elsewhere, methods=METHODS),
+        ]
+        self.app.router.routes.extend(routes)
+        self.paths = [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods]
 
-    app.add_api_route("/v1/{path:path}", elsewhere, methods=METHODS, include_in_schema=False)
+    def _scores_of(self, name: str) -> Callable[[Request], Any]:
+        """The handler of one propensity."""
+
+        async def scores(request: Request) -> Response:
+            notes = self._admitted(request, f"/v1/{name}", "score")
+            form = self.forms[self.office.desk(name).entity]
+            asked = form.read(await _body(request))
+            return await self._answered(notes, [name], asked)
+
+        return scores
+
+    async def _several_scores(self, request: Request) -> Response:
+        """Several propensities of the same entities: what is known of them is read once."""
+        notes = self._admitted(request, "/v1/scores", "score")
+        body = await _body(request)
+        names = _names(body)
+        unknown = [name for name in names if name not in self.office.lineup.desks]
+        entities = {self.office.desk(name).entity for name in names if not unknown}
+        if len(entities) != 1:
+            raise _one_kind(self.office.entities, names, unknown)
+        asked = self.several[entities.pop()].read(body)
+        return await self._answered(notes, list(dict.fromkeys(asked.propensities)), asked)
+
+    async def _answered(self, notes: Notes, names: Sequence[str], asked: Asked) -> Response:
+        asks = [one for one in asked.entities if isinstance(one, Ask)]
+        notes.entities = len(asked.entities)
+        notes.lap("validate")
+        call = Call(notes.request_id, notes.caller, "http")
+        if len(asks) * len(names) <= FEW:
+            parts = self.office.answer(names, asks, _now(), call, notes.lap)
+        else:
+            parts = await run_in_threadpool(self.office.answer, names, asks, _now(), call, notes.lap)
+        for name, part in zip(names, parts, strict=True):
+            self.metrics.answered(name, [answer.score for answer in part], self.office.features(name))
+            notes.versions.update((name, answer.score.model_version) for answer in part[:1])
+        documents = [_documents(name, asked, part) for name, part in zip(names, parts, strict=True)]
+        body = b'{"scores":[' + b",".join(one for several in zip(*documents, strict=True) for one in several) + b"]}"
+        notes.lap("encode")
+        return Response(body, media_type=JSON)
+
+    async def _stored(self, request: Request) -> Response:
+        """The last stored score of an entity for each propensity, exactly as it was served."""
+        notes = self._admitted(request, "/v1/scores/{entity}/{id}", "score")
+        entity, entity_id = request.path_params["entity"], request.path_params["entity_id"]
+        if entity not in self.office.readers:
+            raise _no_entity(entity, list(self.office.readers))
+        notes.entities = 1
+        stored = await run_in_threadpool(self.office.stored, entity, entity_id)
+        if not stored:
+            flaw = Flaw(
+                where=f"/v1/scores/{entity}/{entity_id}",
+                expected=f"a {entity} that has been scored",
+                received="one that has not",
+                repair="ask for a score first: POST its id to /v1/PROPENSITY, or wait for the nightly batch",
+            )
+            return problem.problem(HTTPStatus.NOT_FOUND, "No score is stored", [flaw])
+        return Response(b'{"scores":[' + b",".join(one.document for one in stored) + b"]}", media_type=JSON)
+
+    async def _status(self, request: Request) -> Response:
+        self._admitted(request, "/v1/status", "admin")
+        return JSONResponse(await run_in_threadpool(self.office.status))
+
+    async def _metrics(self, request: Request) -> Response:
+        self._admitted(request, "/metrics", "admin")
+        await run_in_threadpool(self.office.measure, self.metrics)
+        return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _elsewhere(self, request: Request) -> Response:
+        """What is said at a path that is no propensity, or to a method that is not POST."""
+        path, names = request.path_params["path"], sorted(self.office.lineup.desks)
+        if path in names:
+            flaw = Flaw(
+                where=f"/v1/{path}", expected="POST", received=request.method, repair="send the ids as a JSON body with POST"
+            )
+            return problem.problem(HTTPStatus.METHOD_NOT_ALLOWED, "The method is wrong", [flaw], {"Allow": "POST"})
+        flaw = Flaw(
+            where=f"/v1/{path}"[:200],
+            expected="one of " + ", ".join(f"/v1/{name}" for name in (*names, "scores")),
+            received=f"/v1/{path}"[:200],
+            repair=near(path, names) or "a new propensity file brings its route when the service starts again",
+        )
+        return problem.problem(HTTPStatus.NOT_FOUND, "There is no such propensity", [flaw])
+
+    def _admitted(self, request: Request, route: str, scope: Scope, secret: str | None = None) -> Notes:
+        """Note where a request goes and who makes it.
+
+        Raises:
+            Refused: it may not be made.
+        """
+        notes: Notes = request.scope[NOTES]
+        notes.route = route
+        key: Key = self.gate.admit(secret or _secret(request), scope, time.monotonic(), _now())
+        notes.caller = key.id
+        return notes
 
 
-def _open(desk: Desk) -> Callable[..., Response]:
-    """The handler of a propensity that has a champion; synchronous, so that a large request does not hold up a small one."""
+async def _body(request: Request) -> bytes:
+    """The body, once it is certain that it is meant as JSON.
 
-    def score(request: Any) -> Response:
-        scores = desk.answer(asks(request), datetime.now(UTC))
-        return Response(_ANSWER.dump_json(Answer.model_construct(scores=scores)), media_type="application/json")
-
-    score.__annotations__["request"] = Annotated[request_model(desk), Body(examples=[example(desk)])]
-    return score
-
-
-def _closed(error: ForesellError) -> Callable[..., Response]:
-    """The handler of a propensity that nobody can answer for: the reason, whatever was asked."""
-    return lambda: problem(HTTPStatus.SERVICE_UNAVAILABLE, "This propensity cannot be answered yet", [Flaw.of(error)])
+    Raises:
+        BadRequest: it is not marked as JSON.
+    """
+    media_type = request.headers.get("content-type", "")
+    if "json" not in media_type:
+        raise problem.not_marked(media_type)
+    return await request.body()
 
 
-def _elsewhere(method: str, path: str, names: Sequence[str]) -> Response:
-    """What is said at a path that is no propensity, or to a method that is not POST."""
-    if path in names:
-        flaw = Flaw(where=f"/v1/{path}", expected="POST", received=method, repair="send the ids as a JSON body with POST")
-        return problem(HTTPStatus.METHOD_NOT_ALLOWED, "The method is wrong", [flaw], {"Allow": "POST"})
-    flaw = Flaw(
-        where=f"/v1/{path}",
-        expected="one of " + ", ".join(f"/v1/{name}" for name in names),
-        received=f"/v1/{path}",
-        repair=near(path, names) or "a new propensity file brings its route when the service starts again",
+def _secret(request: Request) -> str | None:
+    """The key's secret: `Authorization: Bearer ...`, or `X-API-Key`."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
+
+
+def _documents(name: str, asked: Asked, answers: Sequence[Answer]) -> list[bytes]:
+    """One document for each entity of the request: its answer, or what is wrong with what was said of it."""
+    found = iter(answers)
+    return [_wrong(name, one) if isinstance(one, Wrong) else next(found).document for one in asked.entities]
+
+
+def _wrong(name: str, wrong: Wrong) -> bytes:
+    told = problem.document(HTTPStatus.UNPROCESSABLE_ENTITY, "The record is wrong", wrong.flaws)
+    return json.dumps({"entity_id": wrong.entity_id, "propensity": name, "problem": told.model_dump(mode="json")}).encode()
+
+
+def _names(body: bytes) -> list[str]:
+    """The propensities that a body names, before it is known what else it may say."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(body)
+        if isinstance(found, Mapping) and isinstance(found.get("propensities"), list):
+            return [name for name in found["propensities"] if isinstance(name, str)]
+    return []
+
+
+def _one_kind(entities: Mapping[str, str], names: Sequence[str], unknown: Sequence[str]) -> CallError:
+    of = {entity: [name for name, its in entities.items() if its == entity] for entity in dict.fromkeys(entities.values())}
+    expected = ", or ".join(f"some of {', '.join(mine)}" for mine in of.values())
+    repair = near(unknown[0], list(entities)) if unknown else ""
+    return CallError(
+        "body.propensities",
+        expected=f"propensities of one kind of entity: {expected}",
+        received=", ".join(names)[:200] or "none",
+        repair=repair
+        or 'send for example {"propensities": ["churn"], "ids": ["1001"]}; ask about leads and customers separately',
     )
-    return problem(HTTPStatus.NOT_FOUND, "There is no such propensity", [flaw])
 
 
-def _described(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document; FastAPI does not know that problems have a media type of their own."""
-    document = copy.deepcopy(app.openapi())
-    for path in document["paths"].values():
-        for status, response in path["post"]["responses"].items():
-            if int(status) >= HTTPStatus.BAD_REQUEST:
-                response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
-    return document
+def _no_entity(entity: str, known: Sequence[str]) -> ForesellError:
+    expected = " or ".join(known)
+    return CallError("path", expected=expected, received=entity[:100], repair="/v1/scores/lead/ID or /v1/scores/customer/ID")
 
 
-def _page() -> HTMLResponse:
-    """The API page; BentoML serves the scripts from its own files, so that it works on a closed machine."""
-    return get_swagger_ui_html(
-        openapi_url="docs.json",
-        title="Foresell: the API",
-        swagger_js_url="static_content/swagger-ui-bundle.js",
-        swagger_css_url="static_content/swagger-ui.css",
-        swagger_favicon_url="static_content/favicon-light-32x32.png",
-    )
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -22,7 +22,8 @@ from features.settings import Workspace
 from features.snapshot import build, to_build
 from features.views import feature_map, views
 from serving.partition import Receipt, folder, publish
-from serving.scorer import Score, Scorer, records
+from serving.score import Score
+from serving.scorer import Scorer, records
 from training.registry import Registered, champion, champion_version
 
 ROWS_PER_BATCH = 5_000

@@ -1,105 +1,105 @@
-"""The desk: where one propensity is asked about entities by id, or about leads the store has never seen."""
+"""The desk: where one propensity is asked about entities. The champion answers, or the version that is pinned; a challenger may
+take a stable share of the entities (canary), or only be heard for comparison (shadow).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
 
-from features.catalog import Catalog
 from features.errors import ForesellError
-from features.feature import View
-from features.propensity import propensity_files
 from features.record import Record
-from features.settings import Workspace
-from features.store import Online
-from features.views import feature_map, views
-from serving.newcomer import Attribute, Given, attributes, newcomer, overridden
-from serving.scorer import Score, Scorer
-from training.registry import champion
+from serving.policy import share
+from serving.reader import Ask
+from serving.score import Row, Score
+from serving.scorer import Lap, Scorer, untimed
+from training.contract import Floats
+
+Known = Record | ForesellError | None
 
 
-@dataclass(frozen=True)
-class Ask:
-    """One entity a caller wants scored: an id, attributes, or both. What is given goes over what is stored."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One answer: the score, who gave it, and where there is one, what it was made from.
 
-    entity_id: str | None
-    given: Mapping[str, Given] = field(default_factory=dict)
-    may_be_new: bool = False
+    `values` and `contributions` are the entity's features and what each added; None where there is no score.
+    """
+
+    score: Score
+    scorer: Scorer
+    values: Row | None = None
+    contributions: Floats | None = None
 
 
 @dataclass(frozen=True)
 class Desk:
-    """One propensity, open: its champion, the online store and what may be said of a newcomer."""
+    """One propensity, open. A new version means a new desk, so that whoever holds one gets answers of one and the same version.
+
+    Attributes:
+        scorer: the version that answers.
+        challenger: the version that waits, if it is wanted for a canary or as a shadow.
+        canary: the share of the entities that the challenger answers for, the same ones always.
+        is_shadowed: whether the challenger is heard about everybody else, off the hot path.
+    """
 
     scorer: Scorer
-    online: Online
-    views: tuple[View, ...]
+    challenger: Scorer | None = None
+    canary: float = 0.0
+    is_shadowed: bool = False
 
     @property
     def entity(self) -> str:
         """`lead` or `customer`."""
         return self.scorer.propensity.entity
 
-    @cached_property
-    def attributes(self) -> tuple[Attribute, ...]:
-        """What a request may say about an entity."""
-        return attributes(self.views, self.entity)
-
-    def answer(self, asks: Sequence[Ask], now: datetime) -> list[Score]:
+    def answer(self, asks: Sequence[Ask], known: Sequence[Known], now: datetime, lap: Lap = untimed) -> list[Said]:
         """One answer for each, in the same order.
 
-        An entity that is unknown or ineligible, or whose record is older than a feature of the champion, gets a sentence why.
+        Of an entity that is unknown or ineligible, whose record is damaged or lacks a feature of the version that answers, it is
+        said why there is no score.
 
-        Raises:
-            StoreError: the online store does not answer.
-            ContractError: a record is damaged, or the workspace's views lack a feature that a newcomer needs.
+        Args:
+            asks: who is asked about.
+            known: what is known of each of them.
+            now: the instant of the request.
         """
-        stored = self._stored(asks)
-        found = [self._record(ask, stored.get(ask.entity_id or ""), now) for ask in asks]
-        scores = iter(self.scorer.score([one for one in found if isinstance(one, Record)], now))
-        answers = [next(scores) if isinstance(one, Record) else one for one in found]
-        return [replace(answer, entity_id=ask.entity_id) for ask, answer in zip(asks, answers, strict=True)]
+        answers: list[Said | None] = [None] * len(asks)
+        for scorer, places in self._parted(asks):
+            able = [place for place in places if _can_be_scored(scorer, known[place])]
+            for place in set(places) - set(able):
+                answers[place] = Said(_unscored(scorer, asks[place], known[place], now), scorer)
+            scored = scorer.scored([record for place in able if isinstance(record := known[place], Record)], now, lap)
+            for place, score, row in zip(able, scored.scores, scored.foreseen, strict=True):
+                record = known[place]
+                assert isinstance(record, Record)
+                named = score if score.entity_id == asks[place].entity_id else replace(score, entity_id=asks[place].entity_id)
+                seen = (None, None) if row is None else (record.values, scored.contributions[row, :-1])
+                answers[place] = Said(named, scorer, *seen)
+        return [answer for answer in answers if answer is not None]
 
-    def _stored(self, asks: Sequence[Ask]) -> dict[str, Record]:
-        ids = list(dict.fromkeys(ask.entity_id for ask in asks if ask.entity_id is not None))
-        found = self.online.read(self.entity, ids) if ids else []
-        return {record.entity_id: record for record in found if record is not None}
-
-    def _record(self, ask: Ask, stored: Record | None, now: datetime) -> Record | Score:
-        """What is known of one entity, what is given over what is stored; or the answer why it cannot be scored."""
-        if stored is None and ask.may_be_new:
-            return Record(ask.entity_id or "", now, newcomer(self.views, self.entity, ask.given, now))
-        if stored is None:
-            return self.scorer.unscored(ask.entity_id or "", f"no {self.entity} of this id is in the online store", None, now)
-        lacking = [name for name in self.scorer.columns if name not in stored.values]
-        if lacking:
-            return self.scorer.unscored(stored.entity_id, _outdated(lacking), stored.as_of, now)
-        return replace(stored, values=overridden(stored.values, self.views, self.entity, ask.given, now)) if ask.given else stored
-
-
-def _outdated(lacking: Sequence[str]) -> str:
-    return f"the record in the online store was written without {', '.join(lacking)}; `foresell snapshot` writes it anew"
-
-
-def open_desks(workspace: Workspace) -> dict[str, Desk | ForesellError]:
-    """A desk for every propensity file of the workspace, by name; where none can be opened, the error that says why.
-
-    A champion answers by its own contract, even when its propensity file has been edited since.
-    """
-    present = views(workspace, Catalog.load(workspace))
-    online = Online(workspace)
-    return {
-        name: _open(workspace, name, present, online) for name in sorted(propensity_files(workspace.root, workspace.settings))
-    }
+    def _parted(self, asks: Sequence[Ask]) -> list[tuple[Scorer, list[int]]]:
+        """Who answers for whom: places in the request."""
+        if self.challenger is None or not self.canary:
+            return [(self.scorer, list(range(len(asks))))]
+        name = self.scorer.propensity.name
+        taken = [ask.entity_id is not None and share(f"canary:{name}:{ask.entity_id}") < self.canary for ask in asks]
+        return [
+            (self.scorer, [place for place, one in enumerate(taken) if not one]),
+            (self.challenger, [place for place, one in enumerate(taken) if one]),
+        ]
 
 
-def _open(workspace: Workspace, name: str, present: tuple[View, ...], online: Online) -> Desk | ForesellError:
-    try:
-        registered = champion(workspace, name)
-        online.require(registered.model.propensity.entity)
-    except ForesellError as problem:
-        return problem
-    declarations = feature_map(present, registered.model.propensity.entity)
-    return Desk(Scorer(registered.model, registered.version, declarations), online, present)
+def _can_be_scored(scorer: Scorer, known: Known) -> bool:
+    return isinstance(known, Record) and known.values.keys() >= scorer.needed
+
+
+def _unscored(scorer: Scorer, ask: Ask, known: Known, now: datetime) -> Score:
+    if known is None:
+        why = f"no {scorer.propensity.entity} of this id is in the online store"
+        return scorer.unscored(ask.entity_id, why, None, now)
+    if isinstance(known, ForesellError):
+        return scorer.unscored(ask.entity_id, f"{known.where}: {known.received}; {known.repair}", None, now)
+    lacking = ", ".join(name for name in scorer.columns if name not in known.values)
+    why = f"the record in the online store was written without {lacking}; `foresell snapshot` writes it anew"
+    return scorer.unscored(ask.entity_id, why, known.as_of, now)

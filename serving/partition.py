@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from features.catalog import write_atomically
 from features.settings import Workspace
 from serving.reasons import Value
-from serving.scorer import Score
+from serving.score import Score
 
 PART, RECEIPT = "part-0.parquet", "_receipt.json"
 _INSTANT = pa.timestamp("us", tz="UTC")
@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         ("propensity", pa.dictionary(pa.int32(), pa.string())),  # the type engines give to the folder's name
         ("eligible", pa.bool_()),
         ("why", pa.string()),
+        ("policy", pa.string()),
         ("score", pa.int32()),
         ("probability", pa.float64()),
         ("percentile", pa.float64()),
@@ -50,6 +51,7 @@ SCHEMA = pa.schema(
         ("reasons", pa.list_(_REASON)),
         ("missing", pa.list_(pa.string())),
         ("unseen", pa.list_(pa.string())),
+        ("stale", pa.list_(pa.string())),
         ("feature_as_of", _INSTANT),
         ("scored_at", _INSTANT),
         ("model_version", pa.string()),
@@ -65,7 +67,8 @@ class Receipt:
         propensity, as_of, model_version: which question, when, answered by which champion.
         catalog_version: digest of the tables the features were made from.
         known: entities known at the as_of.
-        rows: how many of them were eligible and have a score.
+        rows: how many of them were eligible and have a score, or a policy that withholds it.
+        withheld: how many of the rows have no score, by policy.
         ineligible: how many failed each condition first.
         grades: how many scores of each grade.
         mean_probability: over the scores; None when there are none.
@@ -78,6 +81,7 @@ class Receipt:
     catalog_version: str
     known: int
     rows: int
+    withheld: dict[str, int]
     ineligible: dict[str, int]
     grades: dict[str, int]
     mean_probability: float | None
@@ -131,16 +135,23 @@ class _Tally:
 
     def __init__(self) -> None:
         self.grades = Counter({grade: 0 for grade in "ABCD"})
+        self.withheld: Counter[str] = Counter()
         self.total = 0.0
 
     def add(self, scores: Iterable[Score]) -> None:
         for score in scores:
-            self.grades[str(score.grade)] += 1
-            self.total += score.probability or 0.0
+            if score.policy is not None:
+                self.withheld[score.policy] += 1
+            else:
+                self.grades[str(score.grade)] += 1
+                self.total += score.probability or 0.0
 
     def facts(self) -> dict[str, Any]:
-        rows = sum(self.grades.values())
-        return {"rows": rows, "grades": dict(self.grades), "mean_probability": self.total / rows if rows else None}
+        scored, withheld = sum(self.grades.values()), dict(sorted(self.withheld.items()))
+        mean = self.total / scored if scored else None
+        return {
+            "rows": scored + sum(withheld.values()), "withheld": withheld, "grades": dict(self.grades), "mean_probability": mean,
+        }  # fmt: skip
 
 
 def _write(path: Path, batches: Iterable[list[Score]]) -> _Tally:

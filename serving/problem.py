@@ -6,21 +6,27 @@ Every flaw says where, what was expected, what was received and how to mend it, 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from features.errors import CallError, ForesellError
+from serving.gate import Refused
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FLAWS = 20
+BAD = {
+    HTTPStatus.BAD_REQUEST: "The body is not JSON",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not marked as JSON",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "The request is wrong",
+}
 
 
 class Flaw(BaseModel):
@@ -37,6 +43,14 @@ class Flaw(BaseModel):
         return cls(where=error.where, expected=error.expected, received=error.received, repair=error.repair)
 
 
+class BadRequest(Exception):
+    """A request of which nothing can be answered; `flaws` say why, and `status` what kind of mistake it is."""
+
+    def __init__(self, flaws: Sequence[Flaw], status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> None:
+        super().__init__(flaws[0].where)
+        self.flaws, self.status = list(flaws[:MOST_FLAWS]), status
+
+
 class Problem(BaseModel):
     """Why a request was not answered (RFC 9457); `detail` is the first flaw in one sentence."""
 
@@ -46,24 +60,29 @@ class Problem(BaseModel):
     flaws: list[Flaw]
 
 
-def tell_problems(app: Starlette, described: FastAPI) -> None:
+def tell_problems(app: Starlette, paths: Callable[[], Sequence[str]]) -> None:
     """Have an application tell its errors as problem documents.
 
     Args:
         app: the application, or one that it is mounted in.
-        described: the application whose paths are named to whoever asks for another one.
+        paths: names those there are to whoever asks for another one, such as `POST /v1/churn`.
     """
-    app.add_exception_handler(RequestValidationError, _tell_validation)
     app.add_exception_handler(ForesellError, _tell_error)
-    app.add_exception_handler(HTTPException, partial(_tell_refused, described))
+    app.add_exception_handler(BadRequest, _tell_bad)
+    app.add_exception_handler(HTTPException, partial(_tell_refused, paths))
+    app.add_exception_handler(Exception, _tell_unexpected)
 
 
 def problem(status: HTTPStatus, title: str, flaws: list[Flaw], headers: Mapping[str, str] | None = None) -> Response:
     """The response that tells a problem."""
+    return Response(document(status, title, flaws).model_dump_json(), status, headers, media_type=MEDIA_TYPE)
+
+
+def document(status: HTTPStatus, title: str, flaws: list[Flaw]) -> Problem:
+    """The document itself."""
     first = flaws[0]
     detail = f"{first.where}: expected {first.expected}, received {first.received}; {first.repair}"
-    document = Problem(title=title, status=status, detail=detail, flaws=flaws)
-    return Response(document.model_dump_json(), status, headers, media_type=MEDIA_TYPE)
+    return Problem(title=title, status=status, detail=detail, flaws=flaws)
 
 
 def near(name: str, names: Sequence[str]) -> str:
@@ -72,34 +91,48 @@ def near(name: str, names: Sequence[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else ""
 
 
-async def _tell_error(request: Request, error: Exception) -> Response:
+def told(error: ForesellError) -> Response:
     """An error of ours: the caller's fault if it is a CallError, otherwise something that cannot be done now."""
-    assert isinstance(error, ForesellError)
+    if isinstance(error, Refused):
+        return problem(error.status, error.status.phrase, [Flaw.of(error)], error.headers)
     if isinstance(error, CallError):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is wrong", [Flaw.of(error)])
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No score can be given now", [Flaw.of(error)])
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No score can be given now", [Flaw.of(error)], {"Retry-After": "1"})
 
 
-async def _tell_refused(described: FastAPI, request: Request, error: Exception) -> Response:
-    """What was refused before anybody looked into the body: no such path or method, a body that is too large or no text."""
+async def _tell_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ForesellError)
+    return told(error)
+
+
+async def _tell_bad(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BadRequest)
+    return problem(error.status, BAD[error.status], error.flaws)
+
+
+async def _tell_unexpected(request: Request, error: Exception) -> Response:
+    """A mistake of ours, told without its inner parts; the log has them."""
+    flaw = Flaw(
+        where=request.url.path,
+        expected="an answer",
+        received="a mistake in Foresell",
+        repair="look into the service's log, and report it",
+    )
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here", [flaw])
+
+
+async def _tell_refused(paths: Callable[[], Sequence[str]], request: Request, error: Exception) -> Response:
+    """What was refused before anybody looked into the body: no such path or method, or a body that is too large."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
-    if status == HTTPStatus.BAD_REQUEST:
-        return problem(status, "The body is not JSON", [_not_json({"ctx": {"error": error.detail}})])
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return problem(status, "The body is too large", [_too_large(error.detail)], {"Connection": "close"})
-    return problem(status, status.phrase, [_not_there(described, request)], error.headers)
+    return problem(status, status.phrase, [_not_there(paths(), request)], error.headers)
 
 
-async def _tell_validation(request: Request, error: Exception) -> Response:
-    """What is wrong with a body, field by field."""
-    assert isinstance(error, RequestValidationError)
-    found, media_type = error.errors()[:MOST_FLAWS], request.headers.get("content-type", "")
-    if any(one["type"] == "json_invalid" for one in found):
-        return problem(HTTPStatus.BAD_REQUEST, "The body is not JSON", [_not_json(found[0])])
-    if "json" not in media_type:
-        return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not marked as JSON", [_not_marked(media_type)])
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is wrong", [_flaw(one) for one in found])
+def flaws_of(errors: Sequence[Mapping[str, Any]]) -> list[Flaw]:
+    """What is wrong with a body, field by field, as pydantic tells it."""
+    return [_not_json(one) if one["type"] == "json_invalid" else _flaw(one) for one in errors[:MOST_FLAWS]]
 
 
 def _not_json(error: Mapping[str, Any]) -> Flaw:
@@ -112,9 +145,8 @@ def _too_large(received: str) -> Flaw:
     return Flaw(where="body", expected="a request of up to 1,000 entities", received=received, repair=repair)
 
 
-def _not_there(described: FastAPI, request: Request) -> Flaw:
+def _not_there(paths: Sequence[str], request: Request) -> Flaw:
     """A path that is none, or a method that the path does not answer; names those there are."""
-    paths = [f"POST {path}" for path in described.openapi()["paths"]]
     return Flaw(
         where=request.url.path,
         expected="one of " + ", ".join([*paths, "GET /docs"]),
@@ -123,19 +155,21 @@ def _not_there(described: FastAPI, request: Request) -> Flaw:
     )
 
 
-def _not_marked(media_type: str) -> Flaw:
-    return Flaw(
+def not_marked(media_type: str) -> BadRequest:
+    """The error of a body whose type nobody said."""
+    flaw = Flaw(
         where="header Content-Type",
         expected="application/json",
-        received=media_type or "nothing",
+        received=_short(media_type) if media_type else "nothing",
         repair="send `Content-Type: application/json`",
     )
+    return BadRequest([flaw], HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
 
 def _flaw(error: Mapping[str, Any]) -> Flaw:
     told = error.get("ctx", {})
     return Flaw(
-        where=_where(error["loc"]),
+        where=_where(("body", *error["loc"])),
         expected=str(told.get("expected_names") or _expectation(error["msg"])),
         received="nothing" if error["type"] == "missing" else _short(error.get("input")),
         repair=str(told.get("repair") or "the page /docs shows the request with an example"),

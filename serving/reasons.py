@@ -11,10 +11,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
+
+import numpy as np
 
 from features.feature import ZERO_WHEN_NOTHING_HAPPENED, Feature
 from features.propensity import Phrases
+from training.contract import Floats
 
 Value = float | str | None
 Direction = Literal["raises", "lowers"]
@@ -49,7 +53,7 @@ class Reason:
     contribution: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wording:
     """How to speak about one feature: its declaration, a propensity's own phrases for it, and what is usual.
 
@@ -78,13 +82,29 @@ class Wording:
         The declared phrases compare with most others, and so does this; except that a change has "risen" or "fallen", whatever
         happened to everybody else, and that "no case" is said of somebody without a case, however few the others have.
         """
-        counted = self.feature.kind in ZERO_WHEN_NOTHING_HAPPENED
-        high, low = self.phrases.high or self.feature.high, self.phrases.low or self.feature.low
-        if counted and _SAYS_NOTHING_HAPPENED.search(low) and value == 0:
-            return low
+        if self._low_is_none and value == 0:
+            return self._low
         if self._is_high(value):
-            return "" if counted and value < 2 and _SAYS_SEVERAL.search(high) else high
-        return low if self._is_low(value) and not (counted and _SAYS_NOTHING_HAPPENED.search(low)) else ""
+            return "" if self._high_is_several and value < 2 else self._high
+        return self._low if self._is_low(value) and not self._low_is_none else ""
+
+    @cached_property
+    def _high(self) -> str:
+        return self.phrases.high or self.feature.high
+
+    @cached_property
+    def _low(self) -> str:
+        return self.phrases.low or self.feature.low
+
+    @cached_property
+    def _low_is_none(self) -> bool:
+        """Whether the phrase for a low count says that there was none at all."""
+        return self.feature.kind in ZERO_WHEN_NOTHING_HAPPENED and bool(_SAYS_NOTHING_HAPPENED.search(self._low))
+
+    @cached_property
+    def _high_is_several(self) -> bool:
+        """Whether the phrase for a high count speaks of more than one."""
+        return self.feature.kind in ZERO_WHEN_NOTHING_HAPPENED and bool(_SAYS_SEVERAL.search(self._high))
 
     def _is_high(self, value: float) -> bool:
         if self.feature.kind == "change":
@@ -127,22 +147,56 @@ def wordings(
     )
 
 
-def top_reasons(wording: Sequence[Wording], values: Sequence[Value], contributions: Sequence[float]) -> tuple[Reason, ...]:
-    """The reasons of one score: the measures with the largest contributions, largest first; ties in the model's order.
+class Reasoner:
+    """Finds the measures that moved scores most, and speaks about them.
 
     Twins speak once: the 30 and the 90 day window of one measure are one reason, with the sum of their contributions.
-
-    Args:
-        wording: how to speak about each feature, in the model's order.
-        values: the entity's value of each feature; None where it has none.
-        contributions: the log-odds each feature adds, without the model's base value.
     """
-    twins: dict[str, list[int]] = {}
-    for position, one in enumerate(wording):
-        twins.setdefault(one.feature.measure, []).append(position)
-    sums = {measure: sum(contributions[i] for i in mine) for measure, mine in twins.items()}
-    largest = sorted(twins, key=lambda measure: -abs(sums[measure]))[:TOP]
-    return tuple(_reason(twins[measure], sums[measure], wording, values, contributions) for measure in largest if sums[measure])
+
+    def __init__(self, wording: Sequence[Wording]) -> None:
+        """Take how to speak about each feature, in the model's order."""
+        self._wording = wording
+        self._names = [one.feature.name for one in wording]
+        twins: dict[str, list[int]] = {}
+        for position, one in enumerate(wording):
+            twins.setdefault(one.feature.measure, []).append(position)
+        self._twins = list(twins.values())
+        self._side_by_side = np.array([position for mine in self._twins for position in mine], dtype=np.intp)
+        self._first = np.cumsum([0, *(len(mine) for mine in self._twins[:-1])])
+
+    def reasons(self, rows: Sequence[Mapping[str, Value]], contributions: Floats) -> list[tuple[Reason, ...]]:
+        """The reasons of each score: the largest contributions, largest first; ties in the model's order.
+
+        Args:
+            rows: each entity's value of each feature, by name.
+            contributions: one row per entity, one column per feature: the log-odds it adds, without the model's base value.
+        """
+        if not self._twins:
+            return [() for _ in rows]
+        sums = np.add.reduceat(contributions[:, self._side_by_side], self._first, axis=1)
+        largest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :TOP]
+        found = zip(rows, largest.tolist(), np.take_along_axis(sums, largest, 1).tolist(), contributions.tolist(), strict=True)
+        return [
+            tuple(self._reason(row, measure, total, each) for measure, total in zip(measures, totals, strict=True) if total)
+            for row, measures, totals, each in found
+        ]
+
+    def shown(self, name: str, value: Value) -> str:
+        """A value of one of the features, as people write it."""
+        if value is None or value != value:
+            return "not known"
+        return value if isinstance(value, str) else shown(self._wording[self._names.index(name)].feature, value)
+
+    def _reason(self, row: Mapping[str, Value], measure: int, total: float, contributions: Sequence[float]) -> Reason:
+        """Spoken about the twin that moved the score most in the direction of them all."""
+        twins, sign = self._twins[measure], 1 if total > 0 else -1
+        spoken = twins[0] if len(twins) == 1 else max(twins, key=lambda i: contributions[i] * sign)
+        name = self._names[spoken]
+        value = row[name]
+        if value != value:
+            value = None
+        names = tuple(self._names[i] for i in twins)
+        return Reason(name, names, value, self._wording[spoken].sentence(value), "raises" if sign > 0 else "lowers", total)
 
 
 def shown(feature: Feature, value: float) -> str:
@@ -158,16 +212,6 @@ def shown(feature: Feature, value: float) -> str:
     if feature.unit == "share":
         return f"{value:.0%}".replace("%", " %")
     return " ".join(part for part in (_plain(value), _unit(feature.unit, value)) if part)
-
-
-def _reason(
-    twins: Sequence[int], total: float, wording: Sequence[Wording], values: Sequence[Value], contributions: Sequence[float]
-) -> Reason:
-    """Spoken about the twin that moved the score most in the direction of them all."""
-    spoken = max(twins, key=lambda i: contributions[i] * (1 if total > 0 else -1))
-    direction: Direction = "raises" if total > 0 else "lowers"
-    names = tuple(wording[i].feature.name for i in twins)
-    return Reason(wording[spoken].feature.name, names, values[spoken], wording[spoken].sentence(values[spoken]), direction, total)
 
 
 def _absence(feature: Feature) -> str:

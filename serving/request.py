@@ -1,33 +1,50 @@
-"""A request: what may be asked at a desk, as a type that is checked and documented."""
+"""A request: what may be asked, as a type that is checked and documented. What is wrong with one record stays with that one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from http import HTTPStatus
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from serving.desk import Ask, Desk
 from serving.newcomer import Attribute
-from serving.problem import near
-from training.model import Model
+from serving.problem import BadRequest, Flaw, flaws_of, near
+from serving.reader import Ask
 
 MOST_ENTITIES = 1_000
 SHOWN_IN_EXAMPLE = 3
+IDS, RECORDS = "ids", "records"
 
 
-def _encodable(text: str) -> str:
+def _storable(text: str) -> str:
     text.encode()  # JSON can spell half a character, which no store can look up
+    if "\x00" in text:
+        raise ValueError("text without the character NUL")
     return text
 
 
-EntityId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_encodable)]
-Category = Annotated[str, Field(max_length=1_000), AfterValidator(_encodable)]
+EntityId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
+Category = Annotated[str, Field(max_length=1_000), AfterValidator(_storable)]
 Number = Annotated[float, BeforeValidator(lambda given: float(given) if isinstance(given, bool) else given)]
 Time = Annotated[datetime, Field(strict=False)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Strict(BaseModel):
@@ -47,58 +64,122 @@ class Strict(BaseModel):
         raise PydanticCustomError("unknown_field", "unknown field", told)
 
 
-class Ids(Strict):
-    """Entities by id."""
-
-    ids: list[EntityId] = Field(min_length=1, max_length=MOST_ENTITIES, description="entities that the online store knows")
-
-
-class IdsOrRecords(Strict):
+class Entities(Strict):
     """Entities by id, by attributes, or both; somebody at least."""
 
     ids: list[EntityId] = Field([], max_length=MOST_ENTITIES, description="entities that the online store knows")
 
     @model_validator(mode="after")
-    def _within_limits(self) -> IdsOrRecords:
-        if not 1 <= len(asks(self)) <= MOST_ENTITIES:
+    def _within_limits(self) -> Entities:
+        if not 1 <= len(self.ids) + len(getattr(self, RECORDS, [])) <= MOST_ENTITIES:
             raise ValueError(f"1 to {MOST_ENTITIES:,} entities in `ids` and `records` together")
         return self
 
 
-def request_model(desk: Desk) -> type[BaseModel]:
-    """What may be asked at a desk: ids, and of leads also records with attributes, for those the store has never seen."""
-    if desk.entity != "lead":
-        return Ids
-    title = desk.scorer.propensity.name.title().replace("-", "")
-    attributes = create_model(f"{title}Attributes", __base__=Strict, **_fields(desk.attributes))
-    record = create_model(
-        f"{title}Record",
-        __base__=Strict,
-        id=(EntityId | None, Field(None, description="the CRM's id, if it has one already")),
-        attributes=(attributes, Field(description="what is known of the lead; goes over what is stored")),
-    )
-    records: Any = Field([], max_length=MOST_ENTITIES, description="leads with attributes, new ones too")
-    return create_model(f"{title}Request", __base__=IdsOrRecords, records=(list[record], records))  # type: ignore[valid-type]
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """One entity of a request that cannot be read: its id, if that can, and what is wrong."""
+
+    entity_id: str | None
+    flaws: list[Flaw]
 
 
-def asks(request: Any) -> list[Ask]:
-    """The entities of a request: first its ids, then its records."""
-    by_id = [Ask(entity_id) for entity_id in request.ids]
-    records = getattr(request, "records", [])
-    return by_id + [Ask(record.id, record.attributes.model_dump(exclude_unset=True), may_be_new=True) for record in records]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request: who is asked about, first its ids, then its records; and which propensities, where the request says so."""
+
+    entities: list[Ask | Wrong]
+    propensities: tuple[str, ...] = ()
 
 
-def example(desk: Desk) -> dict[str, Any]:
-    """A request that the desk answers."""
-    given = {a.names[0]: _typical(desk.scorer.model, a) for a in desk.attributes[:SHOWN_IN_EXAMPLE]}
-    return {"records": [{"attributes": given}]} if desk.entity == "lead" else {"ids": ["1001", "1002"]}
+class Form:
+    """What may be asked about one kind of entity."""
+
+    def __init__(self, entity: str, attributes: tuple[Attribute, ...], title: str, several: bool = False) -> None:
+        """Make the type of a request.
+
+        Args:
+            entity: `lead` or `customer`.
+            attributes: what a request may say about one.
+            title: the name of the type in the API's description.
+            several: whether the request says which propensities are asked for.
+        """
+        self.entity, self.attributes = entity, attributes
+        given = create_model(f"{entity.title()}Attributes", __base__=Strict, **_fields(attributes))
+        told = Field(description=f"what is known of the {entity}; goes over what is stored")
+        record: Any = create_model(
+            f"{entity.title()}Record",
+            __base__=Strict,
+            id=(EntityId | None, Field(None, description="the CRM's id, if it has one already")),
+            attributes=(given, told),
+        )
+        fields: dict[str, Any] = {
+            RECORDS: (list[record], Field([], max_length=MOST_ENTITIES, description=f"{entity}s with attributes, new ones too"))
+        }
+        if several:
+            fields["propensities"] = (list[Name], Field(min_length=1, description=f"propensities of a {entity}"))
+        self.type: type[BaseModel] = create_model(title, __base__=Entities, **fields)
+
+    def read(self, body: bytes) -> Asked:
+        """The request in a body.
+
+        Raises:
+            BadRequest: it is not JSON, not a request, or wrong about every entity.
+        """
+        try:
+            return _asked(self.type.model_validate_json(body))
+        except ValidationError as problem:
+            return self._salvaged(body, problem)
+
+    def _salvaged(self, body: bytes, problem: ValidationError) -> Asked:
+        """What can be read of a request: the entities that are right, and beside them what is wrong with the others."""
+        errors = problem.errors(include_url=False)
+        wrong: dict[tuple[str, int], list[Any]] = {}
+        for error in errors:
+            place = error["loc"][:2]
+            if len(place) < 2 or place[0] not in (IDS, RECORDS) or not isinstance(place[1], int):
+                raise _refused(errors)
+            wrong.setdefault((str(place[0]), place[1]), []).append(error)
+        given = _parsed(body, errors)
+        listed = [(name, position) for name in (IDS, RECORDS) for position in range(len(given.get(name, ())))]
+        kept = {name: [one for i, one in enumerate(given.get(name, ())) if (name, i) not in wrong] for name in (IDS, RECORDS)}
+        if not any(kept.values()) or len(listed) > MOST_ENTITIES:
+            raise _refused(errors)
+        good = iter(_asked(self.type.model_validate_json(json.dumps({**given, **kept}))).entities)
+        entities = [
+            Wrong(_id_of(given[place[0]][place[1]]), flaws_of(wrong[place])) if place in wrong else next(good) for place in listed
+        ]
+        return Asked(entities, tuple(given.get("propensities", ())))
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The type as JSON schema; what it refers to is under `$defs`, as a component of the API's description."""
+        return self.type.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
-def _typical(model: Model, attribute: Attribute) -> float | str | None:
-    column = next((column for column in model.contract.features if column.name == attribute.feature.name), None)
-    if column is None:
-        return None
-    return column.categories[0] if column.categories else column.typical.median
+def _asked(request: Any) -> Asked:
+    by_id: list[Ask | Wrong] = [Ask(entity_id) for entity_id in request.ids]
+    told: list[Ask | Wrong] = [
+        Ask(record.id, record.attributes.model_dump(exclude_unset=True), may_be_new=True) for record in request.records
+    ]
+    return Asked(by_id + told, tuple(getattr(request, "propensities", ())))
+
+
+def _parsed(body: bytes, errors: Sequence[Any]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(body))
+    except (ValueError, RecursionError):  # pydantic reads JSON that Python does not
+        raise _refused(errors) from None
+
+
+def _refused(errors: Sequence[Any]) -> BadRequest:
+    is_json = all(error["type"] != "json_invalid" for error in errors)
+    return BadRequest(flaws_of(errors), HTTPStatus.UNPROCESSABLE_ENTITY if is_json else HTTPStatus.BAD_REQUEST)
+
+
+def _id_of(given: Any) -> str | None:
+    found = given.get("id") if isinstance(given, Mapping) else given
+    return found if isinstance(found, str) and len(found) <= 200 and found.isprintable() else None
 
 
 def _fields(attributes: Iterable[Attribute]) -> dict[str, Any]:

@@ -6,93 +6,83 @@ Pure: it reads nothing, writes nothing and does not know what time it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal, cast
+from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import compress, count
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from features.cohort import obstacle
-from features.condition import Condition
 from features.errors import ContractError
 from features.feature import Feature
 from features.propensity import Grades, Propensity
 from features.record import Record
-from serving.reasons import NOT_KNOWN, Range, Reason, Value, top_reasons, wordings
-from training.contract import Typical
+from features.settings import PolicySettings
+from serving.policy import Held, Policy
+from serving.reasons import NOT_KNOWN, Range, Reason, Reasoner, Value, wordings
+from serving.score import Grade, Row, Score
+from training.contract import Floats, Typical
 from training.model import Model
 
-Grade = Literal["A", "B", "C", "D"]
-Row = Mapping[str, Value]
+Lap = Callable[[str], None]
+NOTHING: Floats = np.empty((0, 0))
+
+
+def untimed(stage: str) -> None:
+    """A `Lap` for whoever does not care."""
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """What is foreseen of one entity for one propensity, or why nothing is.
+class Scored:
+    """Scores, and what the model saw: what is kept with a stored score, so that a later one can be compared with it.
 
     Attributes:
-        entity_id: the CRM's id; None for a newcomer that has none yet.
-        propensity: which question.
-        eligible: whether the question applies; if not, `why` says so and there is neither score nor reason.
-        score: 1 to 100, the percentile rounded up.
-        probability: calibrated, 0 to 1.
-        percentile: the share of the model's reference population with a lower probability, 0 to 1.
-        grade: A to D, by the propensity's percentile floors.
-        expected_value: the probability times what an outcome is worth; None without a `[value]`.
-        reasons: the features that moved it most, largest first.
-        missing: the model's features for which there is no value.
-        unseen: the features whose category the model never learned.
-        feature_as_of: the instant before which the features were known.
-        scored_at: the instant at which the score was made.
-        model_version: the champion's version.
+        scores: one for each record, in the same order.
+        foreseen: for each score the row of `contributions` and `matrix` it was made from; None where there is none.
+        matrix: the encoded features, one row per score that was made.
+        contributions: what each feature added, in log-odds, for the same rows; last the model's base value.
     """
 
-    entity_id: str | None
-    propensity: str
-    eligible: bool
-    why: str | None
-    score: int | None
-    probability: float | None
-    percentile: float | None
-    grade: Grade | None
-    expected_value: float | None
-    reasons: tuple[Reason, ...]
-    missing: tuple[str, ...]
-    unseen: tuple[str, ...]
-    feature_as_of: datetime | None
-    scored_at: datetime
-    model_version: str
+    scores: list[Score]
+    foreseen: list[int | None]
+    matrix: Floats
+    contributions: Floats
 
 
 class Scorer:
-    """One champion, ready to score. Equal rows get equal scores to the bit, alone or among thousands."""
+    """One version, ready to score. Equal rows get equal scores to the bit, alone or among thousands."""
 
-    def __init__(self, model: Model, version: str, declarations: Mapping[str, Feature]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        version: str,
+        declarations: Mapping[str, Feature],
+        policy: Policy | None = None,
+        fresh_for: timedelta = timedelta.max,
+    ) -> None:
         """Prepare a model's words.
 
         Args:
-            model: the champion; its own contract says which features, which propensity and what is usual.
-            version: the champion's version, written into every score.
+            model: its own contract says which features, which propensity and what is usual.
+            version: its version, written into every score.
             declarations: the declared features of the entity, by name, for the words of the reasons.
+            policy: who gets no score; None withholds nobody's.
+            fresh_for: features that were known longer ago are told as stale.
         """
         self.model = model
         self.version = version
         self.propensity: Propensity = model.propensity
-        usual = {c.name: _quartiles(c.typical) for c in model.contract.features}
-        self._wording = wordings(model.columns, declarations, self.propensity.reasons, usual)
-
-    @property
-    def eligibility_columns(self) -> tuple[str, ...]:
-        """The columns that decide who is eligible."""
-        return tuple(dict.fromkeys(condition.column for condition in self.propensity.conditions))
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Every column a row must have: the model's features, the eligibility's and the value's."""
+        self._conditions = self.propensity.conditions
+        self._policy = policy or Policy(PolicySettings(), self.propensity.entity)
+        self._fresh_for = fresh_for
         value = self.propensity.value.columns if self.propensity.value else ()
-        return tuple(dict.fromkeys((*self.model.columns, *self.eligibility_columns, *value)))
+        eligibility = (condition.column for condition in self._conditions)
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys((*model.columns, *eligibility, *value, *self._policy.columns)))
+        usual = {c.name: _quartiles(c.typical) for c in model.contract.features}
+        self._reasoner = Reasoner(wordings(model.columns, declarations, self.propensity.reasons, usual))
 
     def score(self, records: Sequence[Record], scored_at: datetime) -> list[Score]:
         """One score for each record, in the same order.
@@ -104,62 +94,115 @@ class Scorer:
         Raises:
             ContractError: a record lacks a column, or has text where a number belongs.
         """
-        self._require_columns(records)
-        obstacles = [self._obstacle(record.values) for record in records]
-        able = [record for record, why in zip(records, obstacles, strict=True) if why is None]
-        foreseen = iter(self._foresee(able, scored_at))
-        return [
-            next(foreseen) if why is None else self.unscored(record.entity_id, why, record.as_of, scored_at)
-            for record, why in zip(records, obstacles, strict=True)
-        ]
+        return self.scored(records, scored_at).scores
 
-    def unscored(self, entity_id: str, why: str, feature_as_of: datetime | None, scored_at: datetime) -> Score:
-        """The answer about an entity that cannot be scored, with a sentence why."""
+    def scored(self, records: Sequence[Record], scored_at: datetime, lap: Lap = untimed) -> Scored:
+        """As `score`, with what the model saw; `lap` is called at the end of each stage: `predict`, `reasons`."""
+        self._require_columns(records)
+        answers = [self._withheld(record, scored_at) for record in records]
+        able = [record for record, answer in zip(records, answers, strict=True) if answer is None]
+        if not able:
+            return Scored(cast(list[Score], answers), [None] * len(records), NOTHING, NOTHING)
+        made, matrix, contributions = self._foresee(able, scored_at, lap)
+        position = count()
+        rows = [next(position) if answer is None else None for answer in answers]
+        scores = [made[row] if row is not None else answer for answer, row in zip(answers, rows, strict=True)]
+        return Scored(cast(list[Score], scores), rows, matrix, contributions)
+
+    def _foresee(self, able: Sequence[Record], scored_at: datetime, lap: Lap) -> tuple[list[Score], Floats, Floats]:
+        """The scores of those who get one, their features as numbers, and what each feature added."""
+        values = [record.values for record in able]
+        matrix = self.model.rows(values)
+        probabilities = self.model.probability(matrix)
+        percentiles = self.model.percentile(probabilities)
+        lap("predict")
+        contributions = self.model.contributions(matrix)
+        reasons = self._reasoner.reasons(values, contributions[:, :-1])
+        lap("reasons")
+        columns = (able, probabilities.tolist(), percentiles.tolist(), reasons, self._missing(matrix))
+        return [self._score(*one, scored_at) for one in zip(*columns, strict=True)], matrix, contributions
+
+    def again(self, values: Row) -> tuple[float, Floats]:
+        """The probability, and what each feature adds to it, of values that were kept, whatever policy or eligibility say.
+
+        Raises:
+            ContractError: a feature of the model is not among them.
+        """
+        matrix = self.model.rows([values])
+        return float(self.model.probability(matrix)[0]), self.model.contributions(matrix)[0, :-1]
+
+    def told(self, values: Row, contributions: Floats) -> tuple[Reason, ...]:
+        """What moved a score, in words, by contributions of one's own: such as their difference from earlier ones."""
+        return self._reasoner.reasons([values], contributions[np.newaxis])[0]
+
+    def shown(self, name: str, value: Value) -> str:
+        """A value of a feature of the model, as people write it."""
+        return self._reasoner.shown(name, value)
+
+    def warm(self) -> None:
+        """Do once what costs more the first time, so that it is not the first caller who waits."""
+        empty = np.full((1, len(self.model.columns)), np.nan)
+        self.model.percentile(self.model.probability(empty))
+        self.model.contributions(empty)
+
+    def unscored(
+        self, entity_id: str | None, why: str, feature_as_of: datetime | None, scored_at: datetime, policy: Held | None = None
+    ) -> Score:
+        """The answer about an entity that gets no score, with a sentence why; only one that policy withholds is eligible."""
         return Score(
-            entity_id, self.propensity.name, False, why, None, None, None, None, None, (), (), (),
+            entity_id, self.propensity.name, policy is not None, why, policy, None, None, None, None, None, (), (), (), (),
             feature_as_of, scored_at, self.version,
         )  # fmt: skip
 
-    def _obstacle(self, row: Row) -> str | None:
-        """In a sentence, why the question does not apply; None when it does."""
-        failed = obstacle(self.propensity, row)
+    def _withheld(self, record: Record, scored_at: datetime) -> Score | None:
+        """The answer about an entity that gets no score: policy withholds it, or the question does not apply."""
+        found = self._policy.withheld(record.entity_id or None, record.values)
+        if found is not None:
+            return self.unscored(record.entity_id, found.why, record.as_of, scored_at, found.kind)
+        failed = next((condition for condition in self._conditions if not condition.holds(record.values)), None)
         if failed is None:
             return None
-        value = row[Condition.parse(failed).column]
-        return f"not eligible for {self.propensity.name}: that takes {failed}, but here it is {_told(value)}"
+        why = (
+            f"not eligible for {self.propensity.name}: that takes {failed}, but here it is {_told(record.values[failed.column])}"
+        )
+        return self.unscored(record.entity_id, why, record.as_of, scored_at)
 
-    def _foresee(self, records: Sequence[Record], scored_at: datetime) -> list[Score]:
-        """The scores of eligible entities."""
-        if not records:
-            return []
-        matrix = np.vstack([self.model.row(record.values) for record in records])
-        probabilities = self.model.probability(matrix)
-        percentiles = self.model.percentile(probabilities).tolist()
-        contributions = self.model.contributions(matrix)[:, :-1].tolist()
+    def _score(
+        self, record: Record, probability: float, percentile: float, reasons: tuple[Reason, ...], missing: tuple[str, ...],
+        scored_at: datetime,
+    ) -> Score:  # fmt: skip
+        return Score(
+            entity_id=record.entity_id,
+            propensity=self.propensity.name,
+            eligible=True,
+            why=None,
+            policy=None,
+            score=points(percentile),
+            probability=probability,
+            percentile=percentile,
+            grade=grade(percentile, self.propensity.grades),
+            expected_value=self._expected_value(probability, record.values),
+            reasons=reasons,
+            missing=missing,
+            unseen=tuple(self.model.unseen(record.values)),
+            stale=self._stale(record, scored_at),
+            feature_as_of=record.as_of,
+            scored_at=scored_at,
+            model_version=self.version,
+        )
+
+    def _missing(self, matrix: Floats) -> list[tuple[str, ...]]:
         absent = np.isnan(matrix)
-        return [
-            Score(
-                entity_id=record.entity_id,
-                propensity=self.propensity.name,
-                eligible=True,
-                why=None,
-                score=points(percentiles[i]),
-                probability=probability,
-                percentile=percentiles[i],
-                grade=grade(percentiles[i], self.propensity.grades),
-                expected_value=self._expected_value(probability, record.values),
-                reasons=top_reasons(self._wording, self._values(record.values, absent[i]), contributions[i]),
-                missing=tuple(self.model.columns[j] for j in np.flatnonzero(absent[i])),
-                unseen=tuple(self.model.unseen(record.values)),
-                feature_as_of=record.as_of,
-                scored_at=scored_at,
-                model_version=self.version,
-            )
-            for i, (record, probability) in enumerate(zip(records, probabilities.tolist(), strict=True))
-        ]
+        names: list[tuple[str, ...]] = [()] * len(matrix)
+        for position in np.flatnonzero(absent.any(axis=1)).tolist():
+            names[position] = tuple(compress(self.model.columns, absent[position]))
+        return names
 
-    def _values(self, row: Row, absent: np.ndarray) -> list[Value]:
-        return [None if gone else row[name] for name, gone in zip(self.model.columns, absent, strict=True)]
+    def _stale(self, record: Record, scored_at: datetime) -> tuple[str, ...]:
+        """Every feature but those that are newer than the record, because the request gave them."""
+        if scored_at - record.as_of <= self._fresh_for:
+            return ()
+        return tuple(name for name in self.model.columns if name not in record.given) if record.given else self.model.columns
 
     def _expected_value(self, probability: float, row: Row) -> float | None:
         if self.propensity.value is None:
@@ -168,14 +211,21 @@ class Scorer:
         return None if worth is None else probability * worth
 
     def _require_columns(self, records: Sequence[Record]) -> None:
-        lacking = sorted({name for record in records for name in self.columns if name not in record.values})
-        if lacking:
-            raise ContractError(
-                "the records to be scored",
-                expected=f"the {len(self.columns)} columns that version {self.version} of {self.propensity.name} needs",
-                received=f"none of the name {', '.join(lacking)}",
-                repair="restore the table or declaration that gave them, or train and promote again without them",
-            )
+        needed = self.needed
+        if all(record.values.keys() >= needed for record in records):
+            return
+        lacking = sorted({name for record in records for name in needed if name not in record.values})
+        raise ContractError(
+            "the records to be scored",
+            expected=f"the {len(self.columns)} columns that version {self.version} of {self.propensity.name} needs",
+            received=f"none of the name {', '.join(lacking)}",
+            repair="restore the table or declaration that gave them, or train and promote again without them",
+        )
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """`columns` as a set."""
+        return frozenset(self.columns)
 
 
 def _quartiles(typical: Typical) -> Range:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -13,24 +14,30 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
+
 from features.console import silence_telemetry
+from features.errors import ForesellError
 from features.settings import Workspace
 from features.store import Online
-from serving.api import application, open_routes
-from serving.desk import Desk, open_desks
+from serving.api import Api
 from serving.problem import tell_problems
 
 silence_telemetry()
 import bentoml  # noqa: E402
 
-WORKSPACE = "FORESELL_WORKSPACE"
+WORKSPACE, WORKERS = "FORESELL_WORKSPACE", "FORESELL_WORKERS"
 NAME = "foresell"
+ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for it
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+}
 
-app = application()
+api = Api()
 
 
-@bentoml.service(name=NAME, traffic={"timeout": 60}, logging={"access": {"enabled": False}})
-@bentoml.asgi_app(app)
+@bentoml.service(name=NAME, traffic={"timeout": 60}, logging={"access": {"enabled": False}}, metrics={"enabled": False})
+@bentoml.asgi_app(api.app)
 class Foresell:
     """Scores of leads and customers, with reasons: one route for each propensity of the workspace."""
 
@@ -38,29 +45,44 @@ class Foresell:
         """Open the workspace that the environment names, and load its champions.
 
         Raises:
-            WorkspaceError: there is no such workspace.
+            WorkspaceError: there is no such workspace, or its file of keys is damaged.
             TableError: nothing has been ingested.
             StoreError: the online store has not been set up.
         """
-        self.desks = open_desks(Workspace.open(Path(os.environ.get(WORKSPACE, "."))))
-        open_routes(app, self.desks)
+        from serving.gate import Gate
+        from serving.metrics import Metrics
+        from serving.office import Office
+
+        workspace = Workspace.open(Path(os.environ.get(WORKSPACE, ".")))
+        for variable, value in ENVIRONMENT.items():
+            os.environ.setdefault(variable, value)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        metrics = Metrics()
+        self.office = Office(workspace, metrics.seated)
+        api.open(self.office, Gate.open(workspace, int(os.environ.get(WORKERS, "1"))), metrics)
+        self.office.start()
         _tame_garbage_collection()
 
     @bentoml.on_shutdown
     def release(self) -> None:
-        """Let everything be collected again, so that libraries can close what they hold."""
+        """Store what was answered, close, and let everything be collected again, so that libraries can close what they hold."""
+        self.office.stop()
         gc.unfreeze()
 
     async def __is_ready__(self) -> bool:
-        """Whether at least one propensity can be answered."""
-        return any(isinstance(desk, Desk) for desk in self.desks.values())
+        """Whether somebody can be scored now: a version is loaded, and the online store answers."""
+        try:
+            await run_in_threadpool(self.office.require_ready)
+        except ForesellError:
+            return False
+        return True
 
 
 def asgi() -> Any:
     """The service as an ASGI application; a worker process calls this."""
-    bentoml.server_context.service_name = bentoml.server_context.bento_name = NAME  # labels of every metric
+    bentoml.server_context.service_name = bentoml.server_context.bento_name = NAME
     outer = Foresell.to_asgi()  # type: ignore[attr-defined]
-    tell_problems(outer, app)  # a path that nobody has is refused there
+    tell_problems(outer, lambda: api.paths)  # a path that nobody has is refused there
     return outer
 
 
@@ -78,7 +100,7 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
     """
     import uvicorn
 
-    os.environ[WORKSPACE] = str(workspace.root)
+    os.environ[WORKSPACE], os.environ[WORKERS] = str(workspace.root), str(workers)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn drains first, then hands the signal on
     with tempfile.TemporaryDirectory() as metrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -34,7 +34,8 @@ class Model:
         self.predictor = predictor
         if predictor.columns != self.columns:
             raise mismatch("the predictor", list(self.columns), list(predictor.columns))
-        self._codes = [_coder(column) for column in contract.features]
+        self._codes = {column.name: _coder(column) for column in contract.features if column.dtype == "category"}
+        self._coded = [(position, self._codes[name]) for position, name in enumerate(self.columns) if name in self._codes]
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -66,18 +67,29 @@ class Model:
         """
         return encode(frame, self.contract.features)
 
-    def row(self, values: Mapping[str, Value]) -> Floats:
-        """Encode one record, equal to the bit to `matrix` of a frame of that one row.
+    def rows(self, records: Sequence[Mapping[str, Value]]) -> Floats:
+        """Encode records, equal to the bit to `matrix` of a frame of those rows.
 
         Raises:
-            ContractError: a feature is missing from the record, or is text where a number belongs.
+            ContractError: a feature is missing from a record, or is text where a number belongs.
         """
-        try:
-            coded = [_encode_value(values[name], codes) for name, codes in zip(self.columns, self._codes, strict=True)]
-        except (KeyError, TypeError, ValueError):
-            received = [f"{name}: {'category' if isinstance(value, str) else 'number'}" for name, value in values.items()]
-            raise mismatch("a record", lines(self.contract.features), received) from None
-        return np.array([coded], dtype=np.float64)
+        matrix = np.empty((len(records), len(self.columns)), dtype=np.float64)
+        for position, values in enumerate(records):
+            try:
+                matrix[position] = self._encoded(values)
+            except (KeyError, TypeError, ValueError):
+                received = [f"{name}: {'category' if isinstance(value, str) else 'number'}" for name, value in values.items()]
+                raise mismatch("a record", lines(self.contract.features), received) from None
+        return matrix
+
+    def _encoded(self, values: Mapping[str, Value]) -> list[Value]:
+        """The numbers of one record, None where a number is missing."""
+        coded = [values[name] for name in self.columns]
+        for position, codes in self._coded:
+            coded[position] = _code(coded[position], codes)
+        if str in map(type, coded):
+            raise TypeError("text where a number belongs")  # numpy would read it as one if it could
+        return coded
 
     def raw(self, matrix: Floats) -> Floats:
         """The raw score (log-odds before calibration), one per row."""
@@ -102,8 +114,7 @@ class Model:
 
     def unseen(self, values: Mapping[str, Value]) -> list[str]:
         """The categorical features whose value was unseen, or too rare to tell apart, when the model was fitted."""
-        pairs = zip(self.columns, self._codes, strict=True)
-        return [name for name, codes in pairs if codes is not None and values[name] is not None and values[name] not in codes]
+        return [name for name, codes in self._codes.items() if isinstance(values[name], str) and values[name] not in codes]
 
     def importance(self) -> dict[str, float]:
         """The share that each feature had in training, largest first: of the gain of trees, of the spread of terms."""
@@ -146,19 +157,14 @@ class Model:
         return np.array(self.contract.reference)
 
 
-def _coder(column: Column) -> dict[str, float] | None:
-    return {value: float(code) for code, value in enumerate(column.categories)} if column.dtype == "category" else None
+def _coder(column: Column) -> dict[str, float]:
+    return {value: float(code) for code, value in enumerate(column.categories)}
 
 
-def _encode_value(value: Value, codes: dict[str, float] | None) -> float:
-    if value is None:
-        return np.nan
-    if codes is None:
-        if isinstance(value, str):
-            raise TypeError(value)
-        return float(value)
+def _code(value: Value, codes: dict[str, float]) -> float:
+    """The code of a category; one more than there are for a value that was rare or unseen."""
     if isinstance(value, str):
         return codes.get(value, float(len(codes)))
-    if value != value:
+    if value is None or value != value:
         return np.nan
     raise TypeError(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from features.propensity import Propensity, load_all
 from features.settings import Workspace
 from features.storage import project
 from features.views import views
+from features.wire import RECORD, join_key, record_view
 
 EVENT_TIMESTAMP = "event_timestamp"
-RECORD = "record"
 # Feast's shortest: the join finds a snapshot of exactly the as_of, never silently an older one
 EXACTLY = timedelta(microseconds=1)
 FOREVER = timedelta(0)
+Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 # Feast's join uses these names itself, and drops every column that ends in _y
 TAKEN = re.compile(
@@ -52,20 +53,13 @@ def objects(workspace: Workspace) -> list[Any]:
     return [described, *entities.values(), *offline.values(), *online, *(s for s in services if s.feature_view_projections)]
 
 
-def join_key(entity: str) -> str:
-    """The column under which Feast knows an entity's id."""
-    return f"{entity}_id"
-
-
-def entity_keys(entity: str, ids: Iterable[str]) -> list[EntityKey]:
-    """Ids as Feast's online stores look them up."""
+def rows(entity: str, as_of: datetime, records: Iterable[tuple[str, bytes]]) -> list[Row]:
+    """Packed records as Feast's online stores take them to be written."""
     names = [join_key(entity)]
-    return [EntityKey(join_keys=names, entity_values=[Value(string_val=entity_id)]) for entity_id in ids]
-
-
-def record_view(entity: str) -> str:
-    """The name of the feature view whose one feature is the packed record."""
-    return f"{entity}_{RECORD}"
+    return [
+        (EntityKey(join_keys=names, entity_values=[Value(string_val=entity_id)]), {RECORD: Value(bytes_val=data)}, as_of, None)
+        for entity_id, data in records
+    ]
 
 
 def _entity(name: str) -> Entity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from features.settings import Workspace
 from features.storage import expanded
 
 FILE = "ledger.db"
-CONNECT_SECONDS = 2  # the least that PostgreSQL's client can be told
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,21 @@ class Address:
         """For error messages; without the password and the options."""
         return f"ledger {self.path}" if self.path else f"ledger {self.url.set(query={}).render_as_string(hide_password=True)}"
 
-    def engine(self, patience_ms: int) -> dict[str, Any]:
-        """What SQLAlchemy needs to open it, with at most so much patience for an answer."""
+    def connect(self, patience_ms: int) -> Any:
+        """A connection of the driver's own, on which a statement may take so long; each is a transaction of its own."""
         if self.path:
-            arguments: dict[str, Any] = {"timeout": patience_ms / 1000, "check_same_thread": False, "cached_statements": 256}
-            return {"url": self.url, "connect_args": arguments, "pool_size": 0}
-        given = self.url.query.get("options", "")
-        options = f"{given} -c statement_timeout={patience_ms}"
-        arguments = {"connect_timeout": CONNECT_SECONDS, "options": options, "tcp_user_timeout": max(patience_ms, 1_000)}
-        return {"url": self.url.difference_update_query(["options"]), "connect_args": arguments}
+            return _connect_file(self.path, patience_ms)
+        from serving.ledger.patience import Patience
+
+        address = self.url.set(drivername="postgresql").difference_update_query(["options"])
+        options = str(self.url.query.get("options", ""))
+        return Patience.ending(address.render_as_string(hide_password=False), options, patience_ms)
+
+
+def _connect_file(path: Path, patience_ms: int) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, patience_ms / 1_000, isolation_level=None, check_same_thread=False)
+    connection.execute("pragma synchronous = normal")
+    return connection
 
 
 def _not_an_address() -> WorkspaceError:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, Executable, create_engine, insert, inspect, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from features.errors import StoreError
+from features.errors import StoreError, WorkspaceError
 from serving.ledger.address import Address
 from serving.ledger.failure import failed, unstorable
 from serving.ledger.table import METADATA, SCHEMA, VERSION
 
 WRITE_MS = 5_000
 READERS = 4
+PAGE_BYTES = 8_192  # three stored scores, where 4,096 hold one and leave a third empty
 LOCK = 0x466F7265  # whoever creates or claims in PostgreSQL holds this advisory lock
 
 
@@ -34,9 +37,9 @@ class Database:
     def __init__(self, address: Address, read_ms: int, write_ms: int = WRITE_MS) -> None:
         self.address = address
         self.is_file = address.path is not None
-        self._read_seconds = read_ms / 1000
-        self._quick = _engine(address, read_ms, pool_reset_on_return=None)
-        self._calm = _engine(address, write_ms, pool_pre_ping=True)
+        self._read_ms = read_ms
+        self._idle: deque[Any] = deque()
+        self._calm = _engine(address, write_ms)
         self._readers = None if self.is_file else ThreadPoolExecutor(READERS, "ledger")
         self._lock = Lock()
         self._made = False
@@ -45,7 +48,8 @@ class Database:
         """Close every connection."""
         if self._readers:
             self._readers.shutdown(wait=False, cancel_futures=True)
-        self._quick.dispose()
+        while self._idle:
+            self._idle.pop().close()
         self._calm.dispose()
 
     def read(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
@@ -57,7 +61,7 @@ class Database:
         with self._answering():
             if self._readers is None:
                 return self._fetch(statement, parameters) if self._is_made() else []
-            return self._readers.submit(self._fetch_if_made, _for_psycopg(statement), parameters).result(self._read_seconds)
+            return self._readers.submit(self._fetch_if_made, _for_psycopg(statement), parameters).result(self._read_ms / 1000)
 
     def select(self, statement: Executable) -> list[Any]:
         """The rows of a statement; none before anything was written.
@@ -95,17 +99,28 @@ class Database:
         return self._fetch(statement, parameters) if self._is_made() else []
 
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Below SQLAlchemy's own statements, which cost more than the look-up."""
-        connection = self._quick.raw_connection()
+        """Below SQLAlchemy, whose pool and statements cost five times the look-up."""
+        while True:
+            connection = self._take_idle()
+            fresh = connection is None
+            connection = connection or self.address.connect(self._read_ms)
+            try:
+                rows = list(connection.execute(statement, parameters).fetchall())
+            except BaseException:
+                broken = getattr(connection, "broken", False)
+                connection.close()
+                if fresh or not broken:
+                    raise
+            else:
+                self._idle.append(connection)
+                return rows
+
+    def _take_idle(self) -> Any:
+        """A connection that nobody uses; it may have broken since."""
         try:
-            with closing(connection.cursor()) as cursor:
-                cursor.execute(statement, parameters)
-                return list(cursor.fetchall())
-        except Exception:
-            connection.invalidate()
-            raise
-        finally:
-            connection.close()
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _is_made(self) -> bool:
         """Whether there are tables, of a version that this release knows."""
@@ -145,7 +160,7 @@ class Database:
         try:
             yield
         except Late:
-            raise failed(self.address, f"no answer within {self._read_seconds:g} s") from None
+            raise failed(self.address, f"no answer within {self._read_ms} ms") from None
         except (SQLAlchemyError, driver.Error, UnicodeEncodeError, OverflowError, OSError) as problem:
             cause = problem.orig if isinstance(problem, DBAPIError) else problem
             wrong = (driver.DataError, driver.IntegrityError, UnicodeEncodeError, OverflowError)
@@ -164,12 +179,19 @@ def _for_psycopg(statement: str) -> str:
     return statement.replace("?", "%s")
 
 
-def _engine(address: Address, patience_ms: int, **options: Any) -> Engine:
+def _engine(address: Address, patience_ms: int) -> Engine:
     """Without transactions of the driver's own: SQLite's would begin too late to be waited for."""
-    engine = create_engine(**address.engine(patience_ms), isolation_level="AUTOCOMMIT", **options)
-    if address.path:
-        event.listen(engine, "connect", lambda connection, _: connection.execute("pragma synchronous = normal"))
-    return engine
+    try:
+        return create_engine(
+            address.url, creator=partial(address.connect, patience_ms), isolation_level="AUTOCOMMIT", pool_pre_ping=True
+        )
+    except ModuleNotFoundError:
+        raise WorkspaceError(
+            "[serving] ledger in foresell.toml",
+            expected="the driver of its database",
+            received="psycopg is not installed",
+            repair="pip install 'foresell[postgres]'",
+        ) from None
 
 
 @contextmanager
@@ -189,6 +211,7 @@ def _make_file(path: Path) -> None:
     neighbour.unlink(missing_ok=True)
     try:
         with closing(sqlite3.connect(neighbour)) as connection:
+            connection.execute(f"pragma page_size = {PAGE_BYTES}")
             connection.execute("pragma journal_mode = wal")
         with suppress(FileExistsError):
             os.link(neighbour, path)

@@ -5,6 +5,7 @@ Named tuples, because the hot path makes a thousand of them for one request, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +22,7 @@ class Stored(NamedTuple):
         probability: calibrated, 0 to 1; None when the question did not apply.
         document: the score as JSON, byte for byte as it was served.
         contributions: one little-endian float64 for each feature of the model, in its order: `np.frombuffer(_, "<f8")`.
-        record: the packed record (`features.record`) that was scored; None for a newcomer that no store knows.
+        features: the values of the model's features by name, None where one is missing; read back, the same as JSON.
     """
 
     propensity: str
@@ -31,7 +32,7 @@ class Stored(NamedTuple):
     probability: float | None
     document: bytes
     contributions: bytes | None = None
-    record: bytes | None = None
+    features: Mapping[str, float | str | None] | bytes | None = None
 
 
 class Entry(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -134,7 +134,14 @@ def _stored(row: Sequence[Any]) -> Stored:
 
 
 def _packed(stored: Stored) -> tuple[Any, ...]:
-    return (stored[0], stored[1], microseconds(stored[2]), *stored[3:])
+    *_, features = stored
+    written = features if features is None or isinstance(features, bytes) else _json(features)
+    return (stored[0], stored[1], microseconds(stored[2]), *stored[3:-1], written)
+
+
+def _json(features: Mapping[str, float | str | None]) -> bytes:
+    """Made when a score is written, which is after it was answered."""
+    return json.dumps({name: None if value != value else value for name, value in features.items()}).encode()
 
 
 def _audited(entry: Entry) -> tuple[Any, ...]:

@@ -66,7 +66,7 @@ LATEST = Table(
     Column("probability", Double),
     Column("document", LargeBinary, nullable=False),
     Column("contributions", LargeBinary),
-    Column("record", LargeBinary),
+    Column("features", LargeBinary),
 )
 
 SERVED = Table(

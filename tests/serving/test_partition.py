@@ -22,7 +22,8 @@ import pytest
 from features.feature import Feature
 from features.record import Record
 from serving.partition import PART, RECEIPT, SCHEMA, label, publish
-from serving.scorer import Score, Scorer
+from serving.score import Score
+from serving.scorer import Scorer
 from training.model import Model
 
 AS_OF = datetime(2018, 5, 15, tzinfo=UTC)
@@ -105,7 +106,7 @@ WRITER = """
 import os, pathlib, signal, sys
 from datetime import UTC, datetime
 from serving.partition import publish
-from serving.scorer import Score
+from serving.score import Score
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 as_of = datetime(2018, 5, 15, tzinfo=UTC)

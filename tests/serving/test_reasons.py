@@ -6,19 +6,25 @@ import itertools
 import math
 import re
 
+import numpy as np
 import pytest
 
 from features.customer import VIEWS as CUSTOMER_VIEWS
 from features.feature import Feature
 from features.lead import VIEWS as LEAD_VIEWS
 from features.propensity import Phrases
-from serving.reasons import NOT_KNOWN, Value, Wording, shown, top_reasons, wordings
+from serving.reasons import NOT_KNOWN, Reason, Reasoner, Value, Wording, shown, wordings
 
 DECLARED = {feature.name: feature for view in (*LEAD_VIEWS, *CUSTOMER_VIEWS) for feature in view.columns}
 
 
 def say(name: str, value: Value, usual: tuple[float, float] = NOT_KNOWN, phrases: Phrases | None = None) -> str:
     return wordings([name], DECLARED, {name: phrases} if phrases else {}, {name: usual})[0].sentence(value)
+
+
+def top(names: list[str], declared: dict[str, Feature], values: list[Value], contributions: list[float]) -> tuple[Reason, ...]:
+    rows = [dict(zip(names, values, strict=True))]
+    return Reasoner(wordings(names, declared, {}, {})).reasons(rows, np.array([contributions]))[0]
 
 
 def test_a_change_speaks_of_risen_and_fallen_not_of_more_or_less_than_usual() -> None:
@@ -178,14 +184,14 @@ def test_numbers_are_written_as_people_write_them(unit: str, kind: str, value: f
 
 def test_the_five_largest_contributions_come_first_and_ties_keep_the_models_order() -> None:
     names = ["a", "b", "c", "d", "e", "f", "g"]
-    found = top_reasons(wordings(names, {}, {}, {}), [1.0] * 7, [0.1, -0.5, 0.5, 0.2, 0.0, -0.05, 0.3])
+    found = top(names, {}, [1.0] * 7, [0.1, -0.5, 0.5, 0.2, 0.0, -0.05, 0.3])
     assert [reason.feature for reason in found] == ["b", "c", "g", "d", "a"]
     assert [reason.direction for reason in found] == ["lowers", "raises", "raises", "raises", "raises"]
 
 
 def test_twins_are_one_reason_told_by_the_one_that_moved_most() -> None:
     names = ["logins_count_7d", "logins_count_30d", "logins_change_30d", "logins_count_90d", "lead_age_days"]
-    found = top_reasons(wordings(names, DECLARED, {}, {}), [1.0, 2.0, 0.5, 3.0, 9.0], [0.5, -0.1, 0.25, 0.3, -0.6])
+    found = top(names, DECLARED, [1.0, 2.0, 0.5, 3.0, 9.0], [0.5, -0.1, 0.25, 0.3, -0.6])
     assert [reason.feature for reason in found] == ["logins_count_7d", "lead_age_days", "logins_change_30d"]
     assert found[0].features == ("logins_count_7d", "logins_count_30d", "logins_count_90d")
     assert found[0].contribution == pytest.approx(0.7) and found[0].value == 1.0
@@ -193,7 +199,7 @@ def test_twins_are_one_reason_told_by_the_one_that_moved_most() -> None:
 
 
 def test_twins_that_cancel_out_are_no_reason() -> None:
-    assert top_reasons(wordings(["cases_count_30d", "cases_count_90d"], DECLARED, {}, {}), [1.0, 1.0], [0.5, -0.5]) == ()
+    assert top(["cases_count_30d", "cases_count_90d"], DECLARED, [1.0, 1.0], [0.5, -0.5]) == ()
 
 
 def test_no_two_measures_are_taken_for_twins() -> None:
@@ -206,4 +212,4 @@ def test_no_two_measures_are_taken_for_twins() -> None:
 
 
 def test_a_feature_that_moved_nothing_is_no_reason() -> None:
-    assert top_reasons(wordings(["a"], {}, {}, {}), [1.0], [0.0]) == ()
+    assert top(["a"], {}, [1.0], [0.0]) == ()

@@ -14,7 +14,8 @@ from features.errors import ContractError
 from features.feature import Feature
 from features.propensity import Grades
 from features.record import Record
-from serving.scorer import Score, Scorer, grade, points, records
+from serving.score import Score
+from serving.scorer import Scorer, grade, points, records
 from training.model import Model
 
 AS_OF = datetime(2018, 5, 15, tzinfo=UTC)

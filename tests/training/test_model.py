@@ -57,7 +57,7 @@ def test_one_record_is_encoded_and_scored_as_among_many_to_the_bit(model):
     matrix = model.matrix(frame)
     together, contributions = model.probability(matrix), model.contributions(matrix)
     for position, values in enumerate(frame.to_dict("records")):
-        row = model.row(values)
+        row = model.rows([values])
         assert row.tobytes() == matrix[position : position + 1].tobytes()
         assert model.probability(row)[0] == together[position]
         assert (model.contributions(row)[0] == contributions[position]).all()
@@ -102,7 +102,7 @@ def test_text_in_a_number_column_is_refused_in_a_frame_and_in_a_record(model):
     with pytest.raises(ContractError, match=r"- visits: number"):
         model.matrix(frame)
     with pytest.raises(ContractError, match=r"- visits: number"):
-        model.row(frame.iloc[0].to_dict())
+        model.rows([frame.iloc[0].to_dict()])
 
 
 def test_a_number_in_a_category_column_is_refused_in_a_frame_and_in_a_record(model):
@@ -110,12 +110,12 @@ def test_a_number_in_a_category_column_is_refused_in_a_frame_and_in_a_record(mod
     with pytest.raises(ContractError, match=r"- plan: category"):
         model.matrix(frame)
     with pytest.raises(ContractError, match=r"- plan: category"):
-        model.row(frame.iloc[0].to_dict())
+        model.rows([frame.iloc[0].to_dict()])
 
 
 def test_a_record_without_a_feature_is_refused(model):
     with pytest.raises(ContractError, match=r"- city: category"):
-        model.row({"recency": 1.0, "plan": "basic", "visits": 2.0})
+        model.rows([{"recency": 1.0, "plan": "basic", "visits": 2.0}])
 
 
 def test_an_empty_column_is_missing_whatever_its_type(model):

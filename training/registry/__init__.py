@@ -10,7 +10,20 @@ from training.registry.promotion import Check, history, promote, rollback
 from training.registry.pyfunc import Pyfunc, _load_pyfunc
 from training.registry.record import REPORT_CARD, REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Child, Record
 from training.registry.run import REQUIREMENTS, register
-from training.registry.version import Registered, card, champion, champion_version, incomplete, load, newest_version, report
+from training.registry.version import (
+    Named,
+    Registered,
+    Standing,
+    card,
+    champion,
+    champion_version,
+    incomplete,
+    load,
+    named,
+    newest_version,
+    report,
+    standing,
+)
 
 __all__ = [
     "CONTRACT_GATE",
@@ -26,11 +39,13 @@ __all__ = [
     "Evidence",
     "History",
     "Judged",
+    "Named",
     "Pyfunc",
     "Record",
     "Registered",
     "Served",
     "Signature",
+    "Standing",
     "_load_pyfunc",
     "card",
     "champion",
@@ -39,11 +54,13 @@ __all__ = [
     "incomplete",
     "judged",
     "load",
+    "named",
     "newest_version",
     "promote",
     "register",
     "report",
     "rollback",
+    "standing",
     "store_uri",
     "words",
 ]

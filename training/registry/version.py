@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,46 @@ def champion_version(workspace: Workspace, name: str) -> str | None:
         return None
     with open_client(workspace) as client:
         return alias(client, name, CHAMPION)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A version as an alias names it: its number, and the run that made it, which tells it from one of another store."""
+
+    version: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Which versions of a propensity serve and wait now; None where no version has the alias."""
+
+    champion: Named | None
+    challenger: Named | None
+
+
+def standing(workspace: Workspace, names: Sequence[str]) -> dict[str, Standing]:
+    """The standing of each propensity: a look-up of milliseconds, without loading a model.
+
+    Raises:
+        RegistryError: the store does not answer.
+    """
+    if not exists(workspace):
+        return {name: Standing(None, None) for name in names}
+    with open_client(workspace) as client:
+        return {name: Standing(_named(client, name, CHAMPION), _named(client, name, CHALLENGER)) for name in names}
+
+
+def named(workspace: Workspace, name: str, version: str) -> Named:
+    """One version, with the run that made it.
+
+    Raises:
+        RegistryError: there is no such version.
+    """
+    _require_store(workspace, name, version)
+    with open_client(workspace) as client:
+        found = _version(client, name, version)
+        return Named(str(found.version), found.run_id or "")
 
 
 def newest_version(workspace: Workspace, name: str) -> str | None:
@@ -132,6 +173,13 @@ def alias(client: Any, name: str, called: str) -> str | None:
     """The version that an alias names; None if it is not set."""
     with leave_if_absent():
         return str(client.get_model_version_by_alias(name, called).version)
+    return None
+
+
+def _named(client: Any, name: str, called: str) -> Named | None:
+    with leave_if_absent():
+        found = client.get_model_version_by_alias(name, called)
+        return Named(str(found.version), found.run_id or "")
     return None
 
 

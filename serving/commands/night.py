@@ -1,15 +1,14 @@
-"""The commands of this room; heavy libraries are imported inside the command that needs them."""
+"""`foresell score`: the nightly batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from features.console import Instant, emit, fail, json_option, progress, results, step, workspace_option
+from features.console import Instant, emit, fail, json_option, progress, results, workspace_option
 from features.settings import Workspace
 
 if TYPE_CHECKING:
@@ -46,56 +45,6 @@ def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of:
     ctx.exit(1 if night.failures else 0)
 
 
-@click.command()
-@workspace_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen at.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that answer side by side.")
-def serve(workspace: Workspace, host: str, port: int, workers: int) -> None:
-    """Answer the CRM over HTTP: POST /v1/PROPENSITY, one route for each propensity file, until Ctrl-C.
-
-    \b
-    Example:
-      foresell serve --workspace W --port 3000
-      curl -s localhost:3000/v1/churn -H 'Content-Type: application/json' -d '{"ids": ["C0001"]}'
-    """
-    from serving.address import require_free, url
-    from serving.batch import with_champion
-
-    names = with_champion(workspace)
-    require_free(host, port)
-    step(f"starting to serve {', '.join(names)}; the API page will be {url(host, port)}/docs; Ctrl-C stops it")
-    from serving.service import run
-
-    run(workspace, host, port, workers)
-
-
-@click.command()
-@click.option(
-    "--workspace",
-    "root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="A new folder, or the workspace of an earlier demo.",
-)
-@click.option("--customers", type=click.IntRange(1_000), help="Size of the sample CRM; default: 8,000, enough to learn from.")
-@click.pass_context
-def demo(ctx: click.Context, root: Path, customers: int | None) -> None:
-    """Make a sample CRM and take it all the way: check, train, promote, score, serve, ask.
-
-    Every step is a command you can type yourself; each is printed before it runs. Takes a few minutes; may be run again.
-
-    \b
-    Example:
-      foresell demo --workspace demo
-    """
-    from features.sample import CUSTOMERS
-    from serving.demo import Demo
-
-    Demo(ctx.find_root().command, root).run(datetime.now(UTC), customers or CUSTOMERS)
-
-
 def _document(workspace: Workspace, night: Night) -> dict[str, object]:
     from dataclasses import asdict
 
@@ -127,6 +76,3 @@ def _print_night(workspace: Workspace, night: Night) -> None:
         results().print(table)
     for receipt in night.receipts:
         results().print(str(folder(workspace, receipt.propensity, night.as_of) / PART), highlight=False, soft_wrap=True)
-
-
-COMMANDS: tuple[click.Command, ...] = (score, serve, demo)

@@ -1,0 +1,56 @@
+"""The files of packed records beside the snapshots: what `feast materialize` reads, and who was ever put online."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.settings import Workspace
+from features.snapshot import label
+from features.wire import RECORD, join_key
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def write_records(workspace: Workspace, entity: str, as_of: datetime, records: Mapping[str, bytes], number: int) -> Path:
+    """Put a chunk of packed records where `feast materialize` finds them.
+
+    Only what may be online is ever there, so that no range given to `feast materialize` turns the clock back.
+    """
+    import pyarrow.parquet
+
+    target = _folder(workspace, entity) / f"{label(as_of)}-{number}.parquet"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    neighbour = target.with_name(f".{target.name}.{os.getpid()}")
+    pyarrow.parquet.write_table(_rows(entity, as_of, records.items()), neighbour)
+    return neighbour.replace(target)
+
+
+def record_files(workspace: Workspace, entity: str) -> list[Path]:
+    """The files of packed records, oldest as_of first."""
+    return sorted(_folder(workspace, entity).glob("*.parquet"))
+
+
+def recorded(workspace: Workspace, entity: str) -> set[str]:
+    """The ids in the files of packed records."""
+    import pyarrow.parquet
+
+    column, files = join_key(entity), record_files(workspace, entity)
+    return {entity_id for path in files for entity_id in pyarrow.parquet.read_table(path, columns=[column])[column].to_pylist()}
+
+
+def _folder(workspace: Workspace, entity: str) -> Path:
+    return workspace.snapshots / entity / RECORD
+
+
+def _rows(entity: str, as_of: datetime, records: Collection[tuple[str, bytes]]) -> pyarrow.Table:
+    import pyarrow
+
+    ids, packed = zip(*records, strict=True) if records else ((), ())
+    instants = pyarrow.repeat(pyarrow.scalar(as_of, pyarrow.timestamp("us", "UTC")), len(ids))
+    columns = [pyarrow.array(ids, pyarrow.string()), instants, pyarrow.array(packed, pyarrow.binary())]
+    return pyarrow.table(columns, names=[join_key(entity), "event_timestamp", RECORD])

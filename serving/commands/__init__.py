@@ -1,0 +1,12 @@
+"""The commands of this room; heavy libraries are imported inside the command that needs them."""
+
+from __future__ import annotations
+
+import click
+
+from serving.commands.demo import demo
+from serving.commands.key import key
+from serving.commands.night import score
+from serving.commands.serve import serve
+
+COMMANDS: tuple[click.Command, ...] = (score, serve, key, demo)

@@ -1,0 +1,271 @@
+"""The office: everything behind the service, open. Requests and webhooks come in here, answers go out as JSON documents.
+
+What is asked about is read once from the online store, each propensity's desk answers, the last stored score is put beside
+it, and the answer leaves. Only then is it stored, and a challenger heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from features.catalog import Catalog
+from features.errors import ForesellError, StoreError
+from features.feature import View
+from features.propensity import load
+from features.settings import Workspace
+from features.store import Online
+from features.tables import ENTITIES
+from features.views import views
+from serving.breaker import Breaker
+from serving.change import change, trend
+from serving.desk import Desk, Said
+from serving.ledger import Entry, Ledger, Road, Stored
+from serving.lineup import Desks, Lineup
+from serving.metrics import Metrics
+from serving.reader import Ask, Reader
+from serving.recorder import Recorder
+from serving.score import Score
+from serving.scorer import Lap, untimed
+from serving.shadow import Shadow
+
+SECONDS_TO_STOP = 10.0
+SCORE = TypeAdapter(Score)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: its id, the id of the key that made it, and how it came in."""
+
+    request_id: str
+    caller: str | None
+    road: Road
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, and the same as JSON, exactly as it is sent and stored."""
+
+    score: Score
+    document: bytes
+
+
+class Office:
+    """A workspace's service without its HTTP face. One instance serves many threads."""
+
+    def __init__(self, workspace: Workspace, on_change: Callable[[Desks], None] = lambda desks: None) -> None:
+        """Open the stores and the desks.
+
+        Raises:
+            TableError: nothing has been ingested.
+            StoreError: the online store has not been set up.
+        """
+        declared = views(workspace, Catalog.load(workspace))
+        online = Online(workspace, workspace.settings.serving.store_deadline)
+        self.workspace = workspace
+        self.readers = _readers(online, declared)
+        self.ledger = Ledger.open(workspace)
+        self.recorder = Recorder(self.ledger)
+        self.lineup = Lineup(workspace, declared, online.require, on_change)
+        self.lineup.refresh()
+        self.entities = self._entities()
+        self._shadow = Shadow(self.ledger)
+        self._of_ledger = Breaker()
+
+    def _entities(self) -> dict[str, str]:
+        """Whose each propensity is: by its champion, else by its file; left out where neither can be read."""
+        found = {}
+        for name, desk in self.lineup.desks.items():
+            with suppress(ForesellError):
+                found[name] = desk.entity if isinstance(desk, Desk) else load(self.workspace, name).entity
+        return found
+
+    def start(self) -> None:
+        """Begin to follow the registry, to store what is answered, and to hear challengers."""
+        self._shadow.start()
+        self.lineup.start()
+
+    def stop(self) -> None:
+        """Finish what was accepted, and close."""
+        self.lineup.stop()
+        self._shadow.stop(SECONDS_TO_STOP)
+        self.recorder.stop(SECONDS_TO_STOP)
+        self.ledger.close()
+
+    def desk(self, name: str) -> Desk:
+        """The desk of a propensity.
+
+        Raises:
+            ForesellError: there is none, for the reason it gives.
+        """
+        found = self.lineup.desks[name]
+        if isinstance(found, ForesellError):
+            raise found
+        return found
+
+    def features(self, name: str) -> int:
+        """How many features the model of a propensity has; 0 without a champion."""
+        found = self.lineup.desks.get(name)
+        return len(found.scorer.model.columns) if isinstance(found, Desk) else 0
+
+    def stored(self, entity: str, entity_id: str) -> list[Stored]:
+        """The last stored score of an entity for each propensity that has one.
+
+        Raises:
+            StoreError: the ledger does not answer.
+            CallError: the id is one that no database can hold.
+        """
+        return self.ledger.of_entity([name for name, its in self.entities.items() if its == entity], entity_id)
+
+    def status(self) -> dict[str, Any]:
+        """What the service is doing: versions, dependencies, what waits and what was lost."""
+        desks = self.lineup.desks
+        return {
+            "desks": {name: _seated(desk) for name, desk in desks.items()},
+            "dependencies": {name: None if failure is None else failure.as_dict() for name, failure in self._failures().items()},
+            "waiting": {"recorder": self.recorder.waiting},
+            "lost": {"recorder": self.recorder.dropped, "shadow": self._shadow.left_out},
+        }
+
+    def measure(self, metrics: Metrics) -> None:
+        """Put what is only known when one looks into the metrics."""
+        for name, failure in self._failures().items():
+            metrics.up.labels(name).set(failure is None)
+        metrics.waiting.labels("recorder").set(self.recorder.waiting)
+
+    def _failures(self) -> dict[str, ForesellError | None]:
+        stores = [reader.breaker.failure for reader in self.readers.values()]
+        store = next((failure for failure in stores if failure is not None), None)
+        return {"online_store": store, "ledger": self._of_ledger.failure, "registry": self.lineup.failure}
+
+    def require_ready(self) -> None:
+        """See to it that somebody can be scored now.
+
+        Raises:
+            ForesellError: no desk is open, or the online store does not answer.
+        """
+        desks = self.lineup.desks
+        opened = {desk.entity for desk in desks.values() if isinstance(desk, Desk)}
+        if not opened:
+            raise next(problem for problem in desks.values() if isinstance(problem, ForesellError))
+        for entity in opened:
+            self.readers[entity].ping()
+
+    def answer(
+        self, names: Sequence[str], asks: Sequence[Ask], now: datetime, call: Call, lap: Lap = untimed
+    ) -> list[list[Answer]]:
+        """The answers of several propensities of one kind of entity.
+
+        Args:
+            names: the propensities.
+            asks: who is asked about.
+            now: the instant of the request.
+            call: who asks.
+            lap: told the end of each stage: `fetch`, `predict`, `reasons`, `change`.
+
+        Returns:
+            For each propensity a list of answers, in the order of the entities.
+
+        Raises:
+            ForesellError: a propensity has no champion.
+            StoreError: the online store does not answer, and nobody has a stored score.
+        """
+        desks = [self.desk(name) for name in names]
+        reader = self.readers[desks[0].entity]
+        try:
+            known = reader.known(asks, now)
+        except StoreError as failure:
+            return self._last_stored(desks, asks, now, call, failure)
+        lap("fetch")
+        return [self._answer(desk, asks, desk.answer(asks, known, now, lap), now, call, lap) for desk in desks]
+
+    def _answer(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], now: datetime, call: Call, lap: Lap) -> list[Answer]:
+        before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
+        answers = [_answered(one, before.get(one.score.entity_id or "")) for one in said]
+        self.recorder.put([_entry(one, answer, now, call) for one, answer in zip(said, answers, strict=True)])
+        self._shadow.hear(desk, said, now)
+        lap("change")
+        return answers
+
+    def _before(self, name: str, ids: Sequence[str]) -> Mapping[str, Stored]:
+        """The last stored scores; none where the ledger does not answer, for a score is worth more than its trend."""
+        try:
+            with self._of_ledger.guarding():
+                return self.ledger.latest(name, ids)
+        except ForesellError:
+            return {}
+
+    def _last_stored(
+        self, desks: Sequence[Desk], asks: Sequence[Ask], now: datetime, call: Call, failure: StoreError
+    ) -> list[list[Answer]]:
+        """Without the online store: who needs it gets the last stored score, and is told so."""
+        new = [Ask(None, ask.given, True) for ask in asks if ask.entity_id is None]
+        known = iter(self.readers[desks[0].entity].known(new, now))
+        found = [next(known) if ask.entity_id is None else failure for ask in asks]
+        parts = [self._degraded(desk, asks, desk.answer(asks, found, now), failure) for desk in desks]
+        if not any(answer.score.score is not None or answer.score.policy for part in parts for answer in part):
+            raise failure
+        for desk, part in zip(desks, parts, strict=True):
+            self.recorder.put([_entry(Said(answer.score, desk.scorer), answer, now, call) for answer in part])
+        return parts
+
+    def _degraded(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], failure: StoreError) -> list[Answer]:
+        before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
+        answers = []
+        for ask, one in zip(asks, said, strict=True):
+            stored = before.get(ask.entity_id or "")
+            score = one.score
+            if ask.entity_id is not None and stored is not None:
+                score = replace(SCORE.validate_json(stored.document), degraded=True, stale=desk.scorer.model.columns)
+            elif ask.entity_id is not None:
+                score = replace(score, degraded=True, why=f"{failure.where} does not answer, and no score is stored")
+            answers.append(Answer(score, SCORE.dump_json(score, by_alias=True)))
+        return answers
+
+
+def _seated(desk: Desk | ForesellError) -> dict[str, Any]:
+    if isinstance(desk, ForesellError):
+        return {"answers": None, "why": desk.as_dict()}
+    return {"answers": desk.scorer.version, "challenger": desk.challenger.version if desk.challenger else None}
+
+
+def _answered(said: Said, before: Stored | None) -> Answer:
+    score = said.score
+    if before is not None and said.values is not None and said.contributions is not None:
+        found = change(said.scorer, before, score, said.values, said.contributions)
+        score = replace(score, change=found, trend=trend(found))
+    return Answer(score, SCORE.dump_json(score, by_alias=True))
+
+
+def _entry(said: Said, answer: Answer, now: datetime, call: Call) -> Entry:
+    """What is kept of an answer. What is said of somebody unknown, or again of a stored score, is not a new stored score."""
+    score = answer.score
+    is_new = score.entity_id is not None and score.feature_as_of is not None and not score.degraded
+    return Entry(
+        now, call.request_id, call.caller, call.road, score.propensity, score.entity_id, score.model_version,
+        score.probability, score.score, score.why, score.policy, score.degraded, _stored(said, answer) if is_new else None,
+    )  # fmt: skip
+
+
+def _stored(said: Said, answer: Answer) -> Stored:
+    score = answer.score
+    contributions = None if said.contributions is None else said.contributions.astype("<f8").tobytes()
+    features = None if said.values is None else {name: said.values[name] for name in said.scorer.model.columns}
+    return Stored(
+        score.propensity, score.entity_id or "", score.scored_at, score.model_version, score.probability, answer.document,
+        contributions, features,
+    )  # fmt: skip
+
+
+def _readers(online: Online, declared: tuple[View, ...]) -> dict[str, Reader]:
+    """A reader for every kind of entity that the store has a place for."""
+    readers = {}
+    for entity in ENTITIES:
+        with suppress(StoreError):
+            readers[entity] = Reader(online, declared, entity)
+    return readers

@@ -1,0 +1,83 @@
+"""The policy: who gets no score, whatever a model would say, and which entities a canary takes.
+
+Held out are a stable share of the entities, so that what acting on scores is worth can be measured against them. Suppressed are
+those who have objected or not consented, as the workspace's conditions over snapshot columns tell. Both hold on every road: over
+HTTP, after a webhook and in the nightly batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from features.condition import Condition
+from features.errors import WorkspaceError, nearest
+from features.settings import PolicySettings
+
+Held = Literal["holdout", "suppressed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Why an entity gets no score: the kind, and a sentence."""
+
+    kind: Held
+    why: str
+
+
+class Policy:
+    """The policy of one entity kind, with its conditions parsed."""
+
+    def __init__(self, settings: PolicySettings, entity: Literal["lead", "customer"]) -> None:
+        """Read the settings.
+
+        Raises:
+            CallError: a condition cannot be parsed.
+        """
+        self._entity, self._holdout = entity, settings.holdout
+        self._conditions = tuple(Condition.parse(text) for text in settings.suppress.get(entity, ()))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The snapshot columns it looks at."""
+        return tuple(dict.fromkeys(condition.column for condition in self._conditions))
+
+    def require_columns(self, known: Iterable[str]) -> None:
+        """See to it that nobody is scored because a column is misspelt.
+
+        Raises:
+            WorkspaceError: a condition names a column that no view of the entity has.
+        """
+        names = list(known)
+        for condition in self._conditions:
+            if condition.column not in names:
+                near = nearest(condition.column, names)
+                raise WorkspaceError(
+                    f"[policy.suppress] {self._entity} in foresell.toml",
+                    expected=f"conditions over columns of a {self._entity}'s snapshot",
+                    received=f"`{condition}`",
+                    repair=f"did you mean `{near}`?" if near else "`foresell features list` shows which columns there are",
+                )
+
+    def withheld(self, entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
+        """Why an entity gets no score; None if it may have one. Objection comes first: it is the person's own word.
+
+        Args:
+            entity_id: None for a newcomer without an id, who is in no holdout.
+            row: the values of at least `columns`.
+        """
+        for condition in self._conditions:
+            if condition.holds(row):
+                return Withheld("suppressed", f"no score may be given of this {self._entity}: {condition}")
+        if entity_id is not None and share(f"holdout:{self._entity}:{entity_id}") < self._holdout:
+            return Withheld(
+                "holdout", f"held out: a stable {self._holdout:.0%} of all {self._entity}s is never scored for action"
+            )
+        return None
+
+
+def share(key: str) -> float:
+    """A number in [0, 1) that is always the same for a key, and evenly spread over keys."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) / 2**64

@@ -1,0 +1,89 @@
+"""The reader: what is known of the entities of a request, from the online store, from the request, or from both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from features.errors import ContractError, ForesellError
+from features.feature import View
+from features.online import Online
+from features.record import Record
+from serving.breaker import Breaker
+from serving.newcomer import Attribute, Given, attributes, newcomer, overridden
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One entity a caller wants scored: an id, attributes, or both. What is given goes over what is stored.
+
+    `may_be_new` says that what is given is enough for a score where the store knows nobody of that id.
+    """
+
+    entity_id: str | None
+    given: Mapping[str, Given] = field(default_factory=dict)
+    may_be_new: bool = False
+
+
+class Reader:
+    """Reads what is known of one kind of entity."""
+
+    def __init__(self, online: Online, views: tuple[View, ...], entity: str) -> None:
+        """Take the open store and what the workspace declares.
+
+        Raises:
+            StoreError: the store has no place for records of this entity.
+        """
+        online.require(entity)
+        self._online, self._views, self.entity = online, views, entity
+        self.breaker = Breaker()
+        self.attributes: tuple[Attribute, ...] = attributes(views, entity)
+
+    def known(self, asks: Sequence[Ask], now: datetime) -> list[Record | ForesellError | None]:
+        """What is known of each, in the same order; None of one that the store does not know and that cannot be new, an error
+        of one whose record is damaged.
+
+        Somebody without an id, or whom the store does not know, is taken for one who was created at this instant: nothing has
+        happened to them yet, so their counts are 0.
+
+        Raises:
+            StoreError: the store does not answer within its deadline, or has just failed to.
+        """
+        ids = list(dict.fromkeys(ask.entity_id for ask in asks if ask.entity_id is not None))
+        if not ids:
+            return [self._record(ask, None, now) for ask in asks]
+        with self.breaker.guarding():
+            stored = dict(zip(ids, self._stored(ids), strict=True))
+        return [self._record(ask, stored.get(ask.entity_id or ""), now) for ask in asks]
+
+    def _stored(self, ids: Sequence[str]) -> Sequence[Record | ForesellError | None]:
+        try:
+            return self._online.read(self.entity, ids)
+        except ContractError as problem:  # one is damaged: find out which, so that the others are not lost
+            half = len(ids) // 2
+            return [*self._stored(ids[:half]), *self._stored(ids[half:])] if half else [problem]
+
+    def ping(self) -> None:
+        """Ask the store about nobody.
+
+        Raises:
+            StoreError: it does not answer.
+        """
+        with self.breaker.guarding():
+            self._online.read(self.entity, [""])
+
+    def _record(self, ask: Ask, stored: Record | ForesellError | None, now: datetime) -> Record | ForesellError | None:
+        if stored is None:
+            if not ask.may_be_new:
+                return None
+            return Record(ask.entity_id or "", now, newcomer(self._views, self.entity, ask.given, now))
+        if isinstance(stored, ForesellError) or not ask.given:
+            return stored
+        values = overridden(stored.values, self._views, self.entity, ask.given, now)
+        changed = frozenset(name for name, value in values.items() if value is not stored.values.get(name))
+        return replace(stored, values=values, given=changed | {a.feature.name for a in self.attributes if _told(a, ask)})
+
+
+def _told(attribute: Attribute, ask: Ask) -> bool:
+    return any(name in ask.given for name in attribute.names)

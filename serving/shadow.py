@@ -1,0 +1,78 @@
+"""The shadow: what the challenger would have said of those the champion answered for, asked after the answer."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+
+from features.errors import ForesellError
+from serving.desk import Desk, Said
+from serving.ledger import Compared, Ledger
+
+MOST_WAITING = 1_000  # requests; beyond them the oldest answer is not the one to wait for
+_log = logging.getLogger("foresell")
+_Task = tuple[Desk, Sequence[Said], datetime]
+
+
+class Shadow:
+    """One thread that asks challengers; when it cannot keep up, it leaves requests out and counts them."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Take the ledger that keeps the comparisons; `start` begins."""
+        self._ledger = ledger
+        self._waiting: queue.Queue[_Task | None] = queue.Queue(MOST_WAITING)
+        self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
+        self.left_out = 0
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Finish what waits, for at most so many seconds."""
+        if self._thread.is_alive():
+            try:
+                self._waiting.put(None, timeout=timeout)
+            except queue.Full:
+                return
+            self._thread.join(timeout)
+
+    def hear(self, desk: Desk, answers: Sequence[Said], now: datetime) -> None:
+        """Have the challenger of a desk asked about those who got a score from its champion; never waits."""
+        if not desk.is_shadowed or desk.challenger is None:
+            return
+        try:
+            self._waiting.put_nowait((desk, answers, now))
+        except queue.Full:
+            self.left_out += 1
+
+    def _work(self) -> None:
+        while (task := self._waiting.get()) is not None:
+            try:
+                self._ledger.keep_shadow(compared(*task))
+            except ForesellError as problem:
+                self.left_out += 1
+                _log.warning("a comparison with the challenger is lost: %s", problem.received)
+
+
+def compared(desk: Desk, answers: Sequence[Said], now: datetime) -> list[Compared]:
+    """Champion and challenger side by side, about those who got a score from the champion and whom the challenger can score.
+
+    Raises:
+        ContractError: a value is of a type that the challenger cannot read.
+    """
+    challenger = desk.challenger
+    assert challenger is not None
+    mine = [said for said in answers if said.scorer is desk.scorer and said.values is not None]
+    able = [(said, said.values) for said in mine if said.values and said.values.keys() >= challenger.needed]
+    if not able:
+        return []
+    probabilities = challenger.model.probability(challenger.model.rows([values for _, values in able])).tolist()
+    return [
+        Compared(now, challenger.propensity.name, said.score.entity_id, desk.scorer.version, said.score.probability or 0.0,
+                 challenger.version, probability)
+        for (said, _), probability in zip(able, probabilities, strict=True)
+    ]  # fmt: skip
