@@ -12,7 +12,7 @@ from features.settings import WriteBack
 from features.storage import expanded
 from serving.hooks.signature import secrets, signed
 from serving.ledger import Letter
-from serving.scorer import Score
+from serving.score import Score
 
 if TYPE_CHECKING:
     import httpx

@@ -16,12 +16,13 @@ import pytest
 
 from features.errors import ContractError, StoreError
 from features.settings import Settings, Workspace
-from serving.desk import Ask
 from serving.hooks.kept import rows
 from serving.hooks.rounds import Rounds
 from serving.hooks.worker import STALE_AFTER, Worker
 from serving.ledger import Ledger
-from serving.scorer import Score
+from serving.office import Answer
+from serving.reader import Ask
+from serving.score import Score
 from tests.serving.hooks.payloads import NOW, hook, unpacked
 
 HOOKS = {"crm": hook(propensities=["lead-conversion"], write_back={"url": "http://127.0.0.1:1/{id}"})}
@@ -38,19 +39,21 @@ class Desk:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[str, ...], list[Ask]]] = []
-        self.has_store = True
+        self.has_store, self.degraded = True, False
 
-    def __call__(self, entity: str, propensities: tuple[str, ...], asks: Sequence[Ask]) -> list[Score]:
+    def __call__(self, entity: str, propensities: tuple[str, ...], asks: Sequence[Ask], now: datetime) -> list[Answer]:
         if not self.has_store:
             raise StoreError("the store", expected="an answer", received="none", repair="start it")
         if any(ask.entity_id == "bad" for ask in asks):
             raise ContractError("a record of bad@example.com", expected="x", received="bad@example.com", repair="y")
         self.asked.append((entity, propensities, list(asks)))
-        return [
-            Score(ask.entity_id or "", name, True, None, 50, 0.5, 0.5, "B", None, (), (), (), NOW, NOW, "1")
-            for ask in asks
-            for name in propensities
-        ]
+        return [self._answer(ask.entity_id or "", name, now) for ask in asks for name in propensities]
+
+    def _answer(self, entity_id: str, name: str, now: datetime) -> Answer:
+        score = Score(
+            entity_id, name, True, None, None, 50, 0.5, 0.5, "B", None, (), (), (), (), now, now, "1", degraded=self.degraded
+        )
+        return Answer(score, json.dumps({"entity_id": entity_id, "score": 50}).encode())
 
 
 def receive(ledger: Ledger, call: str, body: object) -> None:
@@ -112,8 +115,11 @@ def test_while_nothing_can_be_scored_records_wait_and_are_scored_at_once_afterwa
     desk.has_store = False
     with pytest.raises(StoreError):
         worker.work(NOW)
-    desk.has_store = True
-    assert worker.work(NOW) == 2 and ledger.waiting().inbox == 0
+    desk.has_store, desk.degraded = True, True
+    with pytest.raises(StoreError, match="stored scores only"):
+        worker.work(NOW)
+    desk.degraded = False
+    assert ledger.waiting() == (2, 0, 0) and worker.work(NOW) == 2 and ledger.waiting() == (0, 2, 0)
 
 
 def test_a_record_that_breaks_the_scoring_holds_up_no_other_stays_and_is_not_named(
