@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from features.settings import Hook
@@ -72,10 +72,11 @@ def _hubspot(hook: Hook, body: bytes) -> Iterator[Raw | Flaw]:
             yield fault
             continue
         kind = _object_type(event)
-        raw = merged.setdefault((kind, str(event["objectId"])), Raw(where, event["objectId"], {}, kind))
+        identity = event["objectId"]
+        raw = merged.setdefault((kind, str(identity)), Raw(where, identity, {"objectId": identity}, kind))
         if isinstance(event.get("propertyName"), str):
             raw.fields[event["propertyName"]] = event.get("propertyValue")
-    yield from (Raw(raw.where, raw.fields.get(hook.id) if hook.id else raw.id, raw.fields, raw.object) for raw in merged.values())
+    yield from (replace(raw, id=raw.fields.get(hook.id or "objectId")) for raw in merged.values())
 
 
 def _salesforce(hook: Hook, body: bytes) -> Iterator[Raw | Flaw]:

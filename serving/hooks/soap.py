@@ -8,14 +8,15 @@ Source: developer.salesforce.com, SOAP API Developer Guide, "Understanding the O
 from __future__ import annotations
 
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
-from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
+from defusedxml.ElementTree import DefusedXMLParser  # type: ignore[import-untyped]
 
 from serving.hooks.refusal import Unreadable
 
 MEDIA_TYPE = "text/xml; charset=utf-8"
+MOST_ELEMENTS = 20_000  # 100 notifications of 200 fields
 ACKNOWLEDGED = (
     b'<?xml version="1.0" encoding="UTF-8"?>'
     b'<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
@@ -29,7 +30,8 @@ def notifications(body: bytes) -> list[tuple[str | None, dict[str, Any]]]:
     """The `sObject` of each notification: its type, such as `Lead`, and its fields; `xsi:nil` and empty elements are None.
 
     Raises:
-        Unreadable: the body is not XML, is cut off, declares a document type or entities, or is no outbound message.
+        Unreadable: the body is not XML, is cut off, declares a document type or entities, has more than 20,000 elements, or
+            is no outbound message.
     """
     root = _parsed(body)
     message = next((child for part in root for child in part if _local(child.tag) == "notifications"), None)
@@ -41,12 +43,28 @@ def notifications(body: bytes) -> list[tuple[str | None, dict[str, Any]]]:
 
 def _parsed(body: bytes) -> Element:
     try:
-        root: Element = fromstring(body, forbid_dtd=True)
+        parser = DefusedXMLParser(target=_Counted(), forbid_dtd=True)
+        parser.feed(body)
+        root: Element = parser.close()
     except DefusedXmlException:
         raise _unreadable("XML without a document type or entities", "one that declares some") from None
     except (ParseError, ValueError, LookupError) as problem:
         raise _unreadable("a whole XML document", str(problem)[:120]) from None
     return root
+
+
+class _Counted(TreeBuilder):
+    """Ends the reading of what is far too large for an outbound message, which would keep all other calls waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = MOST_ELEMENTS
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"more than {MOST_ELEMENTS:,} elements")
+        return super().start(tag, attrs)
 
 
 def _object(found: Element | None) -> tuple[str | None, dict[str, Any]]:

@@ -16,8 +16,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from pydantic import TypeAdapter
-
 from features.errors import ForesellError, StoreError
 from features.settings import Hook
 from serving.hooks.kept import given
@@ -27,9 +25,7 @@ from serving.score import Score
 
 ENTITIES_A_ROUND = 200
 STALE_AFTER = timedelta(minutes=5)
-Scores = Callable[[str, tuple[str, ...], Sequence[Ask]], Sequence[Score]]
 _LOG = logging.getLogger(__name__)
-_SCORE = TypeAdapter(Score)
 
 
 class Inbox(Protocol):
@@ -44,6 +40,19 @@ class Inbox(Protocol):
     def send_later(self, letters: Sequence[Letter], now: datetime) -> None: ...
 
 
+class Answered(Protocol):
+    """What the worker needs of an answer: the score, and its JSON as it was stored."""
+
+    @property
+    def score(self) -> Score: ...
+
+    @property
+    def document(self) -> bytes: ...
+
+
+Scores = Callable[[str, tuple[str, ...], Sequence[Ask], datetime], Sequence[Answered]]
+
+
 class Worker:
     """One worker; several, in one process or many, share an inbox.
 
@@ -51,8 +60,8 @@ class Worker:
         name: tells its claims from those of others.
         inbox: the ledger.
         hooks: how each source's records are read, and where its scores go.
-        score: called with an entity, the propensities that are wanted of it (none means all) and who is asked about; it stores
-            what it answers, also why there is no score, and raises StoreError while nothing can be scored.
+        score: called with an entity, the propensities that are wanted of it (none means all), who is asked about, and the
+            instant; it stores what it answers, also why there is no score, and raises StoreError while nothing can be scored.
     """
 
     def __init__(self, name: str, inbox: Inbox, hooks: Mapping[str, Hook], score: Scores) -> None:
@@ -95,10 +104,12 @@ class Worker:
     def _score_together(self, group: Sequence[Claimed], now: datetime) -> None:
         hook = self._hooks.get(group[0].source)
         asks = [Ask(one.entity_id, given(one.given), may_be_new=one.entity == "lead") for one in group]
-        scores = self._score(group[0].entity, hook.propensities if hook else (), asks)
+        answers = self._score(group[0].entity, hook.propensities if hook else (), asks, now)
+        if any(answer.score.degraded for answer in answers):
+            raise _only_stored_scores()
         if hook and hook.write_back:
             last = {one.entity_id: one for one in group}
-            self._inbox.send_later([_letter(last[score.entity_id or ""], score) for score in scores], now)
+            self._inbox.send_later([_letter(last[answer.score.entity_id or ""], answer) for answer in answers], now)
         self._inbox.done(_ids(group))
 
 
@@ -106,14 +117,24 @@ def _ids(claimed: Sequence[Claimed]) -> list[str]:
     return [number for one in claimed for number in one.ids]
 
 
-def _letter(claimed: Claimed, score: Score) -> Letter:
+def _letter(claimed: Claimed, answer: Answered) -> Letter:
     """The letter of a score, or of why there is none, so that the CRM does not go on showing an old one as if it held.
 
     Scored again after a kill, the same records give a letter with the same id.
     """
-    identity = f"{claimed.ids[-1]}/{score.propensity}"
-    document = _SCORE.dump_json(score)
-    return Letter(identity, claimed.source, claimed.entity, claimed.entity_id, score.propensity, document)
+    propensity = answer.score.propensity
+    identity = f"{claimed.ids[-1]}/{propensity}"
+    return Letter(identity, claimed.source, claimed.entity, claimed.entity_id, propensity, answer.document)
+
+
+def _only_stored_scores() -> StoreError:
+    """A stored score knows nothing of what the record brought: the record waits for the store."""
+    return StoreError(
+        "records that webhooks brought",
+        expected="an online store that answers",
+        received="stored scores only",
+        repair="start the online store again; the records wait",
+    )
 
 
 def _tell(claimed: Claimed, error: Exception) -> None:

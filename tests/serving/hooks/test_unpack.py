@@ -61,6 +61,13 @@ def test_hubspot_sends_property_changes_that_become_one_record_an_object_with_th
     assert sorted(flaw.received for flaw in found.flaws) == ["a deletion", "one of 'company'"]
 
 
+def test_hubspot_may_have_the_id_in_a_property() -> None:
+    by = {"objectId": [["1246965", "1246978"], 1], "budget": [["2500.50"], 2]}
+    for name, (ids, flaws) in by.items():
+        found = unpacked(hook("hubspot", object="contact", id=name), HUBSPOT)
+        assert [record.entity_id for record in found.received] == ids and len(found.flaws) == 1 + flaws
+
+
 def test_hubspot_names_the_object_of_a_generic_subscription_by_its_type_id() -> None:
     event = {"objectId": 5, "subscriptionType": "object.propertyChange", "objectTypeId": "0-1", "propertyName": "origin"}
     assert unpacked(hook("hubspot", object="0-1"), [event]).received[0].given == {"lead_origin": None}
@@ -142,6 +149,7 @@ FILE = '<!ENTITY f SYSTEM "file:///etc/hostname">'
         b"<a>" * 100_000 + b"</a>" * 100_000,
         b'<?xml version="1.0" encoding="nonsense"?><x/>',
         b"<Envelope/>",
+        b"<Envelope><Body><notifications>" + b"<b/>" * 20_000 + b"</notifications></Body></Envelope>",
     ],
 )
 def test_xml_that_is_a_bomb_a_fragment_or_no_message_is_refused(body: bytes) -> None:

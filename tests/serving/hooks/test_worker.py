@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
+import os
+import signal
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +20,7 @@ from serving.hooks.kept import rows
 from serving.hooks.rounds import Rounds
 from serving.hooks.worker import STALE_AFTER, Worker
 from serving.ledger import Ledger
+from serving.office import Answer
 from serving.reader import Ask
 from serving.score import Score
 from tests.serving.hooks.payloads import NOW, hook, unpacked
@@ -35,19 +39,21 @@ class Desk:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[str, ...], list[Ask]]] = []
-        self.has_store = True
+        self.has_store, self.degraded = True, False
 
-    def __call__(self, entity: str, propensities: tuple[str, ...], asks: Sequence[Ask]) -> list[Score]:
+    def __call__(self, entity: str, propensities: tuple[str, ...], asks: Sequence[Ask], now: datetime) -> list[Answer]:
         if not self.has_store:
             raise StoreError("the store", expected="an answer", received="none", repair="start it")
         if any(ask.entity_id == "bad" for ask in asks):
             raise ContractError("a record of bad@example.com", expected="x", received="bad@example.com", repair="y")
         self.asked.append((entity, propensities, list(asks)))
-        return [
-            Score(ask.entity_id or "", name, True, None, 50, 0.5, 0.5, "B", None, (), (), (), NOW, NOW, "1")
-            for ask in asks
-            for name in propensities
-        ]
+        return [self._answer(ask.entity_id or "", name, now) for ask in asks for name in propensities]
+
+    def _answer(self, entity_id: str, name: str, now: datetime) -> Answer:
+        score = Score(
+            entity_id, name, True, None, None, 50, 0.5, 0.5, "B", None, (), (), (), (), now, now, "1", degraded=self.degraded
+        )
+        return Answer(score, json.dumps({"entity_id": entity_id, "score": 50}).encode())
 
 
 def receive(ledger: Ledger, call: str, body: object) -> None:
@@ -76,21 +82,28 @@ def test_without_write_back_a_score_is_only_stored(ledger: Ledger) -> None:
     assert Worker("one", ledger, {"crm": hook()}, Desk()).work(NOW) == 1 and ledger.waiting() == (0, 0, 0)
 
 
-def test_a_worker_killed_between_claim_and_done_loses_nothing_and_queues_no_second_letter(ledger: Ledger) -> None:
+def _work_until_killed(root: Path, after: str) -> None:
+    """In a process of its own: claim, score, and be killed before or after the letters are queued."""
+    ledger = Ledger.open(Workspace(root, Settings()))
+
+    def killed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(ledger, {"claim": "send_later", "send_later": "done"}[after], killed)
+    Worker("dying", ledger, HOOKS, Desk()).work(NOW)
+
+
+@pytest.mark.parametrize(("after", "queued"), [("claim", 0), ("send_later", 1)])
+def test_a_worker_that_is_killed_loses_nothing_and_queues_no_second_letter(
+    ledger: Ledger, tmp_path: Path, after: str, queued: int
+) -> None:
     receive(ledger, "c1", {"id": 7})
-
-    class Killed(BaseException):
-        pass
-
-    def dies(ids: Sequence[str]) -> None:
-        raise Killed
-
-    desk, alive = Desk(), Worker("alive", ledger, HOOKS, Desk())
-    dying = Worker("dying", ledger, HOOKS, desk)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(ledger, "done", dies)
-        dying.work(NOW)
-    assert len(desk.asked) == 1 and alive.work(NOW) == 0 and ledger.waiting() == (1, 1, 0)
+    process = multiprocessing.get_context("fork").Process(target=_work_until_killed, args=(tmp_path, after))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL and ledger.waiting() == (1, queued, 0)
+    alive = Worker("alive", ledger, HOOKS, Desk())
+    assert alive.work(NOW) == 0, "the claim may be that of a living worker"
     assert alive.work(LATER) == 1 and ledger.waiting() == (0, 1, 0)
     assert [letter.id for letter in ledger.due(LATER, 10)] == ["c1/0/lead-conversion"]
 
@@ -102,8 +115,11 @@ def test_while_nothing_can_be_scored_records_wait_and_are_scored_at_once_afterwa
     desk.has_store = False
     with pytest.raises(StoreError):
         worker.work(NOW)
-    desk.has_store = True
-    assert worker.work(NOW) == 2 and ledger.waiting().inbox == 0
+    desk.has_store, desk.degraded = True, True
+    with pytest.raises(StoreError, match="stored scores only"):
+        worker.work(NOW)
+    desk.degraded = False
+    assert ledger.waiting() == (2, 0, 0) and worker.work(NOW) == 2 and ledger.waiting() == (0, 2, 0)
 
 
 def test_a_record_that_breaks_the_scoring_holds_up_no_other_stays_and_is_not_named(
