@@ -6,6 +6,7 @@ import builtins
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import lightgbm
@@ -43,7 +44,9 @@ def strange(count: int, seed: int) -> Floats:
     return np.where(random.random(matrix.shape) < 0.3, random.choice(ODD, matrix.shape), matrix)
 
 
-def booster(parameters: Mapping[str, Any] = {}, rounds: int = 6, seed: int = 0, count: int = 600) -> lightgbm.Booster:  # noqa: B006
+def booster(
+    parameters: Mapping[str, Any] = MappingProxyType({}), rounds: int = 6, seed: int = 0, count: int = 600
+) -> lightgbm.Booster:
     matrix = rows(count, seed, missing=float(parameters.get("missing", 0.1)))
     signal = np.nan_to_num(matrix)
     log_odds = (
