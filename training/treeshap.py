@@ -1,7 +1,7 @@
 """Exact path-dependent TreeSHAP values (Lundberg et al. 2018) of LightGBM's trees, from tables made when a model is read.
 
 What a leaf gives to a feature depends on nothing but which features on the way there a row agrees with: a few bits, as in Woodelf
-(Nadel and Wettenstein 2025). So all of it is written down once, together with that of the leaves beside it (`training.groups`),
+(Nadel and Wettenstein 2026). So all of it is written down once, together with that of the leaves beside it (`training.groups`),
 and a row only looks up one line of each table and adds it (`training.kernels`).
 """
 
