@@ -19,6 +19,7 @@ DOORS = {
     "mlflow": ("training/registry/",),
     "bentoml": ("serving/service.py",),
     "great_expectations": ("features/quality.py",),
+    "numba": ("training/kernels.py",),
 }
 OF_TRAINING_FOR_SERVING = {"training.contract", "training.model", "training.registry"}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from features.errors import ContractError
 from training.contract import Floats
+from training.treeshap import TreeShap, treeshap
 
 FEW_ROWS = 1_000  # below it, waking other threads costs more than it saves
 
@@ -44,8 +45,17 @@ class Trees:
         return np.asarray(self.booster.predict(matrix, raw_score=True, **_threads(matrix)), dtype=np.float64)
 
     def contributions(self, matrix: Floats) -> Floats:
-        """Exact path-dependent TreeSHAP values (Lundberg et al. 2018), as LightGBM computes them."""
+        """Exact path-dependent TreeSHAP values (Lundberg et al. 2018), from tables; from LightGBM where there are none.
+
+        The first call makes the tables, and compiles what reads them if no process on this machine has.
+        """
+        if self._tables is not None and self._tables.takes(matrix):
+            return self._tables(matrix)
         return np.asarray(self.booster.predict(matrix, pred_contrib=True, **_threads(matrix)), dtype=np.float64)
+
+    @cached_property
+    def _tables(self) -> TreeShap | None:
+        return treeshap(self.text)
 
     def importance(self) -> Floats:
         """The share of the total gain."""

@@ -1,0 +1,250 @@
+"""The tables' contributions are LightGBM's `pred_contrib`, and equal rows get equal bits however they are asked for."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from training import groups, kernels
+from training.contract import Floats
+from training.predictor import Mean
+from training.trees import Trees
+from training.treeshap import THREADS_FROM
+
+COLUMNS = 8  # of which the last three are codes, and column 4 never changes
+ODD = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 1e-30, 1e300, -1.0, -0.5, 2.7, 31.0, 32.0, 64.0, 1e10)
+
+
+def rows(count: int, seed: int, missing: float = 0.1) -> Floats:
+    """Numbers, some of them zero or missing, a constant, and codes: of 4, of 30 and of 70 categories."""
+    random = np.random.default_rng(seed)
+    matrix = random.normal(size=(count, COLUMNS))
+    matrix[:, 1][random.random(count) < 0.3] = 0.0
+    matrix[:, 3] = np.round(matrix[:, 3], 1)
+    matrix[random.random(matrix.shape) < missing] = np.nan
+    matrix[:, 4] = 1.0
+    for place, codes in ((5, 4), (6, 30), (7, 70)):
+        matrix[:, place] = np.where(random.random(count) < missing, np.nan, random.integers(0, codes, count))
+    return matrix
+
+
+def strange(count: int, seed: int) -> Floats:
+    """Rows as no training saw them: unseen, negative and broken codes, infinities, what is almost zero."""
+    random, matrix = np.random.default_rng(seed), rows(count, seed, missing=0.3)
+    return np.where(random.random(matrix.shape) < 0.3, random.choice(ODD, matrix.shape), matrix)
+
+
+def booster(
+    parameters: Mapping[str, Any] = MappingProxyType({}), rounds: int = 6, seed: int = 0, count: int = 600
+) -> lightgbm.Booster:
+    matrix = rows(count, seed, missing=float(parameters.get("missing", 0.1)))
+    signal = np.nan_to_num(matrix)
+    log_odds = (
+        signal[:, 0] * signal[:, 1] + signal[:, 2] - signal[:, 3] + signal[:, 5] % 2 + signal[:, 6] % 3 + signal[:, 7] % 5 - 4
+    )
+    labels = (np.random.default_rng(seed).logistic(size=count) < log_odds).astype(int)
+    given = {"objective": "binary", "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "seed": seed, **parameters}
+    given.pop("missing", None)
+    return lightgbm.train(given, lightgbm.Dataset(matrix, labels, categorical_feature=[5, 6, 7], params=given), rounds)
+
+
+def tables(trees: Trees) -> Any:
+    assert trees._tables is not None, "LightGBM would be compared with itself"
+    return trees._tables
+
+
+def agree(found: lightgbm.Booster, matrix: Floats) -> None:
+    trees = Trees(found.model_to_string())
+    values = tables(trees)(matrix)
+    assert np.abs(values - found.predict(matrix, pred_contrib=True)).max() < 1e-6
+    assert np.abs(values.sum(axis=1) - trees.raw(matrix)).max() < 1e-6
+    assert np.array_equal(trees.contributions(matrix), values)
+
+
+PARAMETERS = st.fixed_dictionaries(
+    {
+        "num_leaves": st.integers(2, 40),
+        "max_depth": st.sampled_from([2, 4, 6, 9]),
+        "use_missing": st.booleans(),
+        "zero_as_missing": st.booleans(),
+        "extra_trees": st.booleans(),
+        "boost_from_average": st.booleans(),
+        "max_cat_to_onehot": st.sampled_from([1, 4, 100]),
+        "cat_smooth": st.sampled_from([0.1, 10.0]),
+        "min_data_per_group": st.sampled_from([1, 50]),
+        "feature_fraction": st.sampled_from([0.3, 1.0]),
+        "boosting": st.sampled_from(["gbdt", "gbdt", "dart"]),
+        "missing": st.sampled_from([0.0, 0.2]),
+    }
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(PARAMETERS, st.integers(0, 10_000))
+def test_the_values_are_lightgbms(parameters: dict[str, Any], seed: int) -> None:
+    agree(booster(parameters, seed=seed), np.vstack([rows(40, seed + 1), strange(40, seed)]))
+
+
+def test_deep_trees_use_long_patterns() -> None:
+    random = np.random.default_rng(3)
+    matrix = random.normal(size=(4_000, 14))
+    given = {"verbosity": -1, "num_leaves": 60, "min_data_in_leaf": 1, "extra_trees": True, "num_threads": 1}
+    found = lightgbm.train(given, lightgbm.Dataset(matrix, matrix @ random.normal(size=14)), 3)
+    assert groups.Groups.of(tables(Trees(found.model_to_string()))._forest).trees[:, 3].max() == 16
+    agree(found, matrix[:300])
+
+
+def test_many_groups_take_more_than_one_word() -> None:
+    agree(booster({"num_leaves": 200, "min_data_in_leaf": 1}, rounds=3, count=3_000), strange(300, 5))
+
+
+def test_trees_of_a_single_leaf_add_to_the_base_alone() -> None:
+    nothing = lightgbm.train(
+        {"objective": "binary", "verbosity": -1}, lightgbm.Dataset(np.ones((50, 2)), np.arange(50) % 3 == 0), 4
+    )
+    agree(nothing, np.ones((3, 2)))
+    agree(booster({"min_gain_to_split": 60.0, "learning_rate": 0.9}, rounds=12), rows(20, 1))
+
+
+def test_the_mean_of_several_is_the_mean_of_lightgbms() -> None:
+    found = [booster({"extra_trees": True}, seed=seed) for seed in range(3)]
+    values = Mean([Trees(one.model_to_string()) for one in found]).contributions(matrix := strange(50, 1))
+    assert np.abs(values - np.mean([one.predict(matrix, pred_contrib=True) for one in found], axis=0)).max() < 1e-6
+
+
+@pytest.fixture(scope="module")
+def trees() -> Trees:
+    return Trees(booster({"num_leaves": 31, "max_depth": 6}, rounds=40).model_to_string())
+
+
+def test_rows_alone_and_among_many_are_equal_to_the_bit_on_one_thread_and_on_several(
+    trees: Trees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = strange(2 * THREADS_FROM + kernels.BLOCK + 3, 7)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    alone = trees.contributions(matrix)
+    for threads in (2, 3, 7):
+        monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
+        assert np.array_equal(trees.contributions(matrix), alone)
+    for count in (1, 2, kernels.ROW_BY_ROW, kernels.ROW_BY_ROW + 1, 33):
+        parts = [trees.contributions(matrix[begin : begin + count]) for begin in range(0, 99, count)]
+        assert np.array_equal(np.vstack(parts)[:99], alone[:99])
+    assert np.array_equal(trees.contributions(np.asfortranarray(matrix)), alone)
+
+
+def test_callers_at_the_same_time_get_the_same_bits(trees: Trees) -> None:
+    matrix = strange(THREADS_FROM + 50, 8)
+    expected = trees.contributions(matrix)
+    fresh = Trees(trees.text)  # whose tables are made by whoever comes first
+    with ThreadPoolExecutor(8) as pool:
+        many = [pool.submit(fresh.contributions, matrix) for _ in range(8)]
+        single = [pool.submit(fresh.contributions, matrix[place : place + 1]) for place in range(200)]
+    assert all(np.array_equal(one.result(), expected) for one in many)
+    assert np.array_equal(np.vstack([one.result() for one in single]), expected[:200])
+
+
+def test_no_rows_have_no_contributions(trees: Trees) -> None:
+    assert trees.contributions(np.empty((0, COLUMNS))).shape == (0, COLUMNS + 1)
+
+
+def test_a_matrix_of_other_columns_is_refused_as_lightgbm_refuses_it(trees: Trees) -> None:
+    with pytest.raises(lightgbm.basic.LightGBMError, match="number of features"):
+        trees.contributions(np.zeros((2, COLUMNS - 1)))
+
+
+def _several_classes() -> lightgbm.Booster:
+    given = {"objective": "multiclass", "num_class": 3, "verbosity": -1}
+    return lightgbm.train(given, lightgbm.Dataset(rows(200, 1), np.arange(200) % 3), 2)
+
+
+def _forest() -> lightgbm.Booster:
+    return booster({"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5})
+
+
+def _linear() -> lightgbm.Booster:
+    matrix = np.random.default_rng(1).normal(size=(300, COLUMNS))
+    return lightgbm.train({"linear_tree": True, "verbosity": -1}, lightgbm.Dataset(matrix, matrix[:, 0] ** 2), 2)
+
+
+@pytest.mark.parametrize("made", [_several_classes, _forest])
+def test_what_the_tables_cannot_hold_is_left_to_lightgbm(made: Callable[[], lightgbm.Booster]) -> None:
+    found, matrix = made(), rows(20, 4)
+    trees = Trees(found.model_to_string())
+    assert trees._tables is None
+    assert np.array_equal(trees.contributions(matrix), found.predict(matrix, pred_contrib=True))
+
+
+def test_linear_trees_are_left_to_lightgbm_which_refuses_them() -> None:
+    found, matrix = _linear(), np.zeros((1, COLUMNS))
+    trees = Trees(found.model_to_string())
+    assert trees._tables is None
+    try:
+        expected = found.predict(matrix, pred_contrib=True)
+    except lightgbm.basic.LightGBMError as refused:
+        with pytest.raises(lightgbm.basic.LightGBMError, match=str(refused)[:20]):
+            trees.contributions(matrix)
+    else:
+        assert np.array_equal(trees.contributions(matrix), expected)
+
+
+def test_a_node_that_no_row_reached_is_left_to_lightgbm(trees: Trees) -> None:
+    lines = trees.text.split("\n")
+    place = next(number for number, line in enumerate(lines) if line.startswith("leaf_count="))
+    lines[place] = "leaf_count=0 " + lines[place].split(" ", 1)[1]
+    assert Trees("\n".join(line for line in lines if not line.startswith("tree_sizes=")))._tables is None
+
+
+def test_tables_that_would_be_too_large_are_left_to_lightgbm(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = rows(20, 4)
+    expected = trees.booster.predict(matrix, pred_contrib=True)
+    for limit in ("MOST_NUMBERS", "MOST_BITS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(groups, limit, 5)
+            small = Trees(trees.text)
+            assert small._tables is None
+            assert np.array_equal(small.contributions(matrix), expected)
+
+
+def test_without_numba_lightgbm_answers(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *more: Any, **named: Any) -> Any:
+        if name.split(".")[0] == "numba":
+            raise ImportError(name)
+        return real(name, *more, **named)
+
+    kernels._compiled.cache_clear()
+    monkeypatch.setattr(builtins, "__import__", without)
+    bare, matrix = Trees(trees.text), rows(20, 4)
+    assert bare._tables is None
+    assert np.array_equal(bare.contributions(matrix), trees.booster.predict(matrix, pred_contrib=True))
+
+
+def test_where_nothing_can_be_kept_it_compiles_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    real, asked = numba.njit, []
+
+    def nowhere(signature: str, cache: bool = False, nogil: bool = False) -> Any:
+        asked.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda loop: real(nogil=nogil)(loop)  # not compiled here: that would take seconds
+
+    kernels._compiled.cache_clear()
+    monkeypatch.setattr(numba, "njit", nowhere)
+    try:
+        assert kernels.kernels().fill is not None
+        assert asked == [True, False, True, False]
+    finally:
+        kernels._compiled.cache_clear()

@@ -1,0 +1,263 @@
+"""The loops of `training.treeshap`: plain Python that numba compiles when they are first wanted, once per machine where it can.
+
+Sums are added up tree by tree, group by group, in every loop: a row gets the same bits alone and among many.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from training.contract import Floats
+from training.forest import CATEGORY, NAN_LEFT, NAN_RIGHT, ZERO_LEFT, Ints
+
+ROW_BY_ROW = 4  # rows; up to so many, one after the other is faster than side by side
+BLOCK = 256  # rows side by side, whose values and sums stay near the processor while a tree is gone through
+ZERO = float(np.float32(1e-35))  # LightGBM takes what is no farther from zero for zero
+_LOCK = threading.Lock()
+_F, _I, _FF, _II = "float64[::1]", "int64[::1]", "float64[:, ::1]", "int64[:, ::1]"
+_FILL = f"void({_II}, {_I}, {_F}, {_I}, {_I}, {_F}, {_II}, {_FF}, {_FF}, {_F})"
+_EXPLAIN = f"void({_FF}, {_II}, {_I}, {_F}, {_I}, {_II}, uint32[::1], {_II}, {_II}, {_I}, {_F}, {_FF})"
+
+
+class Kernels(NamedTuple):
+    """The compiled loops."""
+
+    fill: Callable[..., None]
+    explain: Callable[..., None]
+
+
+def kernels() -> Kernels:
+    """The loops, compiled or read from numba's cache.
+
+    Raises:
+        ImportError: numba is not there, or does not go with numpy.
+    """
+    with _LOCK:
+        return _compiled()
+
+
+@cache
+def _compiled() -> Kernels:
+    import numba
+    from numba.extending import register_jitable
+
+    for part in (_add_leaf, _goes_left, _choose, _add_row, _row_by_row, _turn, _decide, _decide_other, _add_group, _side_by_side):
+        register_jitable(part)
+
+    def compiled(loop: Callable[..., None], signature: str) -> Callable[..., None]:
+        made: Callable[..., None]
+        try:
+            made = numba.njit(signature, cache=True, nogil=True)(loop)
+        except (RuntimeError, OSError):  # there is nowhere to keep it
+            made = numba.njit(signature, nogil=True)(loop)
+        return made
+
+    return Kernels(compiled(fill, _FILL), compiled(explain, _EXPLAIN))
+
+
+def fill(
+    groups: Ints, leaf: Ints, value: Floats, item: Ints, place: Ints, share: Floats, bits: Ints, points: Floats, weights: Floats,
+    table: Floats,
+) -> None:  # fmt: skip
+    """Fill the tables: what the leaves of a group give together, a row for each pattern, a column for each feature of the group.
+
+    Args:
+        groups: as in `explain`.
+        leaf: of each group, its first leaf; one more than groups.
+        value: of each leaf.
+        item: of each leaf, its first way (`training.groups.Way`); one more than leaves.
+        place: of each way, its feature's column in the table.
+        share: of each way.
+        bits: of each way: `care` and `want`.
+        points: of Gauss and Legendre on [0, 1], a row for each number of features.
+        weights: of those points.
+        table: is written.
+    """
+    on, before = np.empty(64), np.empty(64)
+    for group in range(len(groups)):
+        start, width = groups[group, 0], groups[group, 2]
+        for pattern in range(groups[group, 3] + 1):
+            row = table[start + pattern * width : start + (pattern + 1) * width]
+            row[:] = 0.0
+            for number in range(leaf[group], leaf[group + 1]):
+                first, end = item[number], item[number + 1]
+                for i in range(first, end):
+                    on[i - first] = 1.0 if pattern & bits[i, 0] == bits[i, 1] else 0.0
+                _add_leaf(value[number], on, share[first:end], place[first:end], points, weights, before, row)
+
+
+def _add_leaf(
+    value: float, on: Floats, share: Floats, place: Ints, points: Floats, weights: Floats, before: Floats, row: Floats
+) -> None:  # fmt: skip
+    """Add the Shapley values of `v(S) = value * product(on in S) * product(share outside of S)`.
+
+    They are the integral over t in [0, 1] of `value * (on - share) * product(t * on + (1 - t) * share of the others)`, a
+    polynomial of degree n - 1, of which Gauss and Legendre's (n + 1) // 2 points make no error.
+    """
+    features = len(share)
+    for q in range((features + 1) // 2):
+        t, product = points[features, q], value * weights[features, q]
+        for i in range(features):
+            before[i] = product
+            product *= t * on[i] + (1.0 - t) * share[i]
+        product = 1.0
+        for i in range(features - 1, -1, -1):
+            row[place[i]] += (on[i] - share[i]) * before[i] * product
+            product *= t * on[i] + (1.0 - t) * share[i]
+
+
+def explain(
+    matrix: Floats, trees: Ints, column: Ints, threshold: Floats, kind: Ints, codes: Ints, words: Ints, masks: Ints, groups: Ints,
+    columns: Ints, table: Floats, out: Floats,
+) -> None:  # fmt: skip
+    """Add up what the patterns of each row choose from the tables.
+
+    Patterns begin with every bit set; each node's decision leaves of all patterns of its tree what its mask says (an idea of
+    QuickScorer, Lucchese et al. 2015), so that a tree is gone through without a jump.
+
+    Args:
+        matrix: a row a case, a column a feature.
+        trees: a row a tree: nodes, groups, words that its patterns take, bits that a pattern takes in them.
+        column: of each node, its feature.
+        threshold: of each node.
+        kind: of each node.
+        codes: of each node, where its words of codes begin and end.
+        words: of codes.
+        masks: for each node, and each word of its tree: what a decision to the left leaves, and one to the right.
+        groups: a row a group: its first place in `table`, its first place in `columns`, its number of features, its last pattern.
+        columns: of the groups: which columns of a matrix a table's are.
+        table: of `fill`.
+        out: is written: a row a case, a column a feature; the last is left alone.
+    """
+    if len(matrix) <= ROW_BY_ROW:
+        _row_by_row(matrix, trees, column, threshold, kind, codes, words, masks, groups, columns, table, out)
+    else:
+        _side_by_side(matrix, trees, column, threshold, kind, codes, words, masks, groups, columns, table, out)
+
+
+def _row_by_row(
+    matrix: Floats, trees: Ints, column: Ints, threshold: Floats, kind: Ints, codes: Ints, words: Ints, masks: Ints, groups: Ints,
+    columns: Ints, table: Floats, out: Floats,
+) -> None:  # fmt: skip
+    """First every choice, then every sum: so the processor fetches many rows of the tables at once."""
+    most_words = trees[:, 2].max()
+    chosen, patterns = np.empty(len(groups), dtype=np.int64), np.empty(most_words, dtype=np.int64)
+    sums = np.empty(matrix.shape[1])
+    for row in range(len(matrix)):
+        node = mask = group = 0
+        for tree in range(len(trees)):
+            nodes, words_here = trees[tree, 0], trees[tree, 2]
+            patterns[:words_here] = -1
+            for n in range(node, node + nodes):
+                value = matrix[row, column[n]]
+                side = 0 if _goes_left(value, threshold[n], kind[n], codes[n], words) else 1
+                for word in range(words_here):
+                    patterns[word] &= masks[mask, side]
+                    mask += 1
+            _choose(trees[tree, 1], trees[tree, 3], patterns, groups, group, chosen)
+            node, group = node + nodes, group + trees[tree, 1]
+        sums[:] = 0.0
+        _add_row(groups, columns, chosen, table, sums)
+        out[row, : len(sums)] = sums
+
+
+def _goes_left(value: float, threshold: float, kind: int, codes: Ints, words: Ints) -> bool:
+    """LightGBM's decision: codes are cut to whole numbers, and those outside of the set go right, NaN with them."""
+    if kind <= NAN_LEFT:
+        near = 0.0 if abs(value) <= ZERO else value
+        return (near <= threshold) | ((value != value) & (kind == NAN_LEFT))
+    if kind == CATEGORY:
+        inside = -1.0 < value < 32.0 * (codes[1] - codes[0])
+        code = int(value) if inside else 0
+        return inside and words[codes[0] + (code >> 5)] >> (code & 31) & 1 == 1
+    if value != value or abs(value) <= ZERO:
+        return kind == ZERO_LEFT
+    return value <= threshold
+
+
+def _choose(count: int, lane: int, patterns: Ints, groups: Ints, group: int, chosen: Ints) -> None:
+    for number in range(count):
+        at = number * lane
+        pattern = patterns[at >> 6] >> (at & 63) & groups[group, 3]
+        chosen[group] = groups[group, 0] + pattern * groups[group, 2]
+        group += 1
+
+
+def _add_row(groups: Ints, columns: Ints, chosen: Ints, table: Floats, sums: Floats) -> None:
+    for group in range(len(groups)):
+        first, at = groups[group, 1], chosen[group]
+        for i in range(groups[group, 2]):
+            sums[columns[first + i]] += table[at + i]
+
+
+def _side_by_side(
+    matrix: Floats, trees: Ints, column: Ints, threshold: Floats, kind: Ints, codes: Ints, words: Ints, masks: Ints, groups: Ints,
+    columns: Ints, table: Floats, out: Floats,
+) -> None:  # fmt: skip
+    """Blocks of rows, turned so that neighbours in memory are the same feature of different rows."""
+    features, most, most_words = matrix.shape[1], min(BLOCK, len(matrix)), trees[:, 2].max()
+    x, sums = np.empty((features, most)), np.empty((features, most))
+    patterns, chosen = np.empty((most_words, most), dtype=np.int64), np.empty(most, dtype=np.int64)
+    for begin in range(0, len(matrix), most):
+        rows = min(most, len(matrix) - begin)
+        _turn(matrix, begin, rows, x)
+        sums[:] = 0.0
+        node = mask = group = 0
+        for tree in range(len(trees)):
+            patterns[: trees[tree, 2]] = -1
+            for n in range(node, node + trees[tree, 0]):
+                for word in range(trees[tree, 2]):
+                    left, right = masks[mask, 0], masks[mask, 1]
+                    if kind[n] <= NAN_LEFT:
+                        _decide(x[column[n]], threshold[n], kind[n], left, right, patterns[word], rows)
+                    else:
+                        _decide_other(x[column[n]], threshold[n], kind[n], codes[n], words, left, right, patterns[word], rows)
+                    mask += 1
+            node += trees[tree, 0]
+            for number in range(trees[tree, 1]):
+                at = number * trees[tree, 3]
+                _add_group(groups[group], columns, patterns[at >> 6], at & 63, chosen, table, sums, rows)
+                group += 1
+        for row in range(rows):
+            for feature in range(features):
+                out[begin + row, feature] = sums[feature, row]
+
+
+def _turn(matrix: Floats, begin: int, rows: int, x: Floats) -> None:
+    for row in range(rows):
+        for feature in range(matrix.shape[1]):
+            value = matrix[begin + row, feature]
+            x[feature, row] = 0.0 if abs(value) <= ZERO else value
+
+
+def _decide(x: Floats, threshold: float, kind: int, left: int, right: int, pattern: Ints, rows: int) -> None:
+    if kind == NAN_RIGHT:
+        for row in range(rows):
+            pattern[row] &= left if x[row] <= threshold else right
+    else:
+        for row in range(rows):
+            pattern[row] &= right if x[row] > threshold else left
+
+
+def _decide_other(
+    x: Floats, threshold: float, kind: int, codes: Ints, words: Ints, left: int, right: int, pattern: Ints, rows: int
+) -> None:  # fmt: skip
+    for row in range(rows):
+        pattern[row] &= left if _goes_left(x[row], threshold, kind, codes, words) else right
+
+
+def _add_group(
+    group: Ints, columns: Ints, pattern: Ints, shift: int, chosen: Ints, table: Floats, sums: Floats, rows: int
+) -> None:  # fmt: skip
+    start, first, width, last = group[0], group[1], group[2], group[3]
+    for row in range(rows):
+        chosen[row] = start + (pattern[row] >> shift & last) * width
+    for i in range(width):
+        total = sums[columns[first + i]]
+        for row in range(rows):
+            total[row] += table[chosen[row] + i]

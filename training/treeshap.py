@@ -1,0 +1,85 @@
+"""Exact path-dependent TreeSHAP values (Lundberg et al. 2018) of LightGBM's trees, from tables made when a model is read.
+
+What a leaf gives to a feature depends on nothing but which features on the way there a row agrees with: a few bits, as in Woodelf
+(Nadel and Wettenstein 2026). So all of it is written down once, together with that of the leaves beside it (`training.groups`),
+and a row only looks up one line of each table and adds it (`training.kernels`).
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+
+from training.contract import Floats
+from training.forest import Forest, Unsupported, read
+from training.groups import Groups
+from training.kernels import Kernels, kernels
+
+THREADS_FROM = 256  # rows; below it, waking another thread costs more than it saves
+
+
+class TreeShap:
+    """A model's tables. Any number of threads may ask at once; equal rows get equal bits."""
+
+    def __init__(self, forest: Forest, loops: Kernels) -> None:
+        """Make the tables.
+
+        Raises:
+            Unsupported: they would be too large.
+        """
+        self._loops, self._forest, self._groups = loops, forest, Groups.of(forest)
+        self._table, self._base = self._tables(), forest.base
+
+    def __call__(self, matrix: Floats) -> Floats:
+        """The values of a matrix with as many columns as the forest has features: a column a feature, last the base."""
+        rows = np.ascontiguousarray(matrix, dtype=np.float64)
+        out = np.full((len(rows), self._forest.features + 1), self._base)
+        threads = os.cpu_count() or 1
+        if len(rows) < THREADS_FROM or threads == 1:
+            self._explain(rows, out)
+            return out
+        bounds = list(pairwise(np.linspace(0, len(rows), threads + 1).astype(int).tolist()))
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(lambda part: self._explain(rows[slice(*part)], out[slice(*part)]), bounds))
+        return out
+
+    def takes(self, matrix: Floats) -> bool:
+        """Whether a matrix has a column for each feature."""
+        return matrix.ndim == 2 and matrix.shape[1] == self._forest.features
+
+    def _explain(self, matrix: Floats, out: Floats) -> None:
+        nodes, found = self._forest, self._groups
+        self._loops.explain(
+            matrix, found.trees, nodes.column, nodes.threshold, nodes.kind, nodes.codes, nodes.words, found.masks, found.groups,
+            found.columns, self._table, out,
+        )  # fmt: skip
+
+    def _tables(self) -> Floats:
+        found = self._groups
+        table = np.empty(found.numbers)
+        points, weights = _quadrature(int(np.diff(found.item).max(initial=0)))
+        self._loops.fill(
+            found.groups, found.leaf, found.value, found.item, found.place, found.share, found.bits, points, weights, table
+        )  # fmt: skip
+        return table
+
+
+def treeshap(text: str) -> TreeShap | None:
+    """The tables of LightGBM's text, or None where only LightGBM can: no numba, or a model that is not supported."""
+    try:
+        return TreeShap(read(text), kernels())
+    except (Unsupported, ImportError):
+        return None
+
+
+def _quadrature(most: int) -> tuple[Floats, Floats]:
+    """Gauss and Legendre's points and weights on [0, 1], exact for the product of that many features less one: a row a number."""
+    points, weights = np.zeros((2, most + 1, most // 2 + 1))
+    for features in range(1, most + 1):
+        count = (features + 1) // 2
+        at, weight = np.polynomial.legendre.leggauss(count)
+        points[features, :count], weights[features, :count] = (at + 1) / 2, weight / 2
+    return points, weights
