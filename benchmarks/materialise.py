@@ -47,7 +47,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class Fill:
-    """One filling of a store: seconds, records a second, peak memory in MB, what became of the records, and the reader's times."""
+    """One filling of a store: how long it took, its peak memory, what became of the records, and the reader's times."""
 
     store: str
     what: str
@@ -59,7 +59,7 @@ class Fill:
 
 
 def make_world(root: Path, entities: int, turn: int = 0) -> Workspace:
-    """Customers whose attributes are drawn by a hash of their number; in turn 1 one in 50 has others, and the snapshot is anew."""
+    """Customers whose attributes are a hash of their number, and their snapshot; in turn 1 one in 50 has others."""
     path = root / "data" / "tables" / "world" / "customers.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = f"(i + case when i % {CHANGED} = 0 then {turn} * {entities} else 0 end)"
