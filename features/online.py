@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -139,8 +141,15 @@ class Online:
             if path not in parts and path.name[: len(label(as_of))] <= label(as_of):
                 path.unlink()
         if done.written:
-            self._feast.registry.apply_materialization(self._views[entity], self._feast.project, as_of, as_of)
+            self._note(entity, as_of)
         return done
+
+    def _note(self, entity: str, as_of: datetime) -> None:
+        """Tell the registry that an as_of is online."""
+        from features.repo.opening import told
+
+        with told(self._workspace):
+            self._feast.registry.apply_materialization(self._views[entity], self._feast.project, as_of, as_of)
 
     def forget_others(self, entity: str, as_of: datetime, known: Collection[str]) -> Materialized:
         """Empty the record of everybody who is in the store but not known at an as_of; newer records stay.
@@ -160,7 +169,7 @@ class Online:
 
         for start in range(0, len(records), ROWS_PER_WRITE):
             chunk = records[start : start + ROWS_PER_WRITE]
-            with self._answering(self._workspace):
+            with self._answering(self._workspace), _uncollected():
                 store, view = self._feast.provider.online_store, self._views[entity]
                 store.online_write_batch(self._feast.config, view, rows(entity, as_of, chunk), None)
             tick(len(chunk))
@@ -175,11 +184,11 @@ class Online:
     @cached_property
     def _views(self) -> dict[str, FeatureView]:
         """Where the records of each entity are, as Feast was told."""
-        from features.repo.opening import feast_of
+        from features.repo.opening import told
 
-        with feast_of(self._workspace) as feast:
-            registered = {view.name: view for view in feast.list_feature_views()}
-            return {entity.name: registered[record_view(entity.name)] for entity in feast.list_entities()}
+        with told(self._workspace):
+            registered = {view.name: view for view in self._feast.list_feature_views()}
+            return {entity.name: registered[record_view(entity.name)] for entity in self._feast.list_entities()}
 
     def _told(self) -> frozenset[str]:
         return frozenset(self._views)
@@ -199,6 +208,18 @@ class Online:
             self._heads[head] = (NOTHING if digest == NOTHING.digest else _read_layout(self._workspace, digest), as_of)
         layout, as_of = self._heads[head]
         return None if layout is NOTHING else Record(entity_id, as_of, Values(layout, data))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection, which would walk through the tens of thousands of messages of a write again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def write_layout(workspace: Workspace, layout: Layout) -> None:

@@ -19,11 +19,13 @@ from features.wire import KEY_VERSION
 
 FEAST_YAML = "feature_store.yaml"
 ONLINE_DB = "online.db"
+REGISTRY_DB = "registry.db"
 ENTITIES = "entities.json"
 PROJECT = "foresell"
 ROWS_PER_WRITE = 10_000
 # a caller of the service would rather hear at once that Redis is down than wait through the client's backoff, about 10 s
 REDIS_PATIENCE = {"socket_connect_timeout": "2", "socket_timeout": "5", "retry": "null"}
+POSTGRES_PATIENCE = {"connect_timeout": 5}
 
 
 def project(workspace: Workspace) -> str:
@@ -41,19 +43,19 @@ def project(workspace: Workspace) -> str:
 def config(workspace: Workspace) -> dict[str, Any]:
     """Feast's configuration, as `feature_store.yaml` would have it. `${NAME}` in it stands for an environment variable.
 
-    The registry is a SQLite database because Feast rewrites a registry file in place, under the eyes of its readers.
+    The registry is a database because Feast rewrites a registry file in place, under the eyes of its readers.
 
     Raises:
-        WorkspaceError: `[store] online` is neither `sqlite` nor a Redis address.
+        WorkspaceError: `[store] online` or `[store] registry` is no address of a store that is known here.
     """
     return {
         "project": project(workspace),
         "provider": "local",
         "registry": {
             "registry_type": "sql",
-            "path": f"sqlite:///{workspace.store / 'registry.db'}",
             "cache_ttl_seconds": 60,
             "serve_features_while_materializing": True,
+            **_registry(workspace),
         },
         "offline_store": {"type": "duckdb"},
         "online_store": _online_store(workspace),
@@ -104,6 +106,45 @@ def remembered_entities(workspace: Workspace) -> frozenset[str]:
 def without_password(workspace: Workspace) -> str:
     """The online store's address, fit to be shown."""
     return _masked(workspace.settings.store.online)
+
+
+def registry(workspace: Workspace) -> str:
+    """The registry's place, fit to be shown."""
+    address = workspace.settings.store.registry
+    return str(workspace.store / REGISTRY_DB) if address == "sqlite" else _masked(address)
+
+
+def _registry(workspace: Workspace) -> dict[str, Any]:
+    """Where Feast's SQL registry is, in the terms of SQLAlchemy.
+
+    The password goes to the driver by itself: out of the environment it may hold any sign, in an address it may not.
+    """
+    address = workspace.settings.store.registry
+    if address == "sqlite":
+        return {"path": f"sqlite:///{workspace.store / REGISTRY_DB}"}
+    try:
+        parts = urlsplit(address)
+        place = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+    except ValueError:
+        raise _not_a_registry(address) from None
+    if parts.scheme not in ("postgresql", "postgresql+psycopg") or not parts.path.strip("/"):
+        raise _not_a_registry(address)
+    user = f"{parts.username}@" if parts.username else ""
+    query = f"?{parts.query}" if parts.query else ""
+    secret = {"password": unquote(parts.password)} if parts.password else {}
+    return {
+        "path": f"postgresql+psycopg://{user}{place}{parts.path}{query}",
+        "sqlalchemy_config_kwargs": {"pool_pre_ping": True, "connect_args": {**POSTGRES_PATIENCE, **secret}},
+    }
+
+
+def _not_a_registry(address: str) -> WorkspaceError:
+    return WorkspaceError(
+        "[store] registry in foresell.toml",
+        expected="`sqlite`, or a PostgreSQL address such as postgresql://user@127.0.0.1:5432/database",
+        received=repr(_masked(address)),
+        repair="a password may stay out of the file: postgresql://user:${PASSWORD}@host/database",
+    )
 
 
 def _online_store(workspace: Workspace) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from features import external, storage
+from features import external, snapshot, storage
 from features.catalog import Catalog
 from features.console import Tick
 from features.database import connect, limit
 from features.errors import LostRowsError, StoreError
-from features.feature import View
+from features.feature import Dtype, View
 from features.online import Materialized, Online, write_layout
 from features.record import Layout, encode
 from features.settings import Workspace
@@ -92,8 +92,7 @@ def historical(workspace: Workspace, entity: str, spine: pd.DataFrame, features:
         return keys.assign(**{name: pd.Series(dtype="float64" if dtypes[name] == "number" else object) for name in features})
     _require_snapshots(workspace, [view for view in dict.fromkeys(holders.values()) if not view.external], keys)
     joined = _join(workspace, entity, keys, holders)
-    read = {"number": _numbers, "category": _categories}
-    return pd.concat([keys, pd.DataFrame({name: read[dtypes[name]](joined[name]) for name in features})], axis=1)
+    return pd.concat([keys, _frame(joined, {name: dtypes[name] for name in features})], axis=1)
 
 
 def population(workspace: Workspace, as_of: datetime) -> dict[str, list[str]]:
@@ -142,12 +141,19 @@ def materialize(workspace: Workspace, as_of: datetime, tick: Tick = lambda _: No
 
 
 def _packed(workspace: Workspace, entity: str, as_of: datetime, ids: Sequence[str], layout: Layout) -> Iterator[dict[str, bytes]]:
-    """The packed records of entities, a chunk at a time; of nobody, one chunk with nothing in it."""
-    for start in range(0, max(1, len(ids)), RECORDS_PER_CHUNK):
-        chunk = ids[start : start + RECORDS_PER_CHUNK]
-        spine = pd.DataFrame({"entity_id": chunk, "as_of": pd.Series([as_of] * len(chunk), dtype="datetime64[us, UTC]")})
-        frame = historical(workspace, entity, spine, layout.names)
-        yield dict(zip(chunk, encode(layout, as_of, frame), strict=True))
+    """The packed records of entities, a chunk at a time; of nobody, one chunk with nothing in it.
+
+    The snapshots are read as they are: the join of `historical` gives the same to the bit, at twenty times the cost.
+    """
+    rows = snapshot.select_sql(workspace, entity, [as_of], layout.names)
+    with connect(workspace) as connection:
+        for start in range(0, max(1, len(ids)), RECORDS_PER_CHUNK):
+            chunk = ids[start : start + RECORDS_PER_CHUNK]
+            query = f"select * from ({rows}) where entity_id between ? and ? order by entity_id"
+            table = connection.sql(query, params=[chunk[0], chunk[-1]] if chunk else ["", ""]).to_arrow_table()
+            if table["entity_id"].to_pylist() != chunk:
+                raise _lost(f"snapshots of {entity}", len(chunk), table["entity_id"].to_pylist())
+            yield dict(zip(chunk, encode(layout, as_of, _frame(table, dict(layout.columns))), strict=True))
 
 
 def _vanished(store: FeatureStore, declared: Iterable[Any]) -> list[Any]:
@@ -213,13 +219,17 @@ def _in_order(answer: pyarrow.Table, entity: str, rows: int) -> pyarrow.Table:
     position = answer[POSITION].to_numpy()
     order = np.argsort(position, kind="stable")
     if not np.array_equal(position[order], np.arange(rows)):
-        raise LostRowsError(
-            f"point-in-time join of {entity}",
-            expected=f"{rows:,} rows, one per row of the spine",
-            received=f"{len(position):,} rows, {len(np.unique(position)):,} of them different",
-            repair="report this with the version of Feast: the join must keep every row",
-        )
+        raise _lost(f"point-in-time join of {entity}", rows, position)
     return answer.take(order)
+
+
+def _lost(where: str, expected: int, received: Sequence[object] | np.ndarray) -> LostRowsError:
+    return LostRowsError(
+        where,
+        expected=f"{expected:,} rows, one for each that was asked for",
+        received=f"{len(received):,} rows, {len(set(received)):,} of them different",
+        repair="report this with the versions of Feast and DuckDB: every row must be kept",
+    )
 
 
 def _require_applied(workspace: Workspace, store: FeatureStore, holders: Mapping[str, View]) -> None:
@@ -232,6 +242,12 @@ def _require_applied(workspace: Workspace, store: FeatureStore, holders: Mapping
             received=f"no {', '.join(lacking[:5])}",
             repair=f"run `foresell snapshot --workspace {workspace.root}`, which tells Feast of what is declared",
         )
+
+
+def _frame(table: pyarrow.Table, dtypes: Mapping[str, Dtype]) -> pd.DataFrame:
+    """Features as they are told: numbers float64 with NaN for missing, categories str with None for missing."""
+    read = {"number": _numbers, "category": _categories}
+    return pd.DataFrame({name: read[dtype](table[name]) for name, dtype in dtypes.items()})
 
 
 def _numbers(column: pyarrow.ChunkedArray) -> np.ndarray:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from features.console import silence_telemetry
 from features.errors import StoreError
 from features.settings import Workspace
-from features.storage import config, expanded, without_password
+from features.storage import config, expanded, registry, without_password
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -25,7 +25,7 @@ def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
     """Feast's store of a workspace, without telemetry and without warnings that no user can act on.
 
     Raises:
-        WorkspaceError: `[store] online` in foresell.toml is wrong.
+        WorkspaceError: `[store]` in foresell.toml is wrong.
         StoreError: the registry cannot be read or written.
     """
     silence_telemetry()
@@ -35,15 +35,29 @@ def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
         from feast import FeatureStore, RepoConfig
 
         warnings.simplefilter("ignore")  # once more: importing Feast switches warnings on
-        try:
+        with told(workspace):
             yield FeatureStore(config=RepoConfig(**expanded(config(workspace))))
-        except SQLAlchemyError as problem:
-            raise StoreError(
-                f"Feast's registry {workspace.store / 'registry.db'}",
-                expected="a registry that can be read and written",
-                received=f"{type(problem).__name__}: {str(problem).splitlines()[0]}",
-                repair="if no other command is at work on it, delete the file and run `foresell snapshot`, which makes it anew",
-            ) from problem
+
+
+@contextmanager
+def told(workspace: Workspace) -> Iterator[None]:
+    """Turns what the registry raises when it cannot be reached or read into an error that says so.
+
+    Raises:
+        StoreError: it cannot.
+    """
+    try:
+        yield
+    except SQLAlchemyError as problem:
+        own = workspace.settings.store.registry == "sqlite"
+        raise StoreError(
+            f"Feast's registry {registry(workspace)}",
+            expected="a registry that can be read and written",
+            received=f"{type(problem).__name__}: {str(problem).splitlines()[0]}",
+            repair="if no other command is at work on it, delete the file and run `foresell snapshot`, which makes it anew"
+            if own
+            else "start it, or correct `[store] registry` in foresell.toml; `foresell snapshot` fills one that is empty",
+        ) from problem
 
 
 @contextmanager
