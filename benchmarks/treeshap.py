@@ -1,7 +1,7 @@
 """What exact reasons cost: Foresell's tables against LightGBM's `pred_contrib`, and Woodelf where it is installed.
 
 The rows are made up: 60 features, of them five categories, a tenth of the values missing; 500 trees of 31 leaves, six deep. All
-run in one process, one after the other and several times; the best time counts, so that other work on the machine disturbs little.
+run in one process, one after the other and several times; the best time counts, so that other work disturbs little.
 `pred_contrib` is given fewer rows in the batch, for a row costs it the same among any number. Differences are in log-odds.
 
     .venv/bin/python -m benchmarks.treeshap

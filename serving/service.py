@@ -20,7 +20,7 @@ from features.console import silence_telemetry
 from features.errors import ForesellError
 from features.settings import Workspace
 from features.store import Online
-from serving.api import Api
+from serving.api import Api, now
 from serving.problem import tell_problems
 
 silence_telemetry()
@@ -61,7 +61,7 @@ class Foresell:
         metrics = Metrics()
         self.office = Office(workspace, metrics.seated)
         api.open(self.office, Gate.open(workspace, int(os.environ.get(WORKERS, "1"))), metrics)
-        self.office.start()
+        self.office.start(now)
         _tame_garbage_collection()
 
     @bentoml.on_shutdown

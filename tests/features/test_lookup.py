@@ -77,7 +77,8 @@ def test_reading_needs_neither_feast_nor_its_registry(tmp_path: Path) -> None:
     put(made, T, a=1.0)
     (made.store / storage.REGISTRY_DB).unlink()
     code = (
-        "import sys; from pathlib import Path; from features.settings import Settings, Workspace; from features.store import Online\n"
+        "import sys; from pathlib import Path; from features.settings import Settings, Workspace\n"
+        "from features.store import Online\n"
         f"found = Online(Workspace(Path({str(tmp_path)!r}), Settings())).read('customer', ['a'])\n"
         "assert found[0].values == {'usage_minutes': 1.0} and 'feast' not in sys.modules"
     )
