@@ -172,7 +172,7 @@ def _row_by_row(
 
 
 def _goes_left(value: float, threshold: float, kind: int, codes: Ints, words: Ints) -> bool:
-    """LightGBM's decision at codes, cut to whole numbers (NaN and those outside of the set go right), and where zero is missing."""
+    """LightGBM's decision at codes, cut to whole numbers (NaN and others than the set go right), or where zero is missing."""
     if kind == CATEGORY:
         inside = -1.0 < value < 32.0 * (codes[1] - codes[0])
         code = int(value) if inside else 0
