@@ -71,15 +71,20 @@ def fit(question: dict[str, Any], columns: Sequence[Column], frame: pd.DataFrame
 
 def _crown(workspace: Workspace, name: str, columns: Sequence[str]) -> None:
     """Learn something from the cohort and make it the champion."""
+    learn(workspace, name, columns)
+    registry.promote(workspace, name, registry.Signature("anna", NOW))
+
+
+def learn(workspace: Workspace, name: str, columns: Sequence[str], seed: int = 5) -> None:
+    """Learn something from the cohort, another thing for another seed, and register it."""
     question = propensity.load(workspace, name)
     frame = store.historical(workspace, question.entity, cohort(workspace, question, [NOW]), columns)
-    labels = (np.random.default_rng(5).random(len(frame)) < 0.2 + 0.5 * (frame[columns[0]] > frame[columns[0]].median())).astype(
-        np.int8
-    )
+    labels = (
+        np.random.default_rng(seed).random(len(frame)) < 0.2 + 0.5 * (frame[columns[0]] > frame[columns[0]].median())
+    ).astype(np.int8)
     model = fit(question.model_dump(mode="json"), [_column(frame[column]) for column in columns], frame, labels)
     record = registry.Record({}, {}, {"verdict": "pass"}, {"gates": []}, {"report/report.html": "<html>"})
     registry.register(workspace, model, record)
-    registry.promote(workspace, name, registry.Signature("anna", NOW))
 
 
 def _column(values: pd.Series) -> Column:
