@@ -1,6 +1,6 @@
 """The BentoML service, and the one door to BentoML. Thin: the routes are in serving.api, the scores in serving.scorer.
 
-`foresell serve` runs it; so does `FORESELL_WORKSPACE=DIR bentoml serve serving.service:Foresell`.
+`foresell serve` runs it; so does `FORESELL_WORKSPACE=DIR bentoml serve serving.service:Foresell`, there or in a Bento.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from features.console import silence_telemetry
 from features.errors import ForesellError
 from features.settings import Workspace
 from features.store import Online
+from serving.address import listening, require_loopback
 from serving.api import Api
 from serving.problem import tell_problems
 
 silence_telemetry()
 import bentoml  # noqa: E402
 
-WORKSPACE, WORKERS = "FORESELL_WORKSPACE", "FORESELL_WORKERS"
+WORKSPACE, WORKERS, HOST = "FORESELL_WORKSPACE", "FORESELL_WORKERS", "FORESELL_HOST"
 NAME = "foresell"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for it
@@ -37,7 +38,13 @@ ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for
 api = Api()
 
 
-@bentoml.service(name=NAME, traffic={"timeout": 60}, logging={"access": {"enabled": False}}, metrics={"enabled": False})
+@bentoml.service(
+    name=NAME,
+    workers=int(os.environ.get(WORKERS, "1")),
+    traffic={"timeout": 60},
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
+)
 @bentoml.asgi_app(api.app)
 class Foresell:
     """Scores of leads and customers, with reasons: one route for each propensity of the workspace."""
@@ -47,20 +54,24 @@ class Foresell:
 
         Raises:
             WorkspaceError: there is no such workspace, or its file of keys is damaged.
+            CallError: API keys are off, and others than this machine may reach the service.
             TableError: nothing has been ingested.
             StoreError: the online store has not been set up.
         """
         from serving.gate import Gate
         from serving.metrics import Metrics
         from serving.office import Office
+        from serving.tracing import opened
 
         workspace = Workspace.open(Path(os.environ.get(WORKSPACE, ".")))
+        if workspace.settings.serving.keys == "off":
+            _require_loopback()
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         metrics = Metrics()
         self.office = Office(workspace, metrics.seated)
-        api.open(self.office, Gate.open(workspace, int(os.environ.get(WORKERS, "1"))), metrics)
+        api.open(self.office, Gate.open(workspace, int(os.environ.get(WORKERS, "1"))), metrics, opened())
         self.office.start()
         _tame_garbage_collection()
 
@@ -68,6 +79,8 @@ class Foresell:
     def release(self) -> None:
         """Store what was answered, close, and let everything be collected again, so that libraries can close what they hold."""
         self.office.stop()
+        if api.traces:
+            api.traces.stop()
         gc.unfreeze()
 
     async def __is_ready__(self) -> bool:
@@ -79,12 +92,24 @@ class Foresell:
         return True
 
 
-def asgi() -> Any:
-    """The service as an ASGI application; a worker process calls this."""
+_bentos_own = Foresell.to_asgi  # type: ignore[attr-defined]
+
+
+def asgi(is_main: bool = True) -> Any:
+    """The service as an ASGI application; every worker process calls this, those of `bentoml serve` too.
+
+    BentoML's middleware for traces is left out: it would put whole paths into them, and a webhook's path holds a key.
+    """
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
     bentoml.server_context.service_name = bentoml.server_context.bento_name = NAME
-    outer = Foresell.to_asgi()  # type: ignore[attr-defined]
+    outer = _bentos_own(is_main=is_main)
+    outer.user_middleware = [one for one in outer.user_middleware if one.cls is not OpenTelemetryMiddleware]
     tell_problems(outer, lambda: api.paths)  # a path that nobody has is refused there
     return outer
+
+
+Foresell.to_asgi = asgi  # type: ignore[attr-defined]
 
 
 def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
@@ -101,7 +126,7 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
     """
     import uvicorn
 
-    os.environ[WORKSPACE], os.environ[WORKERS] = str(workspace.root), str(workers)
+    os.environ[WORKSPACE], os.environ[WORKERS], os.environ[HOST] = str(workspace.root), str(workers), host
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn drains first, then hands the signal on
     with tempfile.TemporaryDirectory() as metrics:
@@ -109,6 +134,12 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
             os.environ[MULTIPROCESS] = metrics  # where they add up what /metrics tells; this process is none of them
         Online(workspace)  # what is wrong with it is said here in a sentence, before every worker says it in a traceback
         uvicorn.run("serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False)
+
+
+def _require_loopback() -> None:
+    """See to it that nobody else reaches a service without keys: by the sockets it has, else by where it will listen."""
+    for address in listening() or {os.environ.get(HOST, "0.0.0.0")}:
+        require_loopback(address)
 
 
 def _tame_garbage_collection() -> None:
