@@ -26,6 +26,7 @@ from serving.problem import tell_problems
 
 silence_telemetry()
 import bentoml  # noqa: E402
+from _bentoml_sdk import Service  # type: ignore[import-untyped]  # noqa: E402
 
 WORKSPACE, WORKERS, HOST = "FORESELL_WORKSPACE", "FORESELL_WORKERS", "FORESELL_HOST"
 NAME = "foresell"
@@ -38,8 +39,25 @@ ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for
 api = Api()
 
 
+class Bare(Service[Any]):
+    """A service as BentoML builds it, with our problem documents and without its middleware for traces.
+
+    That would put whole paths into spans, and a webhook's path holds a key; spans of our own are in serving.tracing.
+    """
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        """The whole application; every worker process calls this."""
+        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+        outer: Any = super().to_asgi(is_main)
+        outer.user_middleware = [one for one in outer.user_middleware if one.cls is not OpenTelemetryMiddleware]
+        tell_problems(outer, lambda: api.paths)  # a path that nobody has is refused there
+        return outer
+
+
 @bentoml.service(
     name=NAME,
+    service_class=Bare,
     workers=int(os.environ.get(WORKERS, "1")),
     traffic={"timeout": 60},
     logging={"access": {"enabled": False}},
@@ -92,24 +110,10 @@ class Foresell:
         return True
 
 
-_bentos_own = Foresell.to_asgi  # type: ignore[attr-defined]
-
-
-def asgi(is_main: bool = True) -> Any:
-    """The service as an ASGI application; every worker process calls this, those of `bentoml serve` too.
-
-    BentoML's middleware for traces is left out: it would put whole paths into them, and a webhook's path holds a key.
-    """
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
+def asgi() -> Any:
+    """The service as an ASGI application; a worker process of `foresell serve` calls this."""
     bentoml.server_context.service_name = bentoml.server_context.bento_name = NAME
-    outer = _bentos_own(is_main=is_main)
-    outer.user_middleware = [one for one in outer.user_middleware if one.cls is not OpenTelemetryMiddleware]
-    tell_problems(outer, lambda: api.paths)  # a path that nobody has is refused there
-    return outer
-
-
-Foresell.to_asgi = asgi  # type: ignore[attr-defined]
+    return Foresell.to_asgi()  # type: ignore[attr-defined]
 
 
 def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
