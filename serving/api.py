@@ -22,6 +22,7 @@ from starlette.routing import Route
 from features.errors import CallError, ForesellError
 from serving import problem
 from serving.gate import Gate
+from serving.hooks import call as hooks
 from serving.keys import Key, Scope
 from serving.metrics import Metrics
 from serving.office import Answer, Call, Office
@@ -45,7 +46,7 @@ class Api:
         self.app = Starlette(
             routes=[Route("/", lambda request: RedirectResponse("docs")), Route("/docs", lambda request: page())],
             middleware=[
-                Middleware(Witness, metrics=lambda: self.metrics, clock=_now, traces=lambda: self.traces),
+                Middleware(Witness, metrics=lambda: self.metrics, clock=now, traces=lambda: self.traces),
                 Middleware(LimitedSize),
             ],
         )
@@ -69,6 +70,7 @@ class Api:
             *(Route(f"/v1/{name}", self._scores_of(name), methods=["POST"]) for name in office.lineup.desks),
             Route("/v1/scores", self._several_scores, methods=["POST"]),
             Route("/v1/scores/{entity}/{entity_id:path}", self._stored, methods=["GET"]),
+            Route("/v1/hooks/{source}/{token}", self._hook, methods=["POST"]),
             Route("/v1/status", self._status, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
             Route("/v1/{path:path}", self._elsewhere, methods=METHODS),
@@ -105,9 +107,9 @@ class Api:
         notes.lap("validate")
         call = Call(notes.request_id, notes.caller, "http")
         if len(asks) * len(names) <= FEW:
-            parts = self.office.answer(names, asks, _now(), call, notes.lap)
+            parts = self.office.answer(names, asks, now(), call, notes.lap)
         else:
-            parts = await run_in_threadpool(self.office.answer, names, asks, _now(), call, notes.lap)
+            parts = await run_in_threadpool(self.office.answer, names, asks, now(), call, notes.lap)
         for name, part in zip(names, parts, strict=True):
             self.metrics.answered(name, [answer.score for answer in part], self.office.features(name))
             notes.versions.update((name, answer.score.model_version) for answer in part[:1])
@@ -133,6 +135,20 @@ class Api:
             )
             return problem.problem(HTTPStatus.NOT_FOUND, "No score is stored", [flaw])
         return Response(b'{"scores":[' + b",".join(one.document for one in stored) + b"]}", media_type=JSON)
+
+    async def _hook(self, request: Request) -> Response:
+        """What a CRM's webhook brings: kept, then accepted; scored and written back after the answer."""
+        source = request.path_params["source"]
+        notes = self._admitted(request, "/v1/hooks/{source}/{token}", "hook", request.path_params["token"])
+        if source not in self.office.hooks:
+            return _no_hook(source, sorted(self.office.hooks))
+        body = await request.body()
+        unpacked = await run_in_threadpool(self.office.receive, source, notes.request_id, _call(request, body), now())
+        notes.entities = len(unpacked.received)
+        if unpacked.answer_body is not None:
+            return Response(unpacked.answer_body, media_type=unpacked.answer_media_type)
+        told = {"id": notes.request_id, "accepted": len(unpacked.received), "flaws": [one.model_dump() for one in unpacked.flaws]}
+        return JSONResponse(told, HTTPStatus.ACCEPTED)
 
     async def _status(self, request: Request) -> Response:
         self._admitted(request, "/v1/status", "admin")
@@ -167,7 +183,7 @@ class Api:
         """
         notes: Notes = request.scope[NOTES]
         notes.route = route
-        key: Key = self.gate.admit(secret or _secret(request), scope, time.monotonic(), _now())
+        key: Key = self.gate.admit(secret or _secret(request), scope, time.monotonic(), now())
         notes.caller = key.id
         return notes
 
@@ -201,6 +217,20 @@ def _wrong(name: str, wrong: Wrong) -> bytes:
     return json.dumps({"entity_id": wrong.entity_id, "propensity": name, "problem": told.model_dump(mode="json")}).encode()
 
 
+def _call(request: Request, body: bytes) -> hooks.Call:
+    return hooks.Call(request.method, str(request.url), request.headers, body)
+
+
+def _no_hook(source: str, known: Sequence[str]) -> Response:
+    flaw = Flaw(
+        where=f"/v1/hooks/{source}"[:200],
+        expected=f"one of {', '.join(known)}" if known else "a source that [hooks] in foresell.toml describes; there is none",
+        received=source[:100],
+        repair=near(source, known) or "describe it in [hooks.SOURCE]; docs/reference.md has the keys",
+    )
+    return problem.problem(HTTPStatus.NOT_FOUND, "There is no such source", [flaw])
+
+
 def _names(body: bytes) -> list[str]:
     """The propensities that a body names, before it is known what else it may say."""
     with suppress(ValueError, RecursionError):
@@ -228,5 +258,6 @@ def _no_entity(entity: str, known: Sequence[str]) -> ForesellError:
     return CallError("path", expected=expected, received=entity[:100], repair="/v1/scores/lead/ID or /v1/scores/customer/ID")
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The instant at which something is answered; everywhere behind the HTTP face it is an argument."""
     return datetime.now(UTC)

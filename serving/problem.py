@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from features.errors import CallError, ForesellError
 from serving.gate import Refused
+from serving.hooks.refusal import Refusal
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FLAWS = 20
@@ -95,6 +96,8 @@ def told(error: ForesellError) -> Response:
     """An error of ours: the caller's fault if it is a CallError, otherwise something that cannot be done now."""
     if isinstance(error, Refused):
         return problem(error.status, error.status.phrase, [Flaw.of(error)], error.headers)
+    if isinstance(error, Refusal):
+        return problem(error.status, "The webhook's call is not taken", [Flaw.of(error)])
     if isinstance(error, CallError):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is wrong", [Flaw.of(error)])
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No score can be given now", [Flaw.of(error)], {"Retry-After": "1"})

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from features.errors import ForesellError
 from features.settings import Workspace
 from features.store import Online
 from serving.address import listening, require_loopback
-from serving.api import Api
+from serving.api import Api, now
 from serving.problem import tell_problems
 
 silence_telemetry()
@@ -30,6 +31,7 @@ from _bentoml_sdk import Service  # type: ignore[import-untyped]  # noqa: E402
 
 WORKSPACE, WORKERS, HOST = "FORESELL_WORKSPACE", "FORESELL_WORKERS", "FORESELL_HOST"
 NAME = "foresell"
+EVERYWHERE = "0.0.0.0"  # where BentoML listens unless it is told
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for it
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -81,17 +83,25 @@ class Foresell:
         from serving.office import Office
         from serving.tracing import opened
 
-        workspace = Workspace.open(Path(os.environ.get(WORKSPACE, ".")))
-        if workspace.settings.serving.keys == "off":
-            _require_loopback()
+        workspace = _workspace()
+        _require_loopback(workspace, listening() or {os.environ.get(HOST, EVERYWHERE)})
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         metrics = Metrics()
         self.office = Office(workspace, metrics.seated)
         api.open(self.office, Gate.open(workspace, int(os.environ.get(WORKERS, "1"))), metrics, opened())
-        self.office.start()
+        self.office.start(now)
         _tame_garbage_collection()
+
+    @bentoml.on_deployment
+    @staticmethod
+    def refuse() -> None:
+        """Have `bentoml serve` end before it starts a worker, where one would refuse to serve others without keys."""
+        from click import get_current_context
+
+        command = get_current_context(silent=True)
+        _require_loopback(_workspace(), {(command and command.params.get("host")) or os.environ.get(HOST, EVERYWHERE)})
 
     @bentoml.on_shutdown
     def release(self) -> None:
@@ -140,10 +150,15 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
         uvicorn.run("serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False)
 
 
-def _require_loopback() -> None:
-    """See to it that nobody else reaches a service without keys: by the sockets it has, else by where it will listen."""
-    for address in listening() or {os.environ.get(HOST, "0.0.0.0")}:
-        require_loopback(address)
+def _workspace() -> Workspace:
+    return Workspace.open(Path(os.environ.get(WORKSPACE, ".")))
+
+
+def _require_loopback(workspace: Workspace, addresses: Iterable[str]) -> None:
+    """See to it that nobody else reaches a service without keys."""
+    if workspace.settings.serving.keys == "off":
+        for address in addresses:
+            require_loopback(address)
 
 
 def _tame_garbage_collection() -> None:
