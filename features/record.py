@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -51,7 +51,7 @@ class Record:
     entity_id: str
     as_of: datetime
     values: Mapping[str, Value]
-    given: frozenset[str] = frozenset()
+    given: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -227,15 +227,24 @@ def numbers(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> np.nda
 
     Raises:
         KeyError: a row lacks a column.
+        TypeError: a column holds text.
     """
     layout = rows[0].layout if rows and isinstance(rows[0], Values) else None
     if layout is None or not all(isinstance(row, Values) and row.layout is layout for row in rows):
-        told = [[math.nan if (value := row[name]) is None else float(value) for name in names] for row in rows]
+        told = [[_number(row[name]) for name in names] for row in rows]
         return np.array(told, dtype=np.float64).reshape(len(rows), len(names))
     width = len(layout.numbers) * _NUMBER.size
     packed = b"".join([row.packed[HEADER_SIZE : HEADER_SIZE + width] for row in rows])  # type: ignore[attr-defined]
-    places = [layout.numbers.index(name) for name in names]
+    places = [layout.places[name] for name in names]
+    if places and max(places) >= len(layout.numbers):
+        raise TypeError(f"{layout.names[max(places)]} is a category")
     return np.frombuffer(packed, dtype="<f8").reshape(len(rows), len(layout.numbers))[:, places]
+
+
+def _number(value: Value) -> float:
+    if isinstance(value, str):
+        raise TypeError("text where a number belongs")
+    return math.nan if value is None else float(value)
 
 
 def mismatch(where: str, expected: Sequence[str], received: Sequence[str]) -> ContractError:

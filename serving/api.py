@@ -31,6 +31,7 @@ from serving.problem import Flaw, near
 from serving.reader import Ask
 from serving.request import Asked, Form, Wrong
 from serving.size import LimitedSize
+from serving.tracing import Traces
 from serving.witness import NOTES, Notes, Witness
 
 FEW = 8  # entities; more are answered in a thread, so that a large request does not hold up a small one
@@ -44,14 +45,18 @@ class Api:
     def __init__(self) -> None:
         self.app = Starlette(
             routes=[Route("/", lambda request: RedirectResponse("docs")), Route("/docs", lambda request: page())],
-            middleware=[Middleware(Witness, metrics=lambda: self.metrics, clock=now), Middleware(LimitedSize)],
+            middleware=[
+                Middleware(Witness, metrics=lambda: self.metrics, clock=now, traces=lambda: self.traces),
+                Middleware(LimitedSize),
+            ],
         )
         self.paths: list[str] = []
+        self.traces: Traces | None = None
         problem.tell_problems(self.app, lambda: self.paths)
 
-    def open(self, office: Office, gate: Gate, metrics: Metrics) -> None:
+    def open(self, office: Office, gate: Gate, metrics: Metrics, traces: Traces | None = None) -> None:
         """Begin to answer: a route for each propensity of the workspace, and those for all of them."""
-        self.office, self.gate, self.metrics = office, gate, metrics
+        self.office, self.gate, self.metrics, self.traces = office, gate, metrics, traces
         self.forms = {
             entity: Form(entity, reader.attributes, f"{entity.title()}Request") for entity, reader in office.readers.items()
         }

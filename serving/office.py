@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from features.adapter import Adapter
 from features.catalog import Catalog
-from features.errors import ForesellError, StoreError
+from features.errors import ForesellError, RegistryError, StoreError
 from features.feature import View
 from features.propensity import load
 from features.settings import Hook, Workspace
@@ -108,8 +108,8 @@ class Office:
             ForesellError: there is none, for the reason it gives.
         """
         found = self.lineup.desks[name]
-        if isinstance(found, ForesellError):
-            raise found
+        if isinstance(found, ForesellError):  # whatever it is, it is not the caller's mistake
+            raise RegistryError(found.where, expected=found.expected, received=found.received, repair=found.repair)
         return found
 
     def features(self, name: str) -> int:

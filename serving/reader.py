@@ -97,10 +97,7 @@ class Reader:
             return Record(ask.entity_id or "", now, newcomer(self._views, self.entity, ask.given, now))
         if isinstance(stored, ForesellError) or not ask.given:
             return stored
-        values = overridden(stored.values, self._views, self.entity, ask.given, now)
-        changed = frozenset(name for name, value in values.items() if value is not stored.values.get(name))
-        return replace(stored, values=values, given=changed | {a.feature.name for a in self.attributes if _told(a, ask)})
-
-
-def _told(attribute: Attribute, ask: Ask) -> bool:
-    return any(name in ask.given for name in attribute.names)
+        before = dict(stored.values)
+        values = overridden(before, self._views, self.entity, ask.given, now)
+        told = {attribute.feature.name for attribute in self.attributes if any(name in ask.given for name in attribute.names)}
+        return replace(stored, values=values, given=told.union(name for name in values if values[name] is not before.get(name)))

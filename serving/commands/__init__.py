@@ -9,5 +9,6 @@ from serving.commands.demo import demo
 from serving.commands.key import key
 from serving.commands.night import score
 from serving.commands.serve import serve
+from serving.commands.shadow import shadow
 
-COMMANDS: tuple[click.Command, ...] = (score, serve, key, audit, demo)
+COMMANDS: tuple[click.Command, ...] = (score, serve, shadow, key, audit, demo)

@@ -31,8 +31,6 @@ from tests.serving.shop import NOW
 from training import registry
 
 LONGEST_START = 300.0
-DIRECT = "import sys; from pathlib import Path; from features.settings import Workspace; from serving.service import run; "
-DIRECT += "run(Workspace.open(Path(sys.argv[1])), '127.0.0.1', int(sys.argv[2]), int(sys.argv[3]))"
 
 
 def copied(shop: Workspace, root: Path, settings: str = "", serving: str = "", online: str = "sqlite") -> Workspace:
@@ -85,7 +83,7 @@ class Running:
 
 @contextmanager
 def running(
-    workspace: Workspace, log: Path, workers: int = 1, direct: bool = False, stdout: IO[bytes] | None = None, **environment: str
+    workspace: Workspace, log: Path, workers: int = 1, stdout: IO[bytes] | None = None, **environment: str
 ) -> Iterator[Running]:
     """A service of a workspace, ready.
 
@@ -93,15 +91,12 @@ def running(
         workspace: whose.
         log: a file for what it says.
         workers: how many.
-        direct: past the command line.
         stdout: where the request log goes; None is the log, too.
         environment: of the process, besides this one's.
     """
     port = free_port("127.0.0.1")
     command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(workspace.root), "--port", str(port)]
     command = [*command, "--workers", str(workers)]
-    if direct:
-        command = [sys.executable, "-c", DIRECT, str(workspace.root), str(port), str(workers)]
     with log.open("ab") as file:
         process = subprocess.Popen(command, stdout=stdout or file, stderr=file, env={**os.environ, **environment})
     found = Running(url("127.0.0.1", port), process, log)

@@ -92,7 +92,7 @@ def test_report_as_json_is_one_document_with_the_stable_keys(trained):
 
 
 def test_promote_says_that_a_running_service_keeps_its_version(trained):
-    assert "takes it up when it is started again" in call(trained, "promote", "churn").stderr
+    assert "answers with it within five seconds" in call(trained, "promote", "churn").stderr
     add(trained)
     promoted = json.loads(call(trained, "promote", "churn", "--json").stdout)
     assert promoted == {"propensity": "churn", "champion": "2", "before": "1", "event": 2, "written": True}
@@ -103,7 +103,7 @@ def test_promoting_the_champion_says_that_it_serves_already_and_that_nothing_was
     [event] = registry.history(trained, "churn").entries
     done = call(trained, "promote", "churn", "--force", "a reason that is not kept", "--json")
     assert f"version 1 already serves, since {event.since:%Y-%m-%d %H:%M:%S} UTC; nothing was written" in done.stderr
-    assert "in place of" not in done.stderr and "started again" not in done.stderr
+    assert "in place of" not in done.stderr and "within five seconds" not in done.stderr
     assert json.loads(done.stdout) == {"propensity": "churn", "champion": "1", "before": None, "event": 1, "written": False}
 
 

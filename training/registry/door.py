@@ -49,7 +49,7 @@ def open_client(workspace: Workspace) -> Iterator[Any]:
         yield mlflow.MlflowClient(uri, uri)
     except (MlflowException, SQLAlchemyError, OSError) as problem:
         raise RegistryError(
-            f"MLflow at {uri}",
+            f"MLflow at {workspace.settings.mlflow.tracking_uri or uri}",
             expected="a store that answers, and artifacts that can be read and written",
             received=str(problem).partition("\n")[0],
             repair="start the server, or correct `[mlflow] tracking_uri` in foresell.toml; without it `mlruns/` is used",
@@ -92,8 +92,8 @@ def _leave_on(codes: tuple[str, ...]) -> Iterator[None]:
 
 
 def store_uri(workspace: Workspace) -> str:
-    """What `mlflow ui --backend-store-uri` takes to show this workspace."""
-    return workspace.settings.mlflow.tracking_uri or f"sqlite:///{workspace.mlruns / 'mlflow.db'}"
+    """What `mlflow ui --backend-store-uri` takes to show this workspace; `${NAME}` is an environment variable."""
+    return os.path.expandvars(workspace.settings.mlflow.tracking_uri) or f"sqlite:///{workspace.mlruns / 'mlflow.db'}"
 
 
 def exists(workspace: Workspace) -> bool:
