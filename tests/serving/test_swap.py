@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -45,7 +46,7 @@ def test_promotions_and_rollbacks_reach_every_worker_without_a_wrong_answer(
         for move, version in zip(moves, ("2", "1"), strict=True):
             move()
             moved = time.monotonic()
-            until(lambda: _all_of(load, version))  # noqa: B023
+            until(partial(_all_of, load, version))
             old = [one[0] for one in list(load.answers) if one[0] > moved and {s["model_version"] for s in one[4]} != {version}]
             record_property("seconds_to_swap", max(old, default=moved) - moved)
     assert not load.lost and not wrong(load.answers, world.said)
