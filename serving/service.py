@@ -29,6 +29,7 @@ import bentoml  # noqa: E402
 WORKSPACE, WORKERS = "FORESELL_WORKSPACE", "FORESELL_WORKERS"
 NAME = "foresell"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+SECONDS_TO_IMPORT = 60  # a worker that says nothing for so long is replaced; uvicorn's 5 killed those that still imported
 ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for it
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -108,7 +109,10 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
         if workers > 1:
             os.environ[MULTIPROCESS] = metrics  # where they add up what /metrics tells; this process is none of them
         Online(workspace)  # what is wrong with it is said here in a sentence, before every worker says it in a traceback
-        uvicorn.run("serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False)
+        uvicorn.run(
+            "serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False,
+            timeout_worker_healthcheck=SECONDS_TO_IMPORT,
+        )  # fmt: skip
 
 
 def _tame_garbage_collection() -> None:
