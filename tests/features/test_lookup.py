@@ -28,11 +28,11 @@ from features.errors import ContractError, StoreError, WorkspaceError
 from features.record import Layout, decode, encode, numbers
 from features.settings import Settings, StoreSettings, Workspace
 from tests.features.test_store import ONLINE, T, drop, minutes, put, world_of
+from tests.features.test_upsert import IDS, feasts
 from tests.worlds import make_workspace
 
 DEADLINE = timedelta(milliseconds=300)
 PATIENCE = 5.0  # seconds: what no look-up takes that keeps to its deadline, on the busiest machine
-IDS = ["a", "ü", "日本", "🦊", " ", "a\0b", "x" * 300, "C-7|'\"", ""]
 LAYOUT = Layout((("usage_minutes", "number"),))
 
 
@@ -45,14 +45,12 @@ def test_keys_and_values_are_feasts_own(entity_id: str, entity: str, data: bytes
     from feast.infra.key_encoding_utils import serialize_entity_key
     from feast.infra.online_stores.helpers import _mmh3, _redis_key
 
-    from features.repo.schema import rows
-
-    ((key, values, _, _),) = rows(entity, T, [(entity_id, data)])
+    key, value = feasts(entity, entity_id, data)
     assert wire.entity_key(entity, entity_id) == serialize_entity_key(key, entity_key_serialization_version=wire.KEY_VERSION)
     assert wire.redis_key("p", entity, entity_id) == _redis_key("p", key, entity_key_serialization_version=wire.KEY_VERSION)
     assert wire.redis_field(entity) == _mmh3(f"{entity}_record:record")
-    written = values["record"].SerializeToString()
-    assert wire.unwrapped(written) == data
+    written = value.SerializeToString()
+    assert wire.wrapped(data) == written and wire.unwrapped(written) == data
     with pytest.raises(ContractError, match="BYTES"):
         wire.unwrapped(written[:-1])
 
