@@ -59,7 +59,7 @@ def entry(said: Said, answer: Answer, now: datetime, call: Call) -> Entry:
 def _stored(said: Said, answer: Answer) -> Stored:
     score = answer.score
     contributions = None if said.contributions is None else said.contributions.tobytes()
-    features = None if said.values is None else {name: said.values[name] for name in said.scorer.model.columns}
+    features = None if said.values is None else {name: said.values[name] for name in said.scorer.remembered}
     return Stored(
         score.propensity, score.entity_id or "", score.scored_at, score.model_version, score.probability, answer.document,
         contributions, features,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -22,9 +22,10 @@ from features.settings import Hook, Workspace
 from features.store import Online
 from features.tables import ENTITIES
 from features.views import views
-from serving.answer import SCORE, Answer, Call, answered, entry, written
+from serving.answer import Answer, Call, answered, entry, written
 from serving.breaker import Breaker
 from serving.desk import Desk, Said
+from serving.fallback import Fallback, says_something
 from serving.hooks.call import Call as WebhookCall
 from serving.hooks.kept import rows
 from serving.hooks.mail import Mail
@@ -83,10 +84,10 @@ class Office:
             require_usable(hook, source, self.readers[hook.entity].attributes if hook.entity in self.readers else ())
         return found
 
-    def start(self, clock: Callable[[], datetime]) -> None:
-        """Begin to follow the registry, to hear challengers, and to score what webhooks brought."""
+    def start(self, clock: Callable[[], datetime], metrics: Metrics | None = None) -> None:
+        """Begin to follow the registry, to hear challengers, and to score what webhooks brought; with metrics, to measure."""
         self._shadow.start()
-        self.lineup.start()
+        self.lineup.start(partial(self.measure, metrics) if metrics else lambda: None)
         if self.hooks:
             self._mail = Mail(self.ledger, self.hooks, self._answer_received, clock)
             self._mail.start()
@@ -154,6 +155,13 @@ class Office:
         for name, failure in self._failures().items():
             metrics.up.labels(name).set(failure is None)
         metrics.waiting.labels("recorder").set(self.recorder.waiting)
+        metrics.lost_in_all("recorder", self.recorder.dropped)
+        metrics.lost_in_all("shadow", self._shadow.left_out)
+        if self.hooks:
+            with suppress(ForesellError):
+                waiting = self.ledger.waiting()
+                metrics.waiting.labels("inbox").set(waiting.inbox)
+                metrics.waiting.labels("outbox").set(waiting.outbox)
 
     def _failures(self) -> dict[str, ForesellError | None]:
         stores = [reader.breaker.failure for reader in self.readers.values()]
@@ -231,25 +239,21 @@ class Office:
         new = [Ask(None, ask.given, True) for ask in asks if ask.entity_id is None]
         known = iter(self.readers[desks[0].entity].known(new, now))
         found = [next(known) if ask.entity_id is None else failure for ask in asks]
-        parts = [self._degraded(desk, asks, desk.answer(asks, found, now), failure) for desk in desks]
-        if not any(answer.score.score is not None or answer.score.policy for part in parts for answer in part):
+        fallback = Fallback(self.workspace, self.readers[desks[0].entity], failure, now)
+        parts = [self._degraded(desk, asks, desk.answer(asks, found, now), fallback) for desk in desks]
+        if not any(says_something(answer.score) for part in parts for answer in part):
             raise failure
         for desk, part in zip(desks, parts, strict=True):
             self.recorder.put([entry(Said(answer.score, desk.scorer), answer, now, call) for answer in part])
         return parts
 
-    def _degraded(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], failure: StoreError) -> list[Answer]:
+    def _degraded(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], fallback: Fallback) -> list[Answer]:
         before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
-        answers = []
-        for ask, one in zip(asks, said, strict=True):
-            stored = before.get(ask.entity_id or "")
-            score = one.score
-            if ask.entity_id is not None and stored is not None:
-                score = replace(SCORE.validate_json(stored.document), degraded=True, stale=desk.scorer.model.columns)
-            elif ask.entity_id is not None:
-                score = replace(score, degraded=True, why=f"{failure.where} does not answer, and no score is stored")
-            answers.append(Answer(score, written(score)))
-        return answers
+        scores = [
+            one.score if ask.entity_id is None else fallback.score(one.scorer, ask, before.get(ask.entity_id))
+            for ask, one in zip(asks, said, strict=True)
+        ]
+        return [Answer(score, written(score)) for score in scores]
 
 
 def _seated(desk: Desk | ForesellError) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from features.errors import ContractError, ForesellError
 from features.feature import View
 from features.online import Online
-from features.record import Record
+from features.record import Record, Value
 from serving.breaker import Breaker
 from serving.newcomer import Attribute, Given, attributes, newcomer, overridden
 
@@ -27,7 +27,13 @@ class Ask:
 
 
 class Reader:
-    """Reads what is known of one kind of entity."""
+    """Reads what is known of one kind of entity.
+
+    Attributes:
+        breaker: of the store.
+        newest: the newest as_of of the records that were read.
+        attributes: what a request may give.
+    """
 
     def __init__(self, online: Online, views: tuple[View, ...], entity: str) -> None:
         """Take the open store and what the workspace declares.
@@ -38,6 +44,7 @@ class Reader:
         online.require(entity)
         self._online, self._views, self.entity = online, views, entity
         self.breaker = Breaker()
+        self.newest: datetime | None = None
         self.attributes: tuple[Attribute, ...] = attributes(views, entity)
 
     def known(self, asks: Sequence[Ask], now: datetime) -> list[Record | ForesellError | None]:
@@ -55,6 +62,7 @@ class Reader:
             return [self._record(ask, None, now) for ask in asks]
         with self.breaker.guarding():
             stored = dict(zip(ids, self._stored(ids), strict=True))
+        self._note(stored.values())
         return [self._record(ask, stored.get(ask.entity_id or ""), now) for ask in asks]
 
     def _stored(self, ids: Sequence[str]) -> Sequence[Record | ForesellError | None]:
@@ -63,6 +71,15 @@ class Reader:
         except ContractError as problem:  # one is damaged: find out which, so that the others are not lost
             half = len(ids) // 2
             return [*self._stored(ids[:half]), *self._stored(ids[half:])] if half else [problem]
+
+    def told(self, ask: Ask, now: datetime) -> dict[str, Value]:
+        """The features that a request alone tells, whatever the store knows."""
+        return overridden({}, self._views, self.entity, ask.given, now) if ask.given else {}
+
+    def _note(self, found: Iterable[Record | ForesellError | None]) -> None:
+        as_ofs = {one.as_of for one in found if isinstance(one, Record)}
+        if as_ofs and (self.newest is None or max(as_ofs) > self.newest):
+            self.newest = max(as_ofs)
 
     def ping(self) -> None:
         """Ask the store about nobody.

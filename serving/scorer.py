@@ -78,11 +78,11 @@ class Scorer:
         self.version = version
         self.propensity: Propensity = model.propensity
         self._conditions = self.propensity.conditions
-        self._policy = policy or Policy(PolicySettings(), self.propensity.entity)
+        self.policy = policy or Policy(PolicySettings(), self.propensity.entity)
         self._fresh_for = fresh_for
         value = self.propensity.value.columns if self.propensity.value else ()
         eligibility = (condition.column for condition in self._conditions)
-        self.columns: tuple[str, ...] = tuple(dict.fromkeys((*model.columns, *eligibility, *value, *self._policy.columns)))
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys((*model.columns, *eligibility, *value, *self.policy.columns)))
         usual = {c.name: _quartiles(c.typical) for c in model.contract.features}
         self._reasoner = Reasoner(wordings(model.columns, declarations, self.propensity.reasons, usual))
 
@@ -158,7 +158,7 @@ class Scorer:
 
     def _withheld(self, record: Record, scored_at: datetime) -> Score | None:
         """The answer about an entity that gets no score: policy withholds it, or the question does not apply."""
-        found = self._policy.withheld(record.entity_id or None, record.values)
+        found = self.policy.withheld(record.entity_id or None, record.values)
         if found is not None:
             return self.unscored(record.entity_id, found.why, record.as_of, scored_at, found.kind)
         failed = next((condition for condition in self._conditions if not condition.holds(record.values)), None)
@@ -223,6 +223,11 @@ class Scorer:
             received=f"none of the name {', '.join(lacking)}",
             repair="restore the table or declaration that gave them, or train and promote again without them",
         )
+
+    @cached_property
+    def remembered(self) -> tuple[str, ...]:
+        """What is kept of an entity with its score: the model's features, and what policy looks at."""
+        return tuple(dict.fromkeys((*self.model.columns, *self.policy.columns)))
 
     @cached_property
     def needed(self) -> frozenset[str]:

@@ -92,7 +92,7 @@ class Foresell:
         metrics = Metrics()
         self.office = Office(workspace, metrics.seated)
         api.open(self.office, Gate.open(workspace, int(os.environ.get(WORKERS, "1"))), metrics, opened())
-        self.office.start(now)
+        self.office.start(now, metrics)
         _tame_garbage_collection()
 
     @bentoml.on_deployment

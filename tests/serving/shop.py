@@ -70,8 +70,13 @@ def fit(question: dict[str, Any], columns: Sequence[Column], frame: pd.DataFrame
 
 
 def crown(workspace: Workspace, name: str, seed: int = 5) -> None:
-    """Learn something from the cohort, by labels that the seed chooses, and make it the champion."""
-    columns = MODEL_COLUMNS[name]
+    """Learn something from the cohort and make it the champion."""
+    learn(workspace, name, MODEL_COLUMNS[name], seed)
+    registry.promote(workspace, name, registry.Signature("anna", NOW))
+
+
+def learn(workspace: Workspace, name: str, columns: Sequence[str], seed: int = 5) -> None:
+    """Learn something from the cohort, another thing for another seed, and register it."""
     question = propensity.load(workspace, name)
     frame = store.historical(workspace, question.entity, cohort(workspace, question, [NOW]), columns)
     labels = (
@@ -80,7 +85,6 @@ def crown(workspace: Workspace, name: str, seed: int = 5) -> None:
     model = fit(question.model_dump(mode="json"), [_column(frame[column]) for column in columns], frame, labels)
     record = registry.Record({}, {}, {"verdict": "pass"}, {"gates": []}, {"report/report.html": "<html>"})
     registry.register(workspace, model, record)
-    registry.promote(workspace, name, registry.Signature("anna", NOW))
 
 
 def _column(values: pd.Series) -> Column:
