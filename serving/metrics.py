@@ -69,7 +69,11 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )  # fmt: skip
         self.waiting = Gauge(
-            "foresell_waiting", "work that waits: recorder, inbox, outbox", ["queue"], registry=own, multiprocess_mode="mostrecent"
+            "foresell_waiting",
+            "work that waits: recorder, inbox, outbox",
+            ["queue"],
+            registry=own,
+            multiprocess_mode="mostrecent",
         )
         self.lost = Counter("foresell_lost", "what could not be kept: recorder, shadow, log", ["what"], registry=own)
 
