@@ -34,6 +34,7 @@ from serving.lineup import Desks, Lineup
 from serving.metrics import Metrics
 from serving.reader import Ask, Reader
 from serving.recorder import Recorder
+from serving.score import Score
 from serving.scorer import Lap, untimed
 from serving.shadow import Shadow
 
@@ -210,7 +211,7 @@ class Office:
 
     def _answer(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], now: datetime, call: Call, lap: Lap) -> list[Answer]:
         before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
-        answers = [answered(one, before.get(one.score.entity_id or "")) for one in said]
+        answers = answered(said, before)
         self.recorder.put([entry(one, answer, now, call) for one, answer in zip(said, answers, strict=True)])
         self._shadow.hear(desk, said, now)
         lap("change")
@@ -231,25 +232,31 @@ class Office:
         new = [Ask(None, ask.given, True) for ask in asks if ask.entity_id is None]
         known = iter(self.readers[desks[0].entity].known(new, now))
         found = [next(known) if ask.entity_id is None else failure for ask in asks]
-        parts = [self._degraded(desk, asks, desk.answer(asks, found, now), failure) for desk in desks]
+        parts = [self._degraded(desk, asks, desk.answer(asks, found, now), now, failure) for desk in desks]
         if not any(answer.score.score is not None or answer.score.policy for part in parts for answer in part):
             raise failure
         for desk, part in zip(desks, parts, strict=True):
             self.recorder.put([entry(Said(answer.score, desk.scorer), answer, now, call) for answer in part])
         return parts
 
-    def _degraded(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], failure: StoreError) -> list[Answer]:
+    def _degraded(
+        self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], now: datetime, failure: StoreError
+    ) -> list[Answer]:
         before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
-        answers = []
+        scores = []
         for ask, one in zip(asks, said, strict=True):
+            given = self.readers[desk.entity].said(ask, now)
+            objection = desk.scorer.objection(ask.entity_id, given, now)  # a stored score does not go over it
             stored = before.get(ask.entity_id or "")
-            score = one.score
-            if ask.entity_id is not None and stored is not None:
-                score = replace(SCORE.validate_json(stored.document), degraded=True, stale=desk.scorer.model.columns)
-            elif ask.entity_id is not None:
-                score = replace(score, degraded=True, why=f"{failure.where} does not answer, and no score is stored")
-            answers.append(Answer(score, written(score)))
-        return answers
+            scores.append(objection or (one.score if ask.entity_id is None else _stood_in(desk, one.score, stored, failure)))
+        return [Answer(score, written(score)) for score in scores]
+
+
+def _stood_in(desk: Desk, score: Score, stored: Stored | None, failure: StoreError) -> Score:
+    """The last stored score in place of a new one, or the answer that there is neither."""
+    if stored is None:
+        return replace(score, degraded=True, why=f"{failure.where} does not answer, and no score is stored")
+    return replace(SCORE.validate_json(stored.document), degraded=True, stale=desk.scorer.model.columns)
 
 
 def _seated(desk: Desk | ForesellError) -> dict[str, Any]:

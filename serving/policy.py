@@ -8,7 +8,7 @@ HTTP, after a webhook and in the nightly batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +61,10 @@ class Policy:
                     repair=f"did you mean `{near}`?" if near else "`foresell features list` shows which columns there are",
                 )
 
+    def objection(self, entity_id: str | None, given: Mapping[str, object]) -> Withheld | None:
+        """As `withheld`, by what a request says alone: a condition over a column that it does not give is left out."""
+        return self._withheld(entity_id, given, [condition for condition in self._conditions if condition.column in given])
+
     def withheld(self, entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
         """Why an entity gets no score; None if it may have one. Objection comes first: it is the person's own word.
 
@@ -68,7 +72,10 @@ class Policy:
             entity_id: None for a newcomer without an id, who is in no holdout.
             row: the values of at least `columns`.
         """
-        for condition in self._conditions:
+        return self._withheld(entity_id, row, self._conditions)
+
+    def _withheld(self, entity_id: str | None, row: Mapping[str, object], conditions: Sequence[Condition]) -> Withheld | None:
+        for condition in conditions:
             if condition.holds(row):
                 return Withheld("suppressed", f"no score may be given of this {self._entity}: {condition}")
         if entity_id is not None and share(f"holdout:{self._entity}:{entity_id}") < self._holdout:

@@ -11,7 +11,7 @@ from features.feature import View
 from features.online import Online
 from features.record import Record
 from serving.breaker import Breaker
-from serving.newcomer import Attribute, Given, attributes, newcomer, overridden
+from serving.newcomer import Attribute, Given, Value, attributes, newcomer, overridden, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,10 @@ class Reader:
         values = overridden(stored.values, self._views, self.entity, ask.given, now)
         changed = frozenset(name for name, value in values.items() if value is not stored.values.get(name))
         return replace(stored, values=values, given=changed | {a.feature.name for a in self.attributes if _told(a, ask)})
+
+    def said(self, ask: Ask, now: datetime) -> dict[str, Value]:
+        """The features that the request itself tells, whatever is stored."""
+        return said(self._views, self.entity, ask.given, now)
 
 
 def _told(attribute: Attribute, ask: Ask) -> bool:

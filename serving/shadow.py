@@ -56,6 +56,9 @@ class Shadow:
             except ForesellError as problem:
                 self.left_out += 1
                 _log.warning("a comparison with the challenger is lost: %s", problem.received)
+            except Exception:  # of a challenger nobody knows yet what it does; the next ones are heard all the same
+                self.left_out += 1
+                _log.exception("a comparison with the challenger is lost")
 
 
 def compared(desk: Desk, answers: Sequence[Said], now: datetime) -> list[Compared]:
