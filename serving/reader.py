@@ -9,9 +9,9 @@ from datetime import datetime
 from features.errors import ContractError, ForesellError
 from features.feature import View
 from features.online import Online
-from features.record import Record, Value
+from features.record import Record
 from serving.breaker import Breaker
-from serving.newcomer import Attribute, Given, attributes, newcomer, overridden
+from serving.newcomer import Attribute, Given, Value, attributes, newcomer, overridden
 
 
 @dataclass(frozen=True, slots=True)
