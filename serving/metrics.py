@@ -1,5 +1,7 @@
 """What the service counts and times, in Prometheus' form. Several workers add up, through files in PROMETHEUS_MULTIPROC_DIR.
 
+A gauge tells what the worker said that spoke last, for one that has ended would otherwise be heard for ever.
+
 Labels are names of propensities, versions, stages and routes, so their number is bounded; nothing here tells of a single entity.
 """
 
@@ -60,14 +62,18 @@ class Metrics:
             "1 for the version that answers",
             ["propensity", "version", "role"],
             registry=own,
-            multiprocess_mode="livemax",
+            multiprocess_mode="mostrecent",
         )
         self.up = Gauge(
             "foresell_dependency_up", "1 while it answers: online_store, ledger, registry", ["dependency"], registry=own,
-            multiprocess_mode="livemin",
+            multiprocess_mode="mostrecent",
         )  # fmt: skip
         self.waiting = Gauge(
-            "foresell_waiting", "work that waits: recorder, inbox, outbox", ["queue"], registry=own, multiprocess_mode="livemax"
+            "foresell_waiting",
+            "work that waits: recorder, inbox, outbox",
+            ["queue"],
+            registry=own,
+            multiprocess_mode="mostrecent",
         )
         self.lost = Counter("foresell_lost", "what could not be kept: recorder, shadow, log", ["what"], registry=own)
 

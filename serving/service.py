@@ -33,6 +33,7 @@ WORKSPACE, WORKERS, HOST = "FORESELL_WORKSPACE", "FORESELL_WORKERS", "FORESELL_H
 NAME = "foresell"
 EVERYWHERE = "0.0.0.0"  # where BentoML listens unless it is told
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+SECONDS_TO_IMPORT = 60  # a worker that says nothing for so long is replaced; uvicorn's 5 killed those that still imported
 ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for it
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -147,7 +148,10 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
         if workers > 1:
             os.environ[MULTIPROCESS] = metrics  # where they add up what /metrics tells; this process is none of them
         Online(workspace)  # what is wrong with it is said here in a sentence, before every worker says it in a traceback
-        uvicorn.run("serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False)
+        uvicorn.run(
+            "serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False,
+            timeout_worker_healthcheck=SECONDS_TO_IMPORT,
+        )  # fmt: skip
 
 
 def _workspace() -> Workspace:

@@ -31,17 +31,17 @@ MODEL_COLUMNS = {
 }  # fmt: skip
 
 
-def open_shop(root: Path) -> Workspace:
-    """Build the shop below `root`: champions for churn and lead-conversion, none for upsell."""
+def open_shop(root: Path, settings: str = 'adapter = "canonical"\n[serving]\nkeys = "off"\n') -> Workspace:
+    """Build the shop below `root`, where its settings say: champions for churn and lead-conversion, none for upsell."""
     attributes = {"leads": {"origin": Attribute(fixed=True, meaning="origin"), "budget": Attribute(type="number", fixed=True)}}
     make_workspace(root, _tables(random.Random(3)), now="2018-05-15", attributes=attributes)
-    (root / SETTINGS_FILE).write_text('adapter = "canonical"\n[serving]\nkeys = "off"\n', encoding="utf-8")
+    (root / SETTINGS_FILE).write_text(settings, encoding="utf-8")
     workspace = Workspace.open(root)
     snapshot.build(workspace, [NOW])
     store.apply(workspace)
     store.materialize(workspace, NOW)
-    for name, columns in MODEL_COLUMNS.items():
-        _crown(workspace, name, columns)
+    for name in MODEL_COLUMNS:
+        crown(workspace, name)
     return workspace
 
 
@@ -69,9 +69,9 @@ def fit(question: dict[str, Any], columns: Sequence[Column], frame: pd.DataFrame
     return Model(contract, Trees(booster.model_to_string()))
 
 
-def _crown(workspace: Workspace, name: str, columns: Sequence[str]) -> None:
+def crown(workspace: Workspace, name: str, seed: int = 5) -> None:
     """Learn something from the cohort and make it the champion."""
-    learn(workspace, name, columns)
+    learn(workspace, name, MODEL_COLUMNS[name], seed)
     registry.promote(workspace, name, registry.Signature("anna", NOW))
 
 

@@ -48,10 +48,11 @@ def open_client(workspace: Workspace) -> Iterator[Any]:
     try:
         yield mlflow.MlflowClient(uri, uri)
     except (MlflowException, SQLAlchemyError, OSError) as problem:
+        shown = workspace.settings.mlflow.tracking_uri or uri  # as it is in the file: what is filled in may be a password
         raise RegistryError(
-            f"MLflow at {workspace.settings.mlflow.tracking_uri or uri}",
+            f"MLflow at {shown}",
             expected="a store that answers, and artifacts that can be read and written",
-            received=str(problem).partition("\n")[0],
+            received=str(problem).partition("\n")[0].replace(uri, shown),
             repair="start the server, or correct `[mlflow] tracking_uri` in foresell.toml; without it `mlruns/` is used",
         ) from problem
 
