@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features import store
 from features.customer import VIEWS
 from features.feature import Feature
 from features.propensity import Propensity
 from features.settings import SETTINGS_FILE, Workspace
 from tests.serving.contract.running import running
-from tests.serving.shop import fit, open_shop
+from tests.serving.shop import NOW, fit, open_shop
 from training import registry
 from training.contract import Column, Typical
 from training.model import Model
@@ -86,6 +87,14 @@ def own(shop: Workspace, tmp_path: Path) -> Workspace:
     address = f'[mlflow]\ntracking_uri = "{registry.store_uri(shop)}"\n'
     (tmp_path / "own" / SETTINGS_FILE).write_text(f'adapter = "canonical"\n{address}', encoding="utf-8")
     return Workspace.open(tmp_path / "own")
+
+
+@pytest.fixture
+def filled(own: Workspace) -> Workspace:
+    """A workspace of one's own whose online store is filled."""
+    store.apply(own)
+    store.materialize(own, NOW)
+    return own
 
 
 @pytest.fixture(scope="session")

@@ -187,10 +187,10 @@ def test_a_ledger_that_is_away_costs_no_file_and_is_told(own: Workspace) -> None
     assert not batch.run(own, NOW, [], quiet).failures and len(stored(own)) > 100 and bytes_of(own) == before
 
 
-def test_over_http_trend_and_change_are_against_the_nights_score(own: Workspace) -> None:
-    batch.run(own, NOW, ["lead-conversion"], quiet)
-    office, call = Office(own), Call("test", None, "http")
-    kept = stored(own, "lead-conversion")
+def test_over_http_trend_and_change_are_against_the_nights_score(filled: Workspace) -> None:
+    batch.run(filled, NOW, ["lead-conversion"], quiet)
+    office, call = Office(filled), Call("test", None, "http")
+    kept = stored(filled, "lead-conversion")
     first = sorted(kept)[:40]
     ((*same,),) = office.answer(["lead-conversion"], [Ask(each) for each in first], NOW, call)
     asks = [Ask(each, {"budget": 40_000.0, "origin": "friend"}, True) for each in first]

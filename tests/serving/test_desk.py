@@ -27,14 +27,6 @@ CALL = Call("test", None, "http")
 
 
 @pytest.fixture
-def filled(own: Workspace) -> Workspace:
-    """A workspace of one's own whose online store is filled."""
-    store.apply(own)
-    store.materialize(own, NOW)
-    return own
-
-
-@pytest.fixture
 def office(filled: Workspace) -> Iterator[Office]:
     opened = Office(filled)
     yield opened

@@ -28,9 +28,11 @@ def score(points: int | None = 42, **more: Any) -> Score:
 
 
 def read(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Every sample by its name and the values of its labels."""
+    """Every sample by its name and the values of its labels, in the order of their names."""
     families = text_string_to_metric_families(metrics.text().decode())
-    return {(s.name, tuple(s.labels.values())): s.value for family in families for s in family.samples}
+    return {
+        (s.name, tuple(value for _, value in sorted(s.labels.items()))): s.value for family in families for s in family.samples
+    }
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_every_answer_has_one_outcome(made: Score, outcome: str) -> None:
     metrics = Metrics()
     metrics.answered("churn", [made], 6)
     found = {labels: value for (name, labels), value in read(metrics).items() if name == "foresell_answers_total"}
-    assert found == {("churn", outcome): 1.0}
+    assert found == {(outcome, "churn"): 1.0}
 
 
 def test_missing_and_unseen_are_counted_beside_all_features_of_new_scores() -> None:
@@ -66,7 +68,7 @@ def test_missing_and_unseen_are_counted_beside_all_features_of_new_scores() -> N
 def test_scores_fall_into_ten_bins(points: int, bin_: str) -> None:
     metrics = Metrics()
     metrics.answered("churn", [score(points)], 6)
-    assert read(metrics)["foresell_scores_total", ("churn", bin_)] == 1.0
+    assert read(metrics)["foresell_scores_total", (bin_, "churn")] == 1.0
 
 
 def test_the_age_of_the_features_is_counted_once_a_request() -> None:
@@ -76,7 +78,7 @@ def test_the_age_of_the_features_is_counted_once_a_request() -> None:
     found = read(metrics)
     assert found["foresell_feature_age_hours_count", ("churn",)] == 1.0
     assert found["foresell_feature_age_hours_sum", ("churn",)] == 5.0
-    assert found["foresell_feature_age_hours_bucket", ("churn", "1.0")] == 0.0
+    assert found["foresell_feature_age_hours_bucket", ("1.0", "churn")] == 0.0
 
 
 def test_nobody_asked_about_counts_nothing() -> None:
@@ -95,7 +97,7 @@ def test_a_version_that_no_longer_answers_is_zero() -> None:
     metrics.seated({"churn": seated("1", "2"), "upsell": closed})
     metrics.seated({"churn": seated("2"), "upsell": closed})
     found = {labels: value for (name, labels), value in read(metrics).items() if name == "foresell_model"}
-    assert found == {("churn", "1", "champion"): 0.0, ("churn", "2", "challenger"): 0.0, ("churn", "2", "champion"): 1.0}
+    assert found == {("churn", "champion", "1"): 0.0, ("churn", "challenger", "2"): 0.0, ("churn", "champion", "2"): 1.0}
 
 
 def test_no_label_tells_of_an_entity() -> None:

@@ -128,8 +128,8 @@ def with_policy(workspace: Workspace, lines: str) -> Workspace:
 
 
 @pytest.fixture
-def held(own: Workspace) -> Workspace:
-    return with_policy(own, "holdout = 0.2\nsuppress = {customer = [\"subscriptions_tier_latest = 'max'\"]}")
+def held(filled: Workspace) -> Workspace:
+    return with_policy(filled, "holdout = 0.2\nsuppress = {customer = [\"subscriptions_tier_latest = 'max'\"]}")
 
 
 def night(workspace: Workspace) -> pd.DataFrame:
@@ -194,31 +194,31 @@ def test_who_is_no_longer_eligible_or_objects_is_not_shown_with_an_old_score(own
     assert gone not in scores.index and stored.probability is None and b"not eligible for churn" in stored.document
 
 
-def test_an_objection_in_the_request_itself_counts(own: Workspace) -> None:
+def test_an_objection_in_the_request_itself_counts(filled: Workspace) -> None:
     asks = [
         Ask("L0001", {"origin": "web"}, True),
         Ask("L0001", {"lead_origin": "fair"}, True),
         Ask(None, {"origin": "web"}, True),
     ]
-    office = Office(with_policy(own, "suppress = {lead = [\"lead_origin = 'web'\"]}"))
+    office = Office(with_policy(filled, "suppress = {lead = [\"lead_origin = 'web'\"]}"))
     ((*answers,),) = office.answer(["lead-conversion"], asks, NOW, CALL)
     office.stop()
     assert [answer.score.policy for answer in answers] == ["suppressed", None, "suppressed"]
 
 
 def test_a_stored_score_does_not_go_over_an_objection_while_the_online_store_is_away(
-    own: Workspace, monkeypatch: pytest.MonkeyPatch
+    filled: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from features.errors import StoreError
 
-    batch.run(own, NOW, ["lead-conversion"], quiet)
-    office = Office(with_policy(own, "holdout = 0.2\nsuppress = {lead = [\"lead_origin = 'web'\"]}"))
+    batch.run(filled, NOW, ["lead-conversion"], quiet)
+    office = Office(with_policy(filled, "holdout = 0.2\nsuppress = {lead = [\"lead_origin = 'web'\"]}"))
 
     def away(*arguments: object) -> None:
         raise StoreError("the online store", expected="an answer", received="none", repair="wait")
 
     monkeypatch.setattr(office.readers["lead"]._online, "read", away)
-    with closing(Ledger.open(own)) as ledger:
+    with closing(Ledger.open(filled)) as ledger:
         ids = ledger.scored("lead-conversion")
     ((*answers,),) = office.answer(["lead-conversion"], [Ask(each, {"origin": "web"}, True) for each in ids], NOW, CALL)
     assert {answer.score.policy for answer in answers} == {"suppressed"}
