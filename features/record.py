@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -202,8 +202,20 @@ class Values(Mapping[str, Value]):
     def __len__(self) -> int:
         return len(self.layout.names)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.layout.places
+
+    def keys(self) -> KeysView[str]:
+        """The names; compared with a set as fast as those of a dict, and without unpacking a value."""
+        return self.layout.places.keys()
+
     def __repr__(self) -> str:
         return repr(dict(self))
+
+    def unpacked(self) -> dict[str, Value]:
+        """All of them at once, in a tenth of the time that asking for each takes."""
+        found = self.layout.fixed.unpack_from(self.packed, HEADER_SIZE)
+        return dict(zip(self.layout.names, (*found[: len(self.layout.numbers)], *self._categories), strict=True))
 
     def _unpacked_categories(self) -> list[str | None]:
         layout = self.layout
@@ -220,6 +232,11 @@ class Values(Mapping[str, Value]):
         if position != len(text) or len(self.packed) < HEADER_SIZE + layout.fixed.size:
             raise _damaged(f"{len(self.packed)} bytes, {len(text)} characters of text where {position} belong")
         return categories
+
+
+def plain(values: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The same values, for whoever asks for most of them."""
+    return values.unpacked() if isinstance(values, Values) else values
 
 
 def numbers(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> np.ndarray:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from features.catalog import write_atomically
 from features.errors import ContractError
 from features.propensity import Propensity
+from features.record import plain
 from training.contract import Column, Contract, Floats, encode, lines, mismatch
 from training.predictor import Predictor, read
 
@@ -76,7 +77,7 @@ class Model:
         matrix = np.empty((len(records), len(self.columns)), dtype=np.float64)
         for position, values in enumerate(records):
             try:
-                matrix[position] = self._encoded(values)
+                matrix[position] = self._encoded(plain(values))
             except (KeyError, TypeError, ValueError):
                 received = [f"{name}: {'category' if isinstance(value, str) else 'number'}" for name, value in values.items()]
                 raise mismatch("a record", lines(self.contract.features), received) from None
