@@ -1,7 +1,7 @@
 """What exact reasons cost: Foresell's tables against LightGBM's `pred_contrib`, and Woodelf where it is installed.
 
 The rows are made up: 60 features, of them five categories, a tenth of the values missing; 500 trees of 31 leaves, six deep. All
-run in one process, one after the other and several times; the best time counts, so that other work on the machine disturbs little.
+run in one process, one after the other and several times; the best time counts, so that other work disturbs little.
 `pred_contrib` is given fewer rows in the batch, for a row costs it the same among any number. Differences are in log-odds.
 
     .venv/bin/python -m benchmarks.treeshap
@@ -34,7 +34,8 @@ FITTED_ROWS = 30_000
 SLOW_ROWS = 300  # for `pred_contrib`; a row costs it the same among many
 TIMES, TIMES_OF_ONE = 3, 300
 PARAMETERS = {
-    "objective": "binary", "num_leaves": 31, "max_depth": 6, "learning_rate": 0.05, "seed": SEED, "verbosity": -1,
+    "objective": "binary", "num_leaves": 31, "max_depth": 6, "learning_rate": 0.05, "seed": SEED, "num_threads": 1,
+    "verbosity": -1,
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from features.console import Instant, emit, json_option, messages, progress, results, step, workspace_option
+from features.console import Instant, emit, json_option, note, progress, results, step, workspace_option
 from features.settings import Workspace
 
 
@@ -48,8 +48,8 @@ def ingest(workspace: Workspace, as_json: bool) -> None:
         before = "" if table.previous_rows is None else f", {table.previous_rows:,} last time"
         merged = f", {table.merged:,} duplicates merged" if table.merged else ""
         step(f"{table.name}: {table.rows:,} rows{before}{merged}")
-    for note in catalog.notes:
-        messages().print(f"· {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    for fact in catalog.notes:
+        note(fact)
     step(f"version {catalog.version}, observed until {catalog.now:%Y-%m-%d %H:%M} UTC")
     if as_json:
         emit({**asdict(catalog), "attributes": {table: sorted(names) for table, names in catalog.attributes.items()}})

@@ -18,6 +18,7 @@ from features.errors import ForesellError
 from features.settings import Workspace, parse_instant
 
 Tick = Callable[[int], None]
+COLLECTOR = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 Watch = Callable[[str, int], AbstractContextManager[Tick]]
 
 
@@ -85,6 +86,11 @@ def step(text: str) -> None:
     messages().print(f"[green]✓[/] {_plain(text)}", highlight=False, soft_wrap=True)
 
 
+def note(text: str) -> None:
+    """One line about what somebody should know, though it stopped nothing."""
+    messages().print(f"· {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Tick]:
     """A progress bar on standard error; the function it yields moves the bar by that many units."""
@@ -95,12 +101,16 @@ def progress(what: str, total: int) -> Iterator[Tick]:
 
 
 def silence_telemetry() -> None:
-    """Switch off what dependencies would send home; every door calls it before it opens its library."""
+    """Switch off what dependencies would send home; every door calls it before it opens its library.
+
+    OpenTelemetry stays on where the environment names a collector: traces go there, and nowhere else (serving.tracing).
+    """
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("FEAST_USAGE", "False")
-    os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+    if not any(variable in os.environ for variable in COLLECTOR):
+        os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 
 def _plain(text: str) -> str:

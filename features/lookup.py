@@ -7,19 +7,16 @@ has a connection to itself, so that nobody waits for the time-out of somebody el
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from features import storage, wire
 from features.database import identifier
+from features.pipeline import Pipeline
 from features.settings import Workspace
-
-if TYPE_CHECKING:
-    from redis.connection import Connection
 
 NO_DEADLINE = timedelta(seconds=5)  # how long SQLite waits for a lock then, as it does under Feast
 
@@ -52,55 +49,16 @@ def lookup_of(workspace: Workspace, deadline: timedelta | None) -> Lookup:
 
 
 class RedisLookup:
-    """Records in Redis: one hash an entity. The commands are written and the answers read in one go, over redis-py's connections.
-
-    A look-up that finds a connection closed by the other side, as after a restart, opens a new one and asks once more.
-    A time-out is final.
-    """
+    """Records in Redis: one hash an entity."""
 
     def __init__(self, options: dict[str, Any], project: str, deadline: timedelta | None) -> None:
-        from redis import ConnectionError as Closed
-        from redis import Redis, TimeoutError
-
-        pool = Redis(**options).connection_pool
-        self._make, self._options = pool.connection_class, pool.connection_kwargs
-        self._closed, self._late = Closed, TimeoutError
-        self._project, self._deadline = project, deadline
-        self._spare: deque[Connection] = deque()
+        self._pipeline, self._project = Pipeline(options, deadline), project
 
     def fetch(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
         field, project = wire.redis_field(entity), self._project
         keys = [wire.redis_key(project, entity, entity_id) for entity_id in ids]
-        commands = b"".join(
-            [b"*3\r\n$4\r\nHGET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(field), field) for key in keys]
-        )
-        return [wire.unwrapped(value) for value in self._ask(commands, len(keys))]
-
-    def _ask(self, commands: bytes, answers: int) -> list[bytes | None]:
-        ends = time.monotonic() + self._deadline.total_seconds() if self._deadline else float("inf")
-        try:
-            connection = self._spare.pop()
-        except IndexError:
-            return self._asked(self._make(**self._options), commands, answers, ends)
-        try:
-            return self._asked(connection, commands, answers, ends)
-        except self._closed:
-            self._spare.clear()  # the others are of the same server
-            return self._asked(self._make(**self._options), commands, answers, ends)
-
-    def _asked(self, connection: Connection, commands: bytes, answers: int, ends: float) -> list[bytes | None]:
-        try:
-            connection.send_packed_command([commands])
-            found = []
-            for _ in range(answers):
-                found.append(connection.read_response())
-                if time.monotonic() > ends:
-                    raise self._late(f"{len(found)} of {answers} answers when the time was up")
-        except BaseException:
-            connection.disconnect()  # answers may be on their way that nobody is to take for those of another look-up
-            raise
-        self._spare.append(connection)
-        return found
+        commands = [b"*3\r\n$4\r\nHGET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(field), field) for key in keys]
+        return [wire.unwrapped(value) for value in self._pipeline.ask(commands)]
 
 
 class SqliteLookup:

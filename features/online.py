@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,7 @@ from features.record_file import record_files, recorded, write_records
 from features.settings import Workspace
 from features.snapshot import label
 from features.storage import ROWS_PER_WRITE
+from features.upsert import upsert_of
 from features.wire import record_view
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Online:
         from features.repo.opening import answering
 
         self._workspace, self._answering = workspace, answering
-        self._lookup = lookup_of(workspace, deadline)
+        self._lookup, self._upsert = lookup_of(workspace, deadline), upsert_of(workspace)
         self._heads: dict[bytes, tuple[Layout, datetime]] = {}
         self._entities = storage.remembered_entities(workspace) or self._told()
         if not self._entities:
@@ -157,7 +156,7 @@ class Online:
         Feast cannot delete one entity from every kind of store. Whoever was ever put is in a file of `record_files`, because
         the file is written first and removed only after this.
         """
-        others = sorted(recorded(self._workspace, entity) - set(known))
+        others = sorted(recorded(self._workspace, entity, known))
         held = zip(others, self.read_packed(entity, others), strict=True)
         (nothing,) = encode(NOTHING, as_of, pd.DataFrame(index=range(1)))
         gone = [(entity_id, nothing) for entity_id, data in held if not _is_empty(data) and not _is_newer(data, as_of)]
@@ -165,13 +164,10 @@ class Online:
         return Materialized(entity, gone=len(gone))
 
     def _write(self, entity: str, as_of: datetime, records: Sequence[tuple[str, bytes]], tick: Tick = lambda _: None) -> None:
-        from features.repo.schema import rows
-
         for start in range(0, len(records), ROWS_PER_WRITE):
             chunk = records[start : start + ROWS_PER_WRITE]
-            with self._answering(self._workspace), _uncollected():
-                store, view = self._feast.provider.online_store, self._views[entity]
-                store.online_write_batch(self._feast.config, view, rows(entity, as_of, chunk), None)
+            with self._answering(self._workspace):
+                self._upsert.write(entity, as_of, chunk)
             tick(len(chunk))
 
     @cached_property
@@ -210,18 +206,6 @@ class Online:
         return None if layout is NOTHING else Record(entity_id, as_of, Values(layout, data))
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without garbage collection, which would walk through the tens of thousands of messages of a write again and again."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
 def write_layout(workspace: Workspace, layout: Layout) -> None:
     """Keep a layout under its digest, so that records written with it stay readable when the declarations have moved on."""
     write_atomically(_layout_file(workspace, layout.digest), layout.to_json().encode())
@@ -236,10 +220,17 @@ def _is_empty(data: bytes | None) -> bool:
 
 
 def _is_newer(held: bytes | None, as_of: datetime) -> bool:
+    since = None if held is None else _instant(held[:HEADER_SIZE])
+    return since is not None and since > as_of
+
+
+@lru_cache
+def _instant(head: bytes) -> datetime | None:
+    """The as_of in the header of a record; a great many have the same one."""
     try:
-        return held is not None and header(held)[1] > as_of
+        return header(head)[1]
     except ContractError:  # of a version that nobody can read: better a record than that
-        return False
+        return None
 
 
 def _read_layout(workspace: Workspace, digest: bytes) -> Layout:

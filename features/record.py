@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -51,7 +51,7 @@ class Record:
     entity_id: str
     as_of: datetime
     values: Mapping[str, Value]
-    given: frozenset[str] = frozenset()
+    given: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Values(Mapping[str, Value]):
     A scorer asks for a few values of a thousand records, and takes the rest as a matrix (`numbers`).
     """
 
-    __slots__ = ("_categories", "layout", "packed")
+    __slots__ = ("_lengths", "_text", "layout", "packed")
 
     def __init__(self, layout: Layout, packed: bytes) -> None:
         """Take a record whose header is of this layout.
@@ -188,13 +188,20 @@ class Values(Mapping[str, Value]):
             ContractError: the record is damaged.
         """
         self.layout, self.packed = layout, packed
-        self._categories = self._unpacked_categories()
+        try:
+            self._lengths = layout.lengths.unpack_from(packed, HEADER_SIZE + layout.fixed.size - layout.lengths.size)
+            self._text = packed[HEADER_SIZE + layout.fixed.size :].decode()
+        except (struct.error, UnicodeDecodeError) as problem:
+            raise _damaged(str(problem)) from None
+        belong = sum(self._lengths) - MISSING * self._lengths.count(MISSING)
+        if belong != len(self._text) or len(packed) < HEADER_SIZE + layout.fixed.size:
+            raise _damaged(f"{len(packed)} bytes, {len(self._text)} characters of text where {belong} belong")
 
     def __getitem__(self, name: str) -> Value:
         place = self.layout.places[name]
         if place < len(self.layout.numbers):
             return float(_NUMBER.unpack_from(self.packed, HEADER_SIZE + place * _NUMBER.size)[0])
-        return self._categories[place - len(self.layout.numbers)]
+        return self._category(place - len(self.layout.numbers))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layout.names)
@@ -213,25 +220,18 @@ class Values(Mapping[str, Value]):
         return repr(dict(self))
 
     def unpacked(self) -> dict[str, Value]:
-        """All of them at once, in a tenth of the time that asking for each takes."""
-        found = self.layout.fixed.unpack_from(self.packed, HEADER_SIZE)
-        return dict(zip(self.layout.names, (*found[: len(self.layout.numbers)], *self._categories), strict=True))
+        """All of them at once, in a third of the time that asking for each takes."""
+        count = len(self.layout.numbers)
+        found: tuple[Value, ...] = self.layout.fixed.unpack_from(self.packed, HEADER_SIZE)[:count]
+        words = map(self._category, range(len(self.layout.categories)))
+        return dict(zip(self.layout.names, (*found, *words), strict=True))
 
-    def _unpacked_categories(self) -> list[str | None]:
-        layout = self.layout
-        try:
-            lengths = layout.lengths.unpack_from(self.packed, HEADER_SIZE + len(layout.numbers) * _NUMBER.size)
-            text = self.packed[HEADER_SIZE + layout.fixed.size :].decode()
-        except (struct.error, UnicodeDecodeError) as problem:
-            raise _damaged(str(problem)) from None
-        categories: list[str | None] = []
-        position = 0
-        for length in lengths:
-            categories.append(None if length == MISSING else text[position : position + length])
-            position += max(length, 0)
-        if position != len(text) or len(self.packed) < HEADER_SIZE + layout.fixed.size:
-            raise _damaged(f"{len(self.packed)} bytes, {len(text)} characters of text where {position} belong")
-        return categories
+    def _category(self, place: int) -> str | None:
+        length = self._lengths[place]
+        if length == MISSING:
+            return None
+        start = sum(before for before in self._lengths[:place] if before != MISSING)
+        return self._text[start : start + length]
 
 
 def plain(values: Mapping[str, Value]) -> Mapping[str, Value]:
@@ -246,15 +246,24 @@ def numbers(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> np.nda
 
     Raises:
         KeyError: a row lacks a column.
+        TypeError: a column holds text.
     """
     layout = rows[0].layout if rows and isinstance(rows[0], Values) else None
     if layout is None or not all(isinstance(row, Values) and row.layout is layout for row in rows):
-        told = [[math.nan if (value := row[name]) is None else float(value) for name in names] for row in rows]
+        told = [[_number(row[name]) for name in names] for row in rows]
         return np.array(told, dtype=np.float64).reshape(len(rows), len(names))
     width = len(layout.numbers) * _NUMBER.size
     packed = b"".join([row.packed[HEADER_SIZE : HEADER_SIZE + width] for row in rows])  # type: ignore[attr-defined]
-    places = [layout.numbers.index(name) for name in names]
+    places = [layout.places[name] for name in names]
+    if places and max(places) >= len(layout.numbers):
+        raise TypeError(f"{layout.names[max(places)]} is a category")
     return np.frombuffer(packed, dtype="<f8").reshape(len(rows), len(layout.numbers))[:, places]
+
+
+def _number(value: Value) -> float:
+    if isinstance(value, str):
+        raise TypeError("text where a number belongs")
+    return math.nan if value is None else float(value)
 
 
 def mismatch(where: str, expected: Sequence[str], received: Sequence[str]) -> ContractError:

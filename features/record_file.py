@@ -35,12 +35,15 @@ def record_files(workspace: Workspace, entity: str) -> list[Path]:
     return sorted(_folder(workspace, entity).glob("*.parquet"))
 
 
-def recorded(workspace: Workspace, entity: str) -> set[str]:
-    """The ids in the files of packed records."""
+def recorded(workspace: Workspace, entity: str, besides: Collection[str]) -> set[str]:
+    """The ids in the files of packed records, but for those that are given."""
+    import pyarrow.compute
     import pyarrow.parquet
 
-    column, files = join_key(entity), record_files(workspace, entity)
-    return {entity_id for path in files for entity_id in pyarrow.parquet.read_table(path, columns=[column])[column].to_pylist()}
+    column, ids = join_key(entity), pyarrow.array(besides, pyarrow.string())
+    found = [pyarrow.parquet.read_table(path, columns=[column])[column] for path in record_files(workspace, entity)]
+    everybody = pyarrow.chunked_array([chunk for some in found for chunk in some.chunks], pyarrow.string())
+    return set(everybody.filter(pyarrow.compute.invert(pyarrow.compute.is_in(everybody, value_set=ids))).to_pylist())
 
 
 def _folder(workspace: Workspace, entity: str) -> Path:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
+from contextlib import suppress
+from pathlib import Path
+from stat import S_ISSOCK
 
 from features.errors import CallError, ForesellError
+
+DESCRIPTORS = Path("/dev/fd")
 
 
 def require_free(host: str, port: int) -> None:
@@ -52,6 +58,22 @@ def require_loopback(host: str) -> None:
             received=", ".join(outside),
             repair='listen at 127.0.0.1, or set `keys = "required"` and make a key with `foresell key create`',
         )
+
+
+def listening() -> set[str]:
+    """The addresses at which this process listens, also those whose socket it was given by the process that started it."""
+    found = set()
+    for number in [int(path.name) for path in DESCRIPTORS.iterdir()]:
+        with suppress(OSError):  # it was closed meanwhile, as that of this very folder is
+            if S_ISSOCK(os.fstat(number).st_mode):
+                with socket.socket(fileno=os.dup(number)) as one:
+                    found |= _address(one)
+    return found
+
+
+def _address(one: socket.socket) -> set[str]:
+    is_open = one.family in (socket.AF_INET, socket.AF_INET6) and one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    return {str(one.getsockname()[0])} if is_open else set()
 
 
 def free_port(host: str) -> int:

@@ -17,11 +17,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from features.errors import CallError, ForesellError
 from serving import problem
 from serving.gate import Gate
+from serving.hooks import call as hooks
 from serving.keys import Key, Scope
 from serving.metrics import Metrics
 from serving.office import Answer, Call, Office
@@ -30,11 +31,12 @@ from serving.problem import Flaw, near
 from serving.reader import Ask
 from serving.request import Asked, Form, Wrong
 from serving.size import LimitedSize
+from serving.tracing import Traces
 from serving.witness import NOTES, Notes, Witness
 
 FEW = 8  # entities; more are answered in a thread, so that a large request does not hold up a small one
 JSON = "application/json"
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 class Api:
@@ -43,27 +45,33 @@ class Api:
     def __init__(self) -> None:
         self.app = Starlette(
             routes=[Route("/", lambda request: RedirectResponse("docs")), Route("/docs", lambda request: page())],
-            middleware=[Middleware(Witness, metrics=lambda: self.metrics, clock=_now), Middleware(LimitedSize)],
+            middleware=[
+                Middleware(Witness, metrics=lambda: self.metrics, clock=now, traces=lambda: self.traces),
+                Middleware(LimitedSize),
+            ],
         )
         self.paths: list[str] = []
+        self.traces: Traces | None = None
         problem.tell_problems(self.app, lambda: self.paths)
 
-    def open(self, office: Office, gate: Gate, metrics: Metrics) -> None:
+    def open(self, office: Office, gate: Gate, metrics: Metrics, traces: Traces | None = None) -> None:
         """Begin to answer: a route for each propensity of the workspace, and those for all of them."""
-        self.office, self.gate, self.metrics = office, gate, metrics
+        self.office, self.gate, self.metrics, self.traces = office, gate, metrics, traces
         self.forms = {
             entity: Form(entity, reader.attributes, f"{entity.title()}Request") for entity, reader in office.readers.items()
         }
         self.several = {
-            entity: Form(entity, reader.attributes, f"{entity.title()}Scores", several=True)
+            entity: Form(entity, reader.attributes, f"{entity.title()}Scores", _names_of(office, entity))
             for entity, reader in office.readers.items()
+            if _names_of(office, entity)
         }
-        document = described(office, self.forms, self.several)
+        document = described(office, self.forms, self.several, now())
         routes = [
             Route("/docs.json", lambda request: JSONResponse(document)),
             *(Route(f"/v1/{name}", self._scores_of(name), methods=["POST"]) for name in office.lineup.desks),
             Route("/v1/scores", self._several_scores, methods=["POST"]),
             Route("/v1/scores/{entity}/{entity_id:path}", self._stored, methods=["GET"]),
+            Route("/v1/hooks/{source}/{token}", self._hook, methods=["POST"]),
             Route("/v1/status", self._status, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
             Route("/v1/{path:path}", self._elsewhere, methods=METHODS),
@@ -100,9 +108,9 @@ class Api:
         notes.lap("validate")
         call = Call(notes.request_id, notes.caller, "http")
         if len(asks) * len(names) <= FEW:
-            parts = self.office.answer(names, asks, _now(), call, notes.lap)
+            parts = self.office.answer(names, asks, now(), call, notes.lap)
         else:
-            parts = await run_in_threadpool(self.office.answer, names, asks, _now(), call, notes.lap)
+            parts = await run_in_threadpool(self.office.answer, names, asks, now(), call, notes.lap)
         for name, part in zip(names, parts, strict=True):
             self.metrics.answered(name, [answer.score for answer in part], self.office.features(name))
             notes.versions.update((name, answer.score.model_version) for answer in part[:1])
@@ -129,6 +137,20 @@ class Api:
             return problem.problem(HTTPStatus.NOT_FOUND, "No score is stored", [flaw])
         return Response(b'{"scores":[' + b",".join(one.document for one in stored) + b"]}", media_type=JSON)
 
+    async def _hook(self, request: Request) -> Response:
+        """What a CRM's webhook brings: kept, then accepted; scored and written back after the answer."""
+        source = request.path_params["source"]
+        notes = self._admitted(request, "/v1/hooks/{source}/{token}", "hook", request.path_params["token"])
+        if source not in self.office.hooks:
+            return _no_hook(source, sorted(self.office.hooks))
+        body = await request.body()
+        unpacked = await run_in_threadpool(self.office.receive, source, notes.request_id, _call(request, body), now())
+        notes.entities = len(unpacked.received)
+        if unpacked.answer_body is not None:
+            return Response(unpacked.answer_body, media_type=unpacked.answer_media_type)
+        told = {"id": notes.request_id, "accepted": len(unpacked.received), "flaws": [one.model_dump() for one in unpacked.flaws]}
+        return JSONResponse(told, HTTPStatus.ACCEPTED)
+
     async def _status(self, request: Request) -> Response:
         self._admitted(request, "/v1/status", "admin")
         return JSONResponse(await run_in_threadpool(self.office.status))
@@ -139,13 +161,11 @@ class Api:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _elsewhere(self, request: Request) -> Response:
-        """What is said at a path that is no propensity, or to a method that is not POST."""
+        """What is said at a path that there is not, or to a method that the path does not answer."""
         path, names = request.path_params["path"], sorted(self.office.lineup.desks)
-        if path in names:
-            flaw = Flaw(
-                where=f"/v1/{path}", expected="POST", received=request.method, repair="send the ids as a JSON body with POST"
-            )
-            return problem.problem(HTTPStatus.METHOD_NOT_ALLOWED, "The method is wrong", [flaw], {"Allow": "POST"})
+        partly = [route for route in self.app.router.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+        if partly:
+            return _wrong_method([route for route in partly if isinstance(route, Route)], request.method)
         flaw = Flaw(
             where=f"/v1/{path}"[:200],
             expected="one of " + ", ".join(f"/v1/{name}" for name in (*names, "scores")),
@@ -162,7 +182,7 @@ class Api:
         """
         notes: Notes = request.scope[NOTES]
         notes.route = route
-        key: Key = self.gate.admit(secret or _secret(request), scope, time.monotonic(), _now())
+        key: Key = self.gate.admit(secret or _secret(request), scope, time.monotonic(), now())
         notes.caller = key.id
         return notes
 
@@ -196,6 +216,20 @@ def _wrong(name: str, wrong: Wrong) -> bytes:
     return json.dumps({"entity_id": wrong.entity_id, "propensity": name, "problem": told.model_dump(mode="json")}).encode()
 
 
+def _call(request: Request, body: bytes) -> hooks.Call:
+    return hooks.Call(request.method, str(request.url), request.headers, body)
+
+
+def _no_hook(source: str, known: Sequence[str]) -> Response:
+    flaw = Flaw(
+        where=f"/v1/hooks/{source}"[:200],
+        expected=f"one of {', '.join(known)}" if known else "a source that [hooks] in foresell.toml describes; there is none",
+        received=source[:100],
+        repair=near(source, known) or "describe it in [hooks.SOURCE]; docs/reference.md has the keys",
+    )
+    return problem.problem(HTTPStatus.NOT_FOUND, "There is no such source", [flaw])
+
+
 def _names(body: bytes) -> list[str]:
     """The propensities that a body names, before it is known what else it may say."""
     with suppress(ValueError, RecursionError):
@@ -203,6 +237,19 @@ def _names(body: bytes) -> list[str]:
         if isinstance(found, Mapping) and isinstance(found.get("propensities"), list):
             return [name for name in found["propensities"] if isinstance(name, str)]
     return []
+
+
+def _wrong_method(routes: Sequence[Route], method: str) -> Response:
+    """Told with the path's pattern, not the path: a webhook's holds a key."""
+    allowed = sorted({one for route in routes for one in route.methods or ()})
+    repair = "the page /docs shows every path with an example"
+    flaw = Flaw(where=routes[0].path, expected=" or ".join(allowed), received=method, repair=repair)
+    headers = {"Allow": ", ".join(allowed)}
+    return problem.problem(HTTPStatus.METHOD_NOT_ALLOWED, "The method is wrong", [flaw], headers)
+
+
+def _names_of(office: Office, entity: str) -> list[str]:
+    return [name for name, its in office.entities.items() if its == entity]
 
 
 def _one_kind(entities: Mapping[str, str], names: Sequence[str], unknown: Sequence[str]) -> CallError:
@@ -223,5 +270,6 @@ def _no_entity(entity: str, known: Sequence[str]) -> ForesellError:
     return CallError("path", expected=expected, received=entity[:100], repair="/v1/scores/lead/ID or /v1/scores/customer/ID")
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The instant at which something is answered; everywhere behind the HTTP face it is an argument."""
     return datetime.now(UTC)

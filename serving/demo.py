@@ -10,9 +10,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from features.sample import make
 from features.settings import SETTINGS_FILE, Workspace
 from serving.address import free_port, url
 from serving.batch import with_champion
+from serving.keys import id_of
 from serving.partition import PART, folder
 from training import registry
 
@@ -92,21 +94,31 @@ class Demo:
     def _type(self, *words: str) -> None:
         """Print a command as one would type it, and run it."""
         line = [*words, "--workspace", str(self.folder)]
-        results().print(f"\n[bold]$ {shlex.join(['foresell', *line])}[/]", highlight=False, soft_wrap=True)
+        _print_typed("foresell", *line)
         code = self.root.main(line, prog_name="foresell", standalone_mode=False)
         if code:
             raise click.exceptions.Exit(int(code))
 
     def _serve(self, workspace: Workspace, best: Mapping[str, pd.DataFrame]) -> None:
-        """Start the service, ask it about the first of every list, stop it."""
+        """Make a key, start the service, ask it about the first of every list, stop it; the key opens nothing afterwards."""
+        secret = self._key()
         port = free_port(HOST)
         line = ["serve", "--workspace", str(self.folder), "--port", str(port)]
-        results().print(f"\n[bold]$ {shlex.join(['foresell', *line])}[/]", highlight=False, soft_wrap=True)
+        _print_typed("foresell", *line)
         with _service(line, workspace.root / "data" / "serve.log", port):
             for name, scores in best.items():
                 if len(scores):
-                    _ask(url(HOST, port), name, scores.iloc[0])
+                    _ask(url(HOST, port), name, scores.iloc[0], secret)
         step("service stopped")
+        self._type("key", "revoke", str(id_of(secret)))
+
+    def _key(self) -> str:
+        """The secret of a new key; of what `foresell key create` prints only its beginning is shown."""
+        with redirect_stdout(StringIO()) as printed:
+            self._type("key", "create", "--name", "demo", "--scope", "score")
+        typed, _, secret = printed.getvalue().strip().rpartition("\n")
+        results().print(f"\n{escape(typed)}\n{_hidden(secret)}", style="bold", highlight=False, soft_wrap=True)
+        return secret
 
     def _say_where(self, workspace: Workspace) -> None:
         own = shlex.quote(str(self.folder))
@@ -115,6 +127,7 @@ class Demo:
             "reports": f"foresell report churn --open --workspace {own}",
             "MLflow UI": f"mlflow ui --workers 1 --backend-store-uri {registry.store_uri(workspace)}",
             "data docs": str(workspace.quality / "docs" / "index.html"),
+            "an API key": f"foresell key create --name crm --scope score --workspace {own}",
             "API page": f"foresell serve --workspace {own}, then {url(HOST, 3000)}/docs",
             "true probabilities": str(workspace.root / "data" / "truth"),
         }
@@ -192,14 +205,14 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _ask(service: str, name: str, stored: pd.Series) -> None:
+def _ask(service: str, name: str, stored: pd.Series, secret: str) -> None:
     """Ask about one entity over HTTP, as a CRM would, and compare with the file."""
     body = json.dumps({"ids": [stored["entity_id"]]})
     address = f"{service}/v1/{name}"
-    results().print(
-        f"[bold]$ curl -s {address} -H 'Content-Type: application/json' -d '{body}'[/]", highlight=False, soft_wrap=True
-    )
-    request = urllib.request.Request(address, body.encode(), {"Content-Type": "application/json"})
+    headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+    shown = " ".join(f'-H "{header}: {value}"' for header, value in headers.items()).replace(secret, _hidden(secret))
+    results().print(f"\n[bold]$ curl -s {address} {shown} -d '{body}'[/]", highlight=False, soft_wrap=True)
+    request = urllib.request.Request(address, body.encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as response:
         answer: dict[str, Any] = json.load(response)["scores"][0]
     results().print_json(data=answer)
@@ -210,6 +223,15 @@ def _ask(service: str, name: str, stored: pd.Series) -> None:
             received=str(answer["probability"]),
             repair="run `foresell snapshot` to put tonight's features into the online store, then ask again",
         )
+
+
+def _print_typed(*words: str) -> None:
+    results().print(f"\n[bold]$ {escape(shlex.join(words))}[/]", highlight=False, soft_wrap=True)
+
+
+def _hidden(secret: str) -> str:
+    """The beginning of a key's secret, by which it can be told from others and which opens nothing."""
+    return f"fs_{id_of(secret)}_..."
 
 
 def _print_best(title: str, scores: pd.DataFrame) -> None:

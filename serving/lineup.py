@@ -1,8 +1,8 @@
 """The lineup: which version answers for each propensity now. It follows the registry while the service runs.
 
 Every two seconds MLflow is asked which version is champion. A new one is loaded beside the old one and takes its place in one
-assignment: whoever began with the old one ends with it. When MLflow cannot be reached everybody stays; a service that starts then
-takes the version that served last from its local copy.
+assignment: whoever began with the old one ends with it. When MLflow cannot be reached everybody stays, champions and challengers;
+a service that starts then takes those that served last from their local copies.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Lineup:
         self._workspace, self._views, self._require, self._on_change = workspace, views, require, on_change
         self._names = tuple(sorted(propensity_files(workspace.root, workspace.settings)))
         self._scorers: dict[tuple[str, Named], Scorer] = {}
+        self._complaints: dict[str, str] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="lineup", daemon=True)
         self.failure: RegistryError | None = None
@@ -57,15 +58,18 @@ class Lineup:
     def refresh(self) -> None:
         """Open a desk for every version that should answer and does not yet, and close those that should no longer."""
         standing = self._standing()
-        desks = MappingProxyType({name: self._desk(name, standing.get(name)) for name in self._names})
+        desks = MappingProxyType(
+            {name: self._desk(name, standing[name] if standing is not None else None) for name in self._names}
+        )
         if _versions(desks) != _versions(self.desks):
             self._tell(desks)
             self.desks = desks
             self._on_change(desks)
             self._forget()
 
-    def start(self) -> None:
-        """Follow the registry in a thread of its own."""
+    def start(self, on_look: Callable[[], None] = lambda: None) -> None:
+        """Follow the registry in a thread of its own, which calls `on_look` after each look."""
+        self._on_look = on_look
         self._thread.start()
 
     def stop(self) -> None:
@@ -78,31 +82,34 @@ class Lineup:
         while not self._stopped.wait(PAUSE):
             try:
                 self.refresh()
+                self._on_look()
             except Exception:  # whatever happens, those who answer now go on answering
                 _log.exception("the lineup stays as it is")
 
-    def _standing(self) -> Mapping[str, Standing]:
-        """Who should answer by the registry; empty where it cannot be reached."""
+    def _standing(self) -> Mapping[str, Standing] | None:
+        """Who should answer by the registry; None while it cannot be reached."""
         try:
             found = registry.standing(self._workspace, self._names)
         except RegistryError as problem:
             if self.failure is None:
                 _log.warning("the registry cannot be reached, the present versions go on: %s", problem.received)
             self.failure = problem
-            return {}
+            return None
         self.failure = None
         return found
 
     def _desk(self, name: str, standing: Standing | None) -> Desk | ForesellError:
         present = self.desks.get(name)
+        if standing is None and isinstance(present, Desk):
+            return present
         try:
             champion = self._champion(name, standing)
             if champion is None:
-                return self._no_champion(name) if standing else self.failure or self._no_champion(name)
-            return self._open(name, champion, standing.challenger if standing else None)
+                return self.failure or self._no_champion(name)
+            return self._open(name, champion, (standing or copies.last(self._workspace, name)).challenger)
         except ForesellError as problem:
             if isinstance(present, Desk):
-                _log.warning("%s stays with version %s: %s", name, present.scorer.version, problem.received)
+                self._complain(name, f"{name} stays with version {present.scorer.version}: {problem.received}")
                 return present
             return problem
 
@@ -117,14 +124,25 @@ class Lineup:
     def _open(self, name: str, champion: Named, challenger: Named | None) -> Desk:
         serving = self._workspace.settings.serving
         wanted = challenger if name in serving.shadow or serving.canary.get(name) else None
-        desk = Desk(
-            self._scorer(name, champion),
-            self._scorer(name, wanted) if wanted else None,
-            serving.canary.get(name, 0.0),
-            name in serving.shadow,
-        )
-        copies.crown(self._workspace, name, champion)
-        return desk
+        scorer, other = self._scorer(name, champion), self._challenger(name, wanted)
+        copies.remember(self._workspace, name, Standing(champion, wanted))
+        return Desk(scorer, other, serving.canary.get(name, 0.0), name in serving.shadow)
+
+    def _challenger(self, name: str, wanted: Named | None) -> Scorer | None:
+        """The challenger; one that cannot be opened keeps no champion from answering."""
+        if wanted is None:
+            return None
+        try:
+            return self._scorer(name, wanted)
+        except ForesellError as problem:
+            self._complain(name, f"{name} goes on without its challenger, version {wanted.version}: {problem.received}")
+            return None
+
+    def _complain(self, name: str, text: str) -> None:
+        """One line for each new trouble, not one for each look."""
+        if self._complaints.get(name) != text:
+            self._complaints[name] = text
+            _log.warning(text)
 
     def _scorer(self, name: str, named: Named) -> Scorer:
         """The scorer of a version, loaded at most once."""

@@ -1,15 +1,20 @@
 """What the service counts and times, in Prometheus' form. Several workers add up, through files in PROMETHEUS_MULTIPROC_DIR.
 
+A gauge tells what the worker said that spoke last, for one that has ended would otherwise be heard for ever.
+
 Labels are names of propensities, versions, stages and routes, so their number is bounded; nothing here tells of a single entity.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.values import ValueClass
 
 from serving.desk import Desk
@@ -25,7 +30,9 @@ class Metrics:
     """Every metric of one process."""
 
     def __init__(self) -> None:
+        _forget_the_dead()
         self.registry = own = CollectorRegistry()
+        self._lock, self._lost = Lock(), Tally[str]()
         self._seated: set[tuple[str, str, str]] = set()
         self.requests = Counter("foresell_requests", "requests answered", ["route", "status"], registry=own)
         self.seconds = Histogram(
@@ -55,14 +62,18 @@ class Metrics:
             "1 for the version that answers",
             ["propensity", "version", "role"],
             registry=own,
-            multiprocess_mode="max",
+            multiprocess_mode="mostrecent",
         )
         self.up = Gauge(
             "foresell_dependency_up", "1 while it answers: online_store, ledger, registry", ["dependency"], registry=own,
-            multiprocess_mode="min",
+            multiprocess_mode="mostrecent",
         )  # fmt: skip
         self.waiting = Gauge(
-            "foresell_waiting", "work that waits: recorder, inbox, outbox", ["queue"], registry=own, multiprocess_mode="max"
+            "foresell_waiting",
+            "work that waits: recorder, inbox, outbox",
+            ["queue"],
+            registry=own,
+            multiprocess_mode="mostrecent",
         )
         self.lost = Counter("foresell_lost", "what could not be kept: recorder, shadow, log", ["what"], registry=own)
 
@@ -102,6 +113,12 @@ class Metrics:
             self.version.labels(*labels).set(labels in now)
         self._seated |= now
 
+    def lost_in_all(self, what: str, total: int) -> None:
+        """How much this process has lost since it began."""
+        with self._lock:
+            self.lost.labels(what).inc(total - self._lost[what])
+            self._lost[what] = total
+
     def text(self) -> bytes:
         """Everything in Prometheus' text form, of all workers."""
         if ValueClass.__name__ == "MutexValue":
@@ -109,6 +126,17 @@ class Metrics:
         together = CollectorRegistry()
         MultiProcessCollector(together)
         return generate_latest(together)
+
+
+def _forget_the_dead() -> None:
+    """Let go of what a worker said of the present before it was killed; what it counted stays counted."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    for path in Path(folder).glob("gauge_live*.db") if folder else ():
+        pid = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, folder)
 
 
 def _outcome(score: Score) -> str:

@@ -8,21 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
+from features.adapter import Adapter
 from features.catalog import Catalog
-from features.errors import ForesellError, StoreError
+from features.errors import ForesellError, RegistryError, StoreError
 from features.feature import View
 from features.propensity import load
 from features.settings import Hook, Workspace
 from features.store import Online
 from features.tables import ENTITIES
 from features.views import views
-from serving.answer import SCORE, Answer, Call, answered, entry, written
+from serving.answer import Answer, Call, answered, entry, written
 from serving.breaker import Breaker
 from serving.desk import Desk, Said
+from serving.fallback import Fallback, says_something
+from serving.hooks.call import Call as WebhookCall
+from serving.hooks.kept import rows
+from serving.hooks.mail import Mail
+from serving.hooks.unpack import Unpacked, require_usable, unpack
 from serving.ledger import Ledger, Stored
 from serving.lineup import Desks, Lineup
 from serving.metrics import Metrics
@@ -53,9 +60,10 @@ class Office:
         self.lineup = Lineup(workspace, declared, online.require, on_change)
         self.lineup.refresh()
         self.entities = self._entities()
-        self.hooks: Mapping[str, Hook] = {}
+        self.hooks = self._hooks()
         self._shadow = Shadow(self.ledger)
         self._of_ledger = Breaker()
+        self._mail: Mail | None = None
 
     def _entities(self) -> dict[str, str]:
         """Whose each propensity is: by its champion, else by its file; left out where neither can be read."""
@@ -65,13 +73,29 @@ class Office:
                 found[name] = desk.entity if isinstance(desk, Desk) else load(self.workspace, name).entity
         return found
 
-    def start(self) -> None:
-        """Begin to follow the registry, to store what is answered, and to hear challengers."""
+    def _hooks(self) -> dict[str, Hook]:
+        """The webhooks that are read here.
+
+        Raises:
+            WorkspaceError: one cannot be used as it is described.
+        """
+        found = Adapter.find(self.workspace.root, self.workspace.settings).hooks(self.workspace.settings)
+        for source, hook in found.items():
+            require_usable(hook, source, self.readers[hook.entity].attributes if hook.entity in self.readers else ())
+        return found
+
+    def start(self, clock: Callable[[], datetime], metrics: Metrics | None = None) -> None:
+        """Begin to follow the registry, to hear challengers, and to score what webhooks brought; with metrics, to measure."""
         self._shadow.start()
-        self.lineup.start()
+        self.lineup.start(partial(self.measure, metrics) if metrics else lambda: None)
+        if self.hooks:
+            self._mail = Mail(self.ledger, self.hooks, self._answer_received, clock)
+            self._mail.start()
 
     def stop(self) -> None:
         """Finish what was accepted, and close."""
+        if self._mail is not None:
+            self._mail.stop(SECONDS_TO_STOP)
         self.lineup.stop()
         self._shadow.stop(SECONDS_TO_STOP)
         self.recorder.stop(SECONDS_TO_STOP)
@@ -84,8 +108,8 @@ class Office:
             ForesellError: there is none, for the reason it gives.
         """
         found = self.lineup.desks[name]
-        if isinstance(found, ForesellError):
-            raise found
+        if isinstance(found, ForesellError):  # whatever it is, it is not the caller's mistake
+            raise RegistryError(found.where, expected=found.expected, received=found.received, repair=found.repair)
         return found
 
     def features(self, name: str) -> int:
@@ -102,6 +126,20 @@ class Office:
         """
         return self.ledger.of_entity([name for name, its in self.entities.items() if its == entity], entity_id)
 
+    def receive(self, source: str, request_id: str, call: WebhookCall, now: datetime) -> Unpacked:
+        """Keep what a webhook brings, to be scored after it was answered.
+
+        Raises:
+            Refusal: the call is not signed as it should be, or cannot be read.
+            StoreError: the ledger does not answer; nothing was kept.
+        """
+        hook = self.hooks[source]
+        reader = self.readers.get(hook.entity)
+        known = reader.attributes if reader else ()
+        unpacked = unpack(hook, source, call.method, call.url, call.headers, call.body, known, now)
+        self.ledger.receive(rows(unpacked.received, request_id, now))
+        return unpacked
+
     def status(self) -> dict[str, Any]:
         """What the service is doing: versions, dependencies, what waits and what was lost."""
         desks = self.lineup.desks
@@ -117,6 +155,13 @@ class Office:
         for name, failure in self._failures().items():
             metrics.up.labels(name).set(failure is None)
         metrics.waiting.labels("recorder").set(self.recorder.waiting)
+        metrics.lost_in_all("recorder", self.recorder.dropped)
+        metrics.lost_in_all("shadow", self._shadow.left_out)
+        if self.hooks:
+            with suppress(ForesellError):
+                waiting = self.ledger.waiting()
+                metrics.waiting.labels("inbox").set(waiting.inbox)
+                metrics.waiting.labels("outbox").set(waiting.outbox)
 
     def _failures(self) -> dict[str, ForesellError | None]:
         stores = [reader.breaker.failure for reader in self.readers.values()]
@@ -164,9 +209,16 @@ class Office:
         lap("fetch")
         return [self._answer(desk, asks, desk.answer(asks, known, now, lap), now, call, lap) for desk in desks]
 
+    def _answer_received(self, entity: str, names: Sequence[str], asks: Sequence[Ask], now: datetime) -> list[Answer]:
+        """The answers about what a webhook brought; without names, of every propensity of the entity that has a champion."""
+        opened = [name for name, desk in self.lineup.desks.items() if isinstance(desk, Desk) and desk.entity == entity]
+        wanted = [name for name in opened if not names or name in names]
+        call = Call(uuid4().hex, None, "hook")
+        return [answer for part in self.answer(wanted, asks, now, call) for answer in part] if wanted else []
+
     def _answer(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], now: datetime, call: Call, lap: Lap) -> list[Answer]:
         before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
-        answers = [answered(one, before.get(one.score.entity_id or "")) for one in said]
+        answers = answered(said, before)
         self.recorder.put([entry(one, answer, now, call) for one, answer in zip(said, answers, strict=True)])
         self._shadow.hear(desk, said, now)
         lap("change")
@@ -187,25 +239,21 @@ class Office:
         new = [Ask(None, ask.given, True) for ask in asks if ask.entity_id is None]
         known = iter(self.readers[desks[0].entity].known(new, now))
         found = [next(known) if ask.entity_id is None else failure for ask in asks]
-        parts = [self._degraded(desk, asks, desk.answer(asks, found, now), failure) for desk in desks]
-        if not any(answer.score.score is not None or answer.score.policy for part in parts for answer in part):
+        fallback = Fallback(self.workspace, self.readers[desks[0].entity], failure, now)
+        parts = [self._degraded(desk, asks, desk.answer(asks, found, now), fallback) for desk in desks]
+        if not any(says_something(answer.score) for part in parts for answer in part):
             raise failure
         for desk, part in zip(desks, parts, strict=True):
             self.recorder.put([entry(Said(answer.score, desk.scorer), answer, now, call) for answer in part])
         return parts
 
-    def _degraded(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], failure: StoreError) -> list[Answer]:
+    def _degraded(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], fallback: Fallback) -> list[Answer]:
         before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
-        answers = []
-        for ask, one in zip(asks, said, strict=True):
-            stored = before.get(ask.entity_id or "")
-            score = one.score
-            if ask.entity_id is not None and stored is not None:
-                score = replace(SCORE.validate_json(stored.document), degraded=True, stale=desk.scorer.model.columns)
-            elif ask.entity_id is not None:
-                score = replace(score, degraded=True, why=f"{failure.where} does not answer, and no score is stored")
-            answers.append(Answer(score, written(score)))
-        return answers
+        scores = [
+            one.score if ask.entity_id is None else fallback.score(one.scorer, ask, before.get(ask.entity_id))
+            for ask, one in zip(asks, said, strict=True)
+        ]
+        return [Answer(score, written(score)) for score in scores]
 
 
 def _seated(desk: Desk | ForesellError) -> dict[str, Any]:

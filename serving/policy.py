@@ -68,7 +68,14 @@ class Policy:
             entity_id: None for a newcomer without an id, who is in no holdout.
             row: the values of at least `columns`.
         """
-        for condition in self._conditions:
+        return self._first(self._conditions, entity_id, row)
+
+    def surely_withheld(self, entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
+        """As `withheld`, of a row that may lack some of `columns`: None, too, where what is there does not decide."""
+        return self._first([one for one in self._conditions if one.column in row], entity_id, row)
+
+    def _first(self, conditions: Iterable[Condition], entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
+        for condition in conditions:
             if condition.holds(row):
                 return Withheld("suppressed", f"no score may be given of this {self._entity}: {condition}")
         if entity_id is not None and share(f"holdout:{self._entity}:{entity_id}") < self._holdout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from features.feature import View
 from features.online import Online
 from features.record import Record
 from serving.breaker import Breaker
-from serving.newcomer import Attribute, Given, attributes, newcomer, overridden
+from serving.newcomer import Attribute, Given, Value, attributes, newcomer, overridden, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,13 @@ class Ask:
 
 
 class Reader:
-    """Reads what is known of one kind of entity."""
+    """Reads what is known of one kind of entity.
+
+    Attributes:
+        breaker: of the store.
+        newest: the newest as_of of the records that were read.
+        attributes: what a request may give.
+    """
 
     def __init__(self, online: Online, views: tuple[View, ...], entity: str) -> None:
         """Take the open store and what the workspace declares.
@@ -38,6 +44,7 @@ class Reader:
         online.require(entity)
         self._online, self._views, self.entity = online, views, entity
         self.breaker = Breaker()
+        self.newest: datetime | None = None
         self.attributes: tuple[Attribute, ...] = attributes(views, entity)
 
     def known(self, asks: Sequence[Ask], now: datetime) -> list[Record | ForesellError | None]:
@@ -55,6 +62,7 @@ class Reader:
             return [self._record(ask, None, now) for ask in asks]
         with self.breaker.guarding():
             stored = dict(zip(ids, self._stored(ids), strict=True))
+        self._note(stored.values())
         return [self._record(ask, stored.get(ask.entity_id or ""), now) for ask in asks]
 
     def _stored(self, ids: Sequence[str]) -> Sequence[Record | ForesellError | None]:
@@ -63,6 +71,15 @@ class Reader:
         except ContractError as problem:  # one is damaged: find out which, so that the others are not lost
             half = len(ids) // 2
             return [*self._stored(ids[:half]), *self._stored(ids[half:])] if half else [problem]
+
+    def told(self, ask: Ask, now: datetime) -> dict[str, Value]:
+        """The features that a request alone tells, whatever the store knows."""
+        return said(self._views, self.entity, ask.given, now)
+
+    def _note(self, found: Iterable[Record | ForesellError | None]) -> None:
+        as_ofs = {one.as_of for one in found if isinstance(one, Record)}
+        if as_ofs and (self.newest is None or max(as_ofs) > self.newest):
+            self.newest = max(as_ofs)
 
     def ping(self) -> None:
         """Ask the store about nobody.
@@ -80,10 +97,7 @@ class Reader:
             return Record(ask.entity_id or "", now, newcomer(self._views, self.entity, ask.given, now))
         if isinstance(stored, ForesellError) or not ask.given:
             return stored
-        values = overridden(stored.values, self._views, self.entity, ask.given, now)
-        changed = frozenset(name for name, value in values.items() if value is not stored.values.get(name))
-        return replace(stored, values=values, given=changed | {a.feature.name for a in self.attributes if _told(a, ask)})
-
-
-def _told(attribute: Attribute, ask: Ask) -> bool:
-    return any(name in ask.given for name in attribute.names)
+        before = dict(stored.values)
+        values = overridden(before, self._views, self.entity, ask.given, now)
+        told = {attribute.feature.name for attribute in self.attributes if any(name in ask.given for name in attribute.names)}
+        return replace(stored, values=values, given=told.union(name for name in values if values[name] is not before.get(name)))

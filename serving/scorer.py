@@ -78,11 +78,11 @@ class Scorer:
         self.version = version
         self.propensity: Propensity = model.propensity
         self._conditions = self.propensity.conditions
-        self._policy = policy or Policy(PolicySettings(), self.propensity.entity)
+        self.policy = policy or Policy(PolicySettings(), self.propensity.entity)
         self._fresh_for = fresh_for
         value = self.propensity.value.columns if self.propensity.value else ()
         eligibility = (condition.column for condition in self._conditions)
-        self.columns: tuple[str, ...] = tuple(dict.fromkeys((*model.columns, *eligibility, *value, *self._policy.columns)))
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys((*model.columns, *eligibility, *value, *self.policy.columns)))
         usual = {c.name: _quartiles(c.typical) for c in model.contract.features}
         self._reasoner = Reasoner(wordings(model.columns, declarations, self.propensity.reasons, usual))
 
@@ -124,14 +124,14 @@ class Scorer:
         columns = (able, probabilities.tolist(), percentiles.tolist(), reasons, self._missing(matrix))
         return [self._score(*one, scored_at) for one in zip(*columns, strict=True)], matrix, contributions
 
-    def again(self, values: Row) -> tuple[float, Floats]:
-        """The probability, and what each feature adds to it, of values that were kept, whatever policy or eligibility say.
+    def again(self, values: Sequence[Row]) -> tuple[Floats, Floats]:
+        """The probabilities, and what each feature adds, of values that were kept, whatever policy or eligibility say.
 
         Raises:
             ContractError: a feature of the model is not among them.
         """
-        matrix = self.model.rows([values])
-        return float(self.model.probability(matrix)[0]), self.model.contributions(matrix)[0, :-1]
+        matrix = self.model.rows(values)
+        return self.model.probability(matrix), self.model.contributions(matrix)[:, :-1]
 
     def told(self, values: Row, contributions: Floats) -> tuple[Reason, ...]:
         """What moved a score, in words, by contributions of one's own: such as their difference from earlier ones."""
@@ -158,7 +158,7 @@ class Scorer:
 
     def _withheld(self, record: Record, scored_at: datetime) -> Score | None:
         """The answer about an entity that gets no score: policy withholds it, or the question does not apply."""
-        found = self._policy.withheld(record.entity_id or None, record.values)
+        found = self.policy.withheld(record.entity_id or None, record.values)
         if found is not None:
             return self.unscored(record.entity_id, found.why, record.as_of, scored_at, found.kind)
         failed = next((condition for condition in self._conditions if not condition.holds(record.values)), None)
@@ -223,6 +223,11 @@ class Scorer:
             received=f"none of the name {', '.join(lacking)}",
             repair="restore the table or declaration that gave them, or train and promote again without them",
         )
+
+    @cached_property
+    def remembered(self) -> tuple[str, ...]:
+        """What is kept of an entity with its score: the model's features, and what policy looks at."""
+        return tuple(dict.fromkeys((*self.model.columns, *self.policy.columns)))
 
     @cached_property
     def needed(self) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """The BentoML service, and the one door to BentoML. Thin: the routes are in serving.api, the scores in serving.scorer.
 
-`foresell serve` runs it; so does `FORESELL_WORKSPACE=DIR bentoml serve serving.service:Foresell`.
+`foresell serve` runs it; so does `FORESELL_WORKSPACE=DIR bentoml serve serving.service:Foresell`, there or in a Bento.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ from features.console import silence_telemetry
 from features.errors import ForesellError
 from features.settings import Workspace
 from features.store import Online
-from serving.api import Api
+from serving.address import listening, require_loopback
+from serving.api import Api, now
 from serving.problem import tell_problems
 
 silence_telemetry()
 import bentoml  # noqa: E402
+from _bentoml_sdk import Service  # type: ignore[import-untyped]  # noqa: E402
 
-WORKSPACE, WORKERS = "FORESELL_WORKSPACE", "FORESELL_WORKERS"
+WORKSPACE, WORKERS, HOST = "FORESELL_WORKSPACE", "FORESELL_WORKERS", "FORESELL_HOST"
 NAME = "foresell"
+EVERYWHERE = "0.0.0.0"  # where BentoML listens unless it is told
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS_TO_IMPORT = 60  # a worker that says nothing for so long is replaced; uvicorn's 5 killed those that still imported
 ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for it
@@ -38,7 +42,30 @@ ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for
 api = Api()
 
 
-@bentoml.service(name=NAME, traffic={"timeout": 60}, logging={"access": {"enabled": False}}, metrics={"enabled": False})
+class Bare(Service[Any]):
+    """A service as BentoML builds it, with our problem documents and without its middleware for traces.
+
+    That would put whole paths into spans, and a webhook's path holds a key; spans of our own are in serving.tracing.
+    """
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        """The whole application; every worker process calls this."""
+        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+        outer: Any = super().to_asgi(is_main)
+        outer.user_middleware = [one for one in outer.user_middleware if one.cls is not OpenTelemetryMiddleware]
+        tell_problems(outer, lambda: api.paths)  # a path that nobody has is refused there
+        return outer
+
+
+@bentoml.service(
+    name=NAME,
+    service_class=Bare,
+    workers=int(os.environ.get(WORKERS, "1")),
+    traffic={"timeout": 60},
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
+)
 @bentoml.asgi_app(api.app)
 class Foresell:
     """Scores of leads and customers, with reasons: one route for each propensity of the workspace."""
@@ -48,27 +75,41 @@ class Foresell:
 
         Raises:
             WorkspaceError: there is no such workspace, or its file of keys is damaged.
+            CallError: API keys are off, and others than this machine may reach the service.
             TableError: nothing has been ingested.
             StoreError: the online store has not been set up.
         """
         from serving.gate import Gate
         from serving.metrics import Metrics
         from serving.office import Office
+        from serving.tracing import opened
 
-        workspace = Workspace.open(Path(os.environ.get(WORKSPACE, ".")))
+        workspace = _workspace()
+        _require_loopback(workspace, listening() or {os.environ.get(HOST, EVERYWHERE)})
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         metrics = Metrics()
         self.office = Office(workspace, metrics.seated)
-        api.open(self.office, Gate.open(workspace, int(os.environ.get(WORKERS, "1"))), metrics)
-        self.office.start()
+        api.open(self.office, Gate.open(workspace, int(os.environ.get(WORKERS, "1"))), metrics, opened())
+        self.office.start(now, metrics)
         _tame_garbage_collection()
+
+    @bentoml.on_deployment
+    @staticmethod
+    def refuse() -> None:
+        """Have `bentoml serve` end before it starts a worker, where one would refuse to serve others without keys."""
+        from click import get_current_context
+
+        command = get_current_context(silent=True)
+        _require_loopback(_workspace(), {(command and command.params.get("host")) or os.environ.get(HOST, EVERYWHERE)})
 
     @bentoml.on_shutdown
     def release(self) -> None:
         """Store what was answered, close, and let everything be collected again, so that libraries can close what they hold."""
         self.office.stop()
+        if api.traces:
+            api.traces.stop()
         gc.unfreeze()
 
     async def __is_ready__(self) -> bool:
@@ -81,11 +122,9 @@ class Foresell:
 
 
 def asgi() -> Any:
-    """The service as an ASGI application; a worker process calls this."""
+    """The service as an ASGI application; a worker process of `foresell serve` calls this."""
     bentoml.server_context.service_name = bentoml.server_context.bento_name = NAME
-    outer = Foresell.to_asgi()  # type: ignore[attr-defined]
-    tell_problems(outer, lambda: api.paths)  # a path that nobody has is refused there
-    return outer
+    return Foresell.to_asgi()  # type: ignore[attr-defined]
 
 
 def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
@@ -102,7 +141,7 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
     """
     import uvicorn
 
-    os.environ[WORKSPACE], os.environ[WORKERS] = str(workspace.root), str(workers)
+    os.environ[WORKSPACE], os.environ[WORKERS], os.environ[HOST] = str(workspace.root), str(workers), host
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn drains first, then hands the signal on
     with tempfile.TemporaryDirectory() as metrics:
@@ -113,6 +152,17 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
             "serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False,
             timeout_worker_healthcheck=SECONDS_TO_IMPORT,
         )  # fmt: skip
+
+
+def _workspace() -> Workspace:
+    return Workspace.open(Path(os.environ.get(WORKSPACE, ".")))
+
+
+def _require_loopback(workspace: Workspace, addresses: Iterable[str]) -> None:
+    """See to it that nobody else reaches a service without keys."""
+    if workspace.settings.serving.keys == "off":
+        for address in addresses:
+            require_loopback(address)
 
 
 def _tame_garbage_collection() -> None:

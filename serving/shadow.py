@@ -53,9 +53,10 @@ class Shadow:
         while (task := self._waiting.get()) is not None:
             try:
                 self._ledger.keep_shadow(compared(*task))
-            except ForesellError as problem:
+            except Exception as problem:  # whatever it is, the next comparison must not wait for it for ever
                 self.left_out += 1
-                _log.warning("a comparison with the challenger is lost: %s", problem.received)
+                told = problem.received if isinstance(problem, ForesellError) else type(problem).__name__
+                _log.warning("a comparison with the challenger is lost: %s", told)
 
 
 def compared(desk: Desk, answers: Sequence[Said], now: datetime) -> list[Compared]:

@@ -18,6 +18,7 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.metrics import Metrics
+from serving.tracing import Traces
 
 NOTES = "foresell.notes"
 REQUEST_ID = b"x-request-id"
@@ -55,7 +56,12 @@ class Witness:
     """ASGI middleware: takes notes of each request, writes the line and counts when the answer has gone out."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Callable[[], Metrics], clock: Callable[[], datetime], log: TextIO | None = None
+        self,
+        app: ASGIApp,
+        metrics: Callable[[], Metrics],
+        clock: Callable[[], datetime],
+        log: TextIO | None = None,
+        traces: Callable[[], Traces | None] = lambda: None,
     ) -> None:
         """Wrap an application.
 
@@ -64,8 +70,9 @@ class Witness:
             metrics: of this process, once there are any.
             clock: the wall clock, for the log.
             log: where lines go; None is standard output as it is then.
+            traces: what sends spans, if anything does.
         """
-        self._app, self._metrics, self._clock, self._log = app, metrics, clock, log
+        self._app, self._metrics, self._clock, self._log, self._traces = app, metrics, clock, log, traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,7 +91,11 @@ class Witness:
         try:
             await self._app(scope, receive, noted)
         finally:
-            self._tell(scope["method"], notes, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._tell(scope["method"], notes, status, seconds)
+            if traces := self._traces():
+                ended = round(self._clock().timestamp() * 1_000_000_000)
+                traces.tell(scope, notes, status, ended - round(seconds * 1_000_000_000), ended)
 
     def _tell(self, method: str, notes: Notes, status: int, seconds: float) -> None:
         metrics = self._metrics()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from features.drawing import ACCENT, FAINT, INK, WARM, percent, svg
 from training.decision import MODEL, RANDOM, STEPS, Decision
 from training.insight import Insight
-from training.plots import ACCENT, FAINT, INK, WARM, percent, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from features.drawing import ACCENT, INK, WARM, svg
 from training.choice import Standing
-from training.plots import ACCENT, INK, WARM, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -155,7 +155,12 @@ def _row_by_row(
             patterns[:words_here] = -1
             for n in range(node, node + nodes):
                 value = matrix[row, column[n]]
-                side = 0 if _goes_left(value, threshold[n], kind[n], codes[n], words) else 1
+                if kind[n] <= NAN_LEFT:  # here and not in a function, whose call costs more than the decision
+                    near = 0.0 if abs(value) <= ZERO else value
+                    left = (near <= threshold[n]) | ((value != value) & (kind[n] == NAN_LEFT))
+                else:
+                    left = _goes_left(value, threshold[n], kind[n], codes[n], words)
+                side = 0 if left else 1
                 for word in range(words_here):
                     patterns[word] &= masks[mask, side]
                     mask += 1
@@ -167,10 +172,7 @@ def _row_by_row(
 
 
 def _goes_left(value: float, threshold: float, kind: int, codes: Ints, words: Ints) -> bool:
-    """LightGBM's decision: codes are cut to whole numbers, and those outside of the set go right, NaN with them."""
-    if kind <= NAN_LEFT:
-        near = 0.0 if abs(value) <= ZERO else value
-        return (near <= threshold) | ((value != value) & (kind == NAN_LEFT))
+    """LightGBM's decision at codes, cut to whole numbers (NaN and others than the set go right), or where zero is missing."""
     if kind == CATEGORY:
         inside = -1.0 < value < 32.0 * (codes[1] - codes[0])
         code = int(value) if inside else 0

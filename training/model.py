@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from features.catalog import write_atomically
 from features.errors import ContractError
 from features.propensity import Propensity
-from features.record import plain
+from features.record import numbers
 from training.contract import Column, Contract, Floats, encode, lines, mismatch
 from training.predictor import Predictor, read
 
@@ -36,7 +36,9 @@ class Model:
         if predictor.columns != self.columns:
             raise mismatch("the predictor", list(self.columns), list(predictor.columns))
         self._codes = {column.name: _coder(column) for column in contract.features if column.dtype == "category"}
-        self._coded = [(position, self._codes[name]) for position, name in enumerate(self.columns) if name in self._codes]
+        self._categories = [(place, name) for place, name in enumerate(self.columns) if name in self._codes]
+        self._numbers = tuple(name for name in self.columns if name not in self._codes)
+        self._places = [place for place, name in enumerate(self.columns) if name not in self._codes]
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -75,22 +77,20 @@ class Model:
             ContractError: a feature is missing from a record, or is text where a number belongs.
         """
         matrix = np.empty((len(records), len(self.columns)), dtype=np.float64)
-        for position, values in enumerate(records):
-            try:
-                matrix[position] = self._encoded(plain(values))
-            except (KeyError, TypeError, ValueError):
-                received = [f"{name}: {'category' if isinstance(value, str) else 'number'}" for name, value in values.items()]
-                raise mismatch("a record", lines(self.contract.features), received) from None
+        try:
+            matrix[:, self._places] = numbers(records, self._numbers)
+            for place, name in self._categories:
+                codes = self._codes[name]
+                matrix[:, place] = [_code(values[name], codes) for values in records]
+        except (KeyError, TypeError, ValueError):
+            raise self._mismatch(records) from None
         return matrix
 
-    def _encoded(self, values: Mapping[str, Value]) -> list[Value]:
-        """The numbers of one record, None where a number is missing."""
-        coded = [values[name] for name in self.columns]
-        for position, codes in self._coded:
-            coded[position] = _code(coded[position], codes)
-        if str in map(type, coded):
-            raise TypeError("text where a number belongs")  # numpy would read it as one if it could
-        return coded
+    def _mismatch(self, records: Sequence[Mapping[str, Value]]) -> ContractError:
+        """The error of the first record that cannot be encoded."""
+        expected = lines(self.contract.features)
+        told = ([_line(column, values) for column in self.contract.features if column.name in values] for values in records)
+        return mismatch("a record", expected, next((received for received in told if received != expected), expected))
 
     def raw(self, matrix: Floats) -> Floats:
         """The raw score (log-odds before calibration), one per row."""
@@ -156,6 +156,13 @@ class Model:
     @cached_property
     def _reference(self) -> Floats:
         return np.array(self.contract.reference)
+
+
+def _line(column: Column, values: Mapping[str, Value]) -> str:
+    """What one record holds, as the contract would name it; a missing value is of whatever type is wanted."""
+    value = values[column.name]
+    is_missing = value is None or value != value
+    return f"{column.name}: {column.dtype if is_missing else 'category' if isinstance(value, str) else 'number'}"
 
 
 def _coder(column: Column) -> dict[str, float]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from features.page import render
 from training import audit, audit_plots, backtest_plots, plots
 from training.audit import Audit
 from training.children import children
@@ -158,20 +158,7 @@ def page(made: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
 
 
 def _render(template: str, made: Mapping[str, Any], **more: Any) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FunctionLoader(_template),
-        autoescape=template.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(**made, **more, version=VERSION_MARK, words=FIGURE_WORDS)
-
-
-def _template(name: str) -> str:
-    return resources.files("training").joinpath(name).read_text(encoding="utf-8")
+    return render("training", template, **made, **more, version=VERSION_MARK, words=FIGURE_WORDS)
 
 
 def _audit_plots(found: Audit) -> dict[str, str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, Project, ValueType
 from feast.data_format import ParquetFormat
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Bytes, Float64, String
 
 from features.catalog import Catalog
@@ -27,7 +25,6 @@ EVENT_TIMESTAMP = "event_timestamp"
 # Feast's shortest: the join finds a snapshot of exactly the as_of, never silently an older one
 EXACTLY = timedelta(microseconds=1)
 FOREVER = timedelta(0)
-Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 # Feast's join uses these names itself, and drops every column that ends in _y
 TAKEN = re.compile(
@@ -51,15 +48,6 @@ def objects(workspace: Workspace) -> list[Any]:
     services = [_service(propensity, present, offline) for propensity in asked]
     described = Project(name=project(workspace), description="Foresell: what was known, when")
     return [described, *entities.values(), *offline.values(), *online, *(s for s in services if s.feature_view_projections)]
-
-
-def rows(entity: str, as_of: datetime, records: Iterable[tuple[str, bytes]]) -> list[Row]:
-    """Packed records as Feast's online stores take them to be written."""
-    names = [join_key(entity)]
-    return [
-        (EntityKey(join_keys=names, entity_values=[Value(string_val=entity_id)]), {RECORD: Value(bytes_val=data)}, as_of, None)
-        for entity_id, data in records
-    ]
 
 
 def _entity(name: str) -> Entity:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from serving.commands.audit import audit
 from serving.commands.demo import demo
 from serving.commands.key import key
 from serving.commands.night import score
 from serving.commands.serve import serve
+from serving.commands.shadow import shadow
 
-COMMANDS: tuple[click.Command, ...] = (score, serve, key, demo)
+COMMANDS: tuple[click.Command, ...] = (score, serve, shadow, key, audit, demo)

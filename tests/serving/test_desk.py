@@ -57,11 +57,9 @@ def test_a_record_that_is_older_than_a_feature_is_no_obstacle_to_the_others(fill
     asks = [Ask("L0000"), Ask("L0001"), Ask("L0002"), Ask("L0001", {"budget": 1.0}, may_be_new=True)]
     found = answers(office, "lead-conversion", asks)
     assert [answer.entity_id for answer in found] == ["L0000", "L0001", "L0002", "L0001"]
-    assert (
-        found[1].why
-        == found[3].why
-        == ("the record in the online store was written without lead_budget, channel_latest; `foresell snapshot` writes it anew")
-    )
+    lacking = "the record in the online store was written without {}; `foresell snapshot` writes it anew"
+    assert found[1].why == lacking.format("lead_budget, channel_latest")
+    assert found[3].why == lacking.format("channel_latest")  # the budget is given
     assert found[1].feature_as_of == NOW and found[1].score is None
     assert all("written without" not in (answer.why or "") for answer in (found[0], found[2]))
 

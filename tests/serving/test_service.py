@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,7 @@ from features.catalog import Catalog
 from features.cohort import cohort
 from features.settings import Workspace
 from features.views import feature_map, views
+from serving.answer import written
 from serving.scorer import Scorer, records
 from serving.size import MOST_BYTES
 from tests.serving.shop import LEADS, NOW
@@ -42,9 +44,12 @@ def expected(shop: Workspace, name: str) -> list[dict[str, Any]]:
     entity = registered.model.propensity.entity
     scorer = Scorer(registered.model, registered.version, feature_map(views(shop, Catalog.load(shop)), entity))
     frame = store.historical(shop, entity, cohort(shop, registered.model.propensity, [NOW]), scorer.columns)
-    from serving.api import Answer
+    return [json.loads(written(score)) for score in scorer.score(records(frame), NOW)]
 
-    return json.loads(Answer(scores=scorer.score(records(frame), NOW)).model_dump_json())["scores"]  # type: ignore[no-any-return]
+
+def timeless(score: dict[str, Any]) -> dict[str, Any]:
+    """A score without what depends on when it was asked for."""
+    return {key: value for key, value in score.items() if key not in ("scored_at", "stale", "trend", "change")}
 
 
 @pytest.mark.parametrize("name", ["churn", "lead-conversion"])
@@ -58,9 +63,8 @@ def test_online_scores_equal_historical_ones_to_the_bit(client: httpx.Client, sh
             for start in range(0, len(asked), size)
             for score in ask(client, name, {"ids": [one["entity_id"] for one in asked[start : start + size]]})
         ]
-        for score in got:
-            assert score.pop("scored_at") > "2018-05-15"
-        assert got == [{key: value for key, value in one.items() if key != "scored_at"} for one in asked]
+        assert all(score["scored_at"] > "2018-05-15" and score["stale"] for score in got)
+        assert [timeless(score) for score in got] == [timeless(one) for one in asked]
 
 
 def test_unknown_and_ineligible_entities_get_an_answer_that_says_so(client: httpx.Client, shop: Workspace) -> None:
@@ -111,22 +115,22 @@ BAD = {
     "not JSON": (b"{ids: [1]}", 400, "body"),
     "cut off": (b'{"ids": ["a"', 400, "body"),
     "not text": (b"\xff\xfe\x00", 400, None),
-    "empty": (b"", 422, "body"),
+    "empty": (b"", 400, "body"),
     "a list": (b"[]", 422, "body"),
-    "no ids": (b"{}", 422, "body.ids"),
-    "empty ids": (b'{"ids": []}', 422, "body.ids"),
+    "nobody": (b"{}", 422, "body"),
+    "empty ids": (b'{"ids": []}', 422, "body"),
     "too many ids": (json.dumps({"ids": ["a"] * 1001}).encode(), 422, "body.ids"),
     "a number as id": (b'{"ids": [7]}', 422, "body.ids[0]"),
     "an empty id": (b'{"ids": [""]}', 422, "body.ids[0]"),
     "a very long id": (json.dumps({"ids": ["a" * 100_000]}).encode(), 422, "body.ids[0]"),
-    "half a character": (b'{"ids": ["\\ud800"]}', 422, "body.ids[0]"),
+    "half a character": (b'{"ids": ["\\ud800"]}', 400, "body"),
+    "NUL": (b'{"ids": ["\\u0000"]}', 422, "body.ids[0]"),
     "text as ids": (b'{"ids": "a"}', 422, "body.ids"),
     "null": (b'{"ids": null}', 422, "body.ids"),
     "an unknown field": (b'{"id": ["a"]}', 422, "body"),
     "deep": (b"[" * 100_000, 400, None),
 }
 BAD_LEADS = {
-    "nobody": (b"{}", 422, "body"),
     "too many together": (json.dumps({"ids": ["a"], "records": [{"attributes": {}}] * 1000}).encode(), 422, "body"),
     "unknown attribute": (b'{"records": [{"attributes": {"orgin": "web"}}]}', 422, "body.records[0].attributes"),
     "text for a number": (b'{"records": [{"attributes": {"budget": "much"}}]}', 422, "body.records[0].attributes.budget"),
@@ -225,23 +229,79 @@ def test_the_page_that_shows_the_api_needs_nothing_from_outside(client: httpx.Cl
 
 def test_the_api_is_described_with_types_and_examples(client: httpx.Client) -> None:
     document = client.get("/docs.json").json()
-    assert set(document["paths"]) == {"/v1/churn", "/v1/lead-conversion", "/v1/upsell"}
+    assert set(document["paths"]) == {
+        "/v1/churn", "/v1/lead-conversion", "/v1/upsell", "/v1/scores", "/v1/scores/{entity}/{id}",
+        "/v1/hooks/{source}/{token}", "/v1/status", "/metrics",
+    }  # fmt: skip
     schemas = document["components"]["schemas"]
-    assert set(schemas["LeadConversionAttributes"]["properties"]) == {"lead_origin", "lead_budget"}
+    assert set(schemas["LeadAttributes"]["properties"]) == {"lead_origin", "lead_budget"}
     assert set(schemas["Score"]["properties"]) >= {"entity_id", "score", "reasons", "missing", "unseen", "model_version"}
-    for path in document["paths"].values():
-        problem = path["post"]["responses"]["503"]["content"]["application/problem+json"]
-        assert problem["schema"] == {"$ref": "#/components/schemas/Problem"} and "Flaw" in schemas
-    for name in ("churn", "lead-conversion"):
-        (example,) = document["paths"][f"/v1/{name}"]["post"]["requestBody"]["content"]["application/json"]["schema"]["examples"]
-        assert ask(client, name, example)
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            problem = operation["responses"]["503"]["content"]["application/problem+json"]
+            assert problem["schema"] == {"$ref": "#/components/schemas/Problem"} and "Flaw" in schemas
+    for path in ("/v1/churn", "/v1/lead-conversion", "/v1/scores"):
+        for example in document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"].values():
+            known = {**example["value"]}
+            if "upsell" in known.get("propensities", ()):
+                known["propensities"] = ["churn"]  # the shop's upsell has no champion
+            assert client.post(path, json=known).status_code == 200
 
 
 def test_probes_and_metrics_answer(client: httpx.Client) -> None:
     assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
     ask(client, "churn", {"ids": ["C0001"]})
-    line = next(line for line in client.get("/metrics").text.splitlines() if line.startswith("bentoml_service_request_total{"))
-    assert 'service_name="foresell"' in line
+    lines = client.get("/metrics").text.splitlines()
+    assert any(line.startswith('foresell_requests_total{route="/v1/churn",status="200"}') for line in lines)
+    assert any(line.startswith("foresell_stage_seconds_bucket") for line in lines)
+    assert 'foresell_model{propensity="churn",role="champion",version="1"} 1.0' in lines
+    assert 'foresell_dependency_up{dependency="online_store"} 1.0' in lines
+
+
+def test_one_bad_record_of_many_does_not_lose_the_others(client: httpx.Client) -> None:
+    ids: list[Any] = [f"C{number:04d}" for number in range(400)] * 2 + ["nobody"] * 199
+    whole = ask(client, "churn", {"ids": ids})
+    answers = ask(client, "churn", {"ids": [*ids[:500], {"id": 7}, *ids[500:]]})
+    assert answers[500]["problem"]["status"] == 422 and answers[500]["problem"]["flaws"][0]["where"] == "body.ids[500]"
+    assert [timeless(answer) for answer in (*answers[:500], *answers[501:])] == [timeless(one) for one in whole]
+
+
+def test_several_bad_records_are_each_told_what_is_wrong(client: httpx.Client) -> None:
+    records = [
+        {"id": "a", "attributes": {"budget": "much"}},
+        {"attributes": {"origin": "web"}},
+        {"id": "c", "attributes": {"lead_orgin": "x"}},
+    ]
+    first, second, third = ask(client, "lead-conversion", {"records": records})
+    assert first["entity_id"] == "a" and first["problem"]["flaws"][0]["where"] == "body.records[0].attributes.budget"
+    assert second["score"] is not None
+    assert third["problem"]["flaws"][0]["repair"] == "did you mean `lead_origin`?"
+
+
+def test_several_propensities_are_answered_at_once(client: httpx.Client) -> None:
+    body = {"propensities": ["churn", "upsell"], "ids": ["C0001"]}
+    require_problem(client.post("/v1/scores", json=body), 503, "propensity 'upsell'")
+    twice = ask(client, "scores", {"propensities": ["churn"], "ids": ["C0001", "C0002"]})
+    alone = ask(client, "churn", {"ids": ["C0001", "C0002"]})
+    assert [timeless(answer) for answer in twice] == [timeless(answer) for answer in alone]
+
+
+@pytest.mark.parametrize("names", [[], ["churn", "lead-conversion"], ["chrun"], [7], "churn"])
+def test_propensities_of_one_kind_of_entity_are_asked_for(client: httpx.Client, names: Any) -> None:
+    response = client.post("/v1/scores", json={"propensities": names, "ids": ["C0001"]})
+    assert require_problem(response, 422, "body.propensities")["flaws"][0]["expected"].startswith("propensities of one kind")
+
+
+def test_the_last_score_is_read_back_as_it_was_served(client: httpx.Client) -> None:
+    (served,) = ask(client, "churn", {"ids": ["C0003"]})
+    for _ in range(50):
+        response = client.get("/v1/scores/customer/C0003")
+        if response.status_code == 200 and response.json()["scores"] == [served]:
+            break
+        time.sleep(0.1)
+    assert response.json()["scores"] == [served]
+    require_problem(client.get("/v1/scores/customer/nobody"), 404, "/v1/scores/customer/nobody")
+    require_problem(client.get("/v1/scores/vehicle/1"), 422, "path")
 
 
 def test_many_callers_at_once_get_what_one_gets(client: httpx.Client, shop: Workspace) -> None:

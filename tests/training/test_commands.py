@@ -43,6 +43,11 @@ def test_report_prints_figures_and_writes_the_page(trained, opened):
     page = (trained.reports / "churn.html").read_text()
     assert "version 1" in page and page.count("<svg") >= 7
     assert opened == [], "nobody sits at a pipe"
+    assert "shadow" not in done.stderr
+    beside = trained.reports / "churn" / "shadow.html"
+    beside.parent.mkdir()
+    beside.touch()
+    assert str(beside) in call(trained, "report", "churn").stderr.replace("\n", "")
 
 
 def test_report_opens_the_page_for_a_person_unless_told_not_to(trained, opened, monkeypatch):
@@ -92,7 +97,7 @@ def test_report_as_json_is_one_document_with_the_stable_keys(trained):
 
 
 def test_promote_says_that_a_running_service_keeps_its_version(trained):
-    assert "takes it up when it is started again" in call(trained, "promote", "churn").stderr
+    assert "answers with it within five seconds" in call(trained, "promote", "churn").stderr
     add(trained)
     promoted = json.loads(call(trained, "promote", "churn", "--json").stdout)
     assert promoted == {"propensity": "churn", "champion": "2", "before": "1", "event": 2, "written": True}
@@ -103,7 +108,7 @@ def test_promoting_the_champion_says_that_it_serves_already_and_that_nothing_was
     [event] = registry.history(trained, "churn").entries
     done = call(trained, "promote", "churn", "--force", "a reason that is not kept", "--json")
     assert f"version 1 already serves, since {event.since:%Y-%m-%d %H:%M:%S} UTC; nothing was written" in done.stderr
-    assert "in place of" not in done.stderr and "started again" not in done.stderr
+    assert "in place of" not in done.stderr and "within five seconds" not in done.stderr
     assert json.loads(done.stdout) == {"propensity": "churn", "champion": "1", "before": None, "event": 1, "written": False}
 
 

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -22,6 +13,8 @@ import pytest
 from features import snapshot
 from features.propensity import load
 from features.settings import SETTINGS_FILE, Workspace
+from serving.address import free_port
+from tests.servers import database, mlflow_server
 from tests.training.conftest import ME, NOW, QUIET
 from tests.training.test_commands import call
 from training import dataset, registry
@@ -29,42 +22,13 @@ from training.registry import Signature
 from training.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.xdist_group("tracking_server")]
-ADMINISTRATION = "postgresql://postgres@127.0.0.1:5432/postgres"
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    """A fresh database; its address."""
-    import psycopg
-
-    name = f"mlflow_{uuid4().hex}"
-    with psycopg.connect(ADMINISTRATION, autocommit=True) as connection:
-        connection.execute(f'create database "{name}"')
-        yield f"postgresql://postgres@127.0.0.1:5432/{name}"
-        connection.execute(f'drop database "{name}" with (force)')
-
-
-@pytest.fixture(scope="module")
-def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an `mlflow server` on that database, which hands out the artifacts itself."""
-    folder = tmp_path_factory.mktemp("server")
-    port = _free_port()
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # six processes that nothing here needs
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--workers", "1",
-               "--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment, start_new_session=True
-        )
-    address, began = f"http://127.0.0.1:{port}", time.monotonic()
-    while not _healthy(address):
-        if process.poll() is not None or time.monotonic() - began > 300:
-            os.killpg(process.pid, signal.SIGKILL)
-            pytest.fail((folder / "log").read_text())
-        time.sleep(0.5)
-    yield address
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=60)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an `mlflow server` on a fresh database."""
+    with database("mlflow") as name, mlflow_server(name, tmp_path_factory.mktemp("server"), free_port("127.0.0.1")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -166,18 +130,3 @@ def aliases(workspace: Workspace) -> dict[str, str]:
     uri = registry.store_uri(workspace)
     found = mlflow.MlflowClient(uri, uri).get_registered_model("churn").aliases
     return {alias: str(version) for alias, version in found.items()}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _healthy(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False

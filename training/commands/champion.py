@@ -31,7 +31,7 @@ by_option = click.option("--by", envvar="FORESELL_USER", help="Who does it.  [de
 def promote(propensity: str, version: str | None, force: str | None, by: str | None, workspace: Workspace, as_json: bool) -> None:
     """Let a version serve, if it passed every gate; without --version the newest, if it has never served.
 
-    A service that is running keeps its version until it is started again.
+    A service that is running answers with it within five seconds.
 
     \b
     Example:
@@ -58,8 +58,8 @@ def promote(propensity: str, version: str | None, force: str | None, by: str | N
 def rollback(propensity: str, reason: str, force: str | None, by: str | None, workspace: Workspace, as_json: bool) -> None:
     """Bring back the champion before the present one; again, the one before that.
 
-    One whose features the workspace no longer gives comes back only with --force. A service that is running keeps its version
-    until it is started again.
+    One whose features the workspace no longer gives comes back only with --force. A service that is running
+    answers with it within five seconds.
 
     \b
     Example:
@@ -146,7 +146,7 @@ def _tell(propensity: str, entry: Entry, as_json: bool) -> None:
     named = f"{propensity}: version {event.version}"
     replaced = f", in place of version {event.before}" if event.before else ""
     if entry.written:
-        step(f"{named} serves{replaced}; a running `foresell serve` takes it up when it is started again")
+        step(f"{named} serves{replaced}; a running `foresell serve` answers with it within five seconds")
     else:
         step(f"{named} already serves, since {entry.since:%Y-%m-%d %H:%M:%S} UTC; nothing was written")
     if entry.written and event.evidence:

@@ -46,6 +46,9 @@ def report(propensity: str, version: str | None, opened: bool | None, workspace:
     else:
         _print_report(document)
     step(f"the whole report with its plots: {path}; as Markdown: {path.with_suffix('.md')}")
+    compared = workspace.reports / propensity / "shadow.html"
+    if compared.is_file():
+        step(f"what a challenger said in its shadow, as `foresell shadow {propensity}` wrote it: {compared}")
     if opened or (opened is None and not as_json and sys.stdout.isatty()):
         click.launch(path.as_uri())
 

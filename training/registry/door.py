@@ -19,6 +19,7 @@ ENVIRONMENT = {  # MLflow's own defaults ask a server that is down for minutes
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # its address may hold a password, and --json is one document
 }
 ATTEMPTS = 3
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an alias that is not set is an invalid value to MLflow
@@ -48,10 +49,11 @@ def open_client(workspace: Workspace) -> Iterator[Any]:
     try:
         yield mlflow.MlflowClient(uri, uri)
     except (MlflowException, SQLAlchemyError, OSError) as problem:
+        shown = workspace.settings.mlflow.tracking_uri or uri  # as it is in the file: what is filled in may be a password
         raise RegistryError(
-            f"MLflow at {uri}",
+            f"MLflow at {shown}",
             expected="a store that answers, and artifacts that can be read and written",
-            received=str(problem).partition("\n")[0],
+            received=str(problem).partition("\n")[0].replace(uri, shown),
             repair="start the server, or correct `[mlflow] tracking_uri` in foresell.toml; without it `mlruns/` is used",
         ) from problem
 
@@ -92,8 +94,8 @@ def _leave_on(codes: tuple[str, ...]) -> Iterator[None]:
 
 
 def store_uri(workspace: Workspace) -> str:
-    """What `mlflow ui --backend-store-uri` takes to show this workspace."""
-    return workspace.settings.mlflow.tracking_uri or f"sqlite:///{workspace.mlruns / 'mlflow.db'}"
+    """What `mlflow ui --backend-store-uri` takes to show this workspace; `${NAME}` is an environment variable."""
+    return os.path.expandvars(workspace.settings.mlflow.tracking_uri) or f"sqlite:///{workspace.mlruns / 'mlflow.db'}"
 
 
 def exists(workspace: Workspace) -> bool:

@@ -31,7 +31,7 @@ def test_a_score_comes_back_to_the_bit(ledger: Ledger) -> None:
 
 
 def test_a_score_may_lack_what_there_was_not(ledger: Ledger) -> None:
-    bare = stored("1", None)._replace(contributions=None, record=None)
+    bare = stored("1", None)._replace(contributions=None, features=None)
     ledger.keep([entry("1")._replace(stored=bare)])
     assert ledger.latest("churn", ["1"]) == {"1": bare}
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from features.console import Group
 from features.settings import SETTINGS_FILE, Workspace
-from serving.audit_command import audit
+from serving.commands.audit import audit
 from serving.ledger import Ledger
 from tests.serving.ledger.entries import NOW, entry
 

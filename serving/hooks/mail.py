@@ -1,0 +1,43 @@
+"""The mail of a service: what webhooks brought is scored, and the scores are sent, each in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from uuid import uuid4
+
+from features.settings import Hook
+from serving.hooks.rounds import Rounds
+from serving.hooks.sender import Sender, client
+from serving.hooks.worker import Scores, Worker
+from serving.ledger import Ledger
+
+
+class Mail:
+    """A worker and a sender over one ledger."""
+
+    def __init__(self, ledger: Ledger, hooks: Mapping[str, Hook], score: Scores, clock: Callable[[], datetime]) -> None:
+        """Make both; `start` begins.
+
+        Args:
+            ledger: holds what waits.
+            hooks: how each source's records are read, and where its scores go.
+            score: answers about what was received.
+            clock: the instant of each round.
+        """
+        self._client = client()
+        self._rounds = [
+            Rounds("inbox", Worker(uuid4().hex, ledger, hooks, score).work, clock),
+            Rounds("outbox", Sender(ledger, hooks, self._client).send, clock),
+        ]
+
+    def start(self) -> None:
+        """Begin both."""
+        for rounds in self._rounds:
+            rounds.start()
+
+    def stop(self, patience_seconds: float) -> None:
+        """End both after the round under way; what waits then is done by the next service."""
+        for rounds in self._rounds:
+            rounds.stop(patience_seconds)
+        self._client.close()

@@ -1,0 +1,200 @@
+"""Services that a test starts, loads and ends, each with a workspace of its own, and what to check their answers against."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+import psutil
+
+from features import storage, store
+from features.catalog import Catalog
+from features.settings import SETTINGS_FILE, Workspace
+from features.views import views
+from serving.address import free_port, url
+from serving.scorer import scorer_of
+from tests.serving.shop import NOW
+from training import registry
+
+LONGEST_START = 300.0
+
+
+def copied(shop: Workspace, root: Path, settings: str = "", serving: str = "", online: str = "sqlite") -> Workspace:
+    """A copy of the shop with a registry of its own, whose online store is filled already."""
+    shutil.copytree(shop.root, root, ignore=shutil.ignore_patterns("scores", "serving"))
+    project = f'[store]\nonline = "{online}"\nproject = "{storage.project(shop)}"\n'
+    text = f'adapter = "canonical"\n{project}[serving]\nkeys = "off"\n{serving}\n{settings}\n'
+    (root / SETTINGS_FILE).write_text(text, encoding="utf-8")
+    return Workspace.open(root)
+
+
+@dataclass
+class Running:
+    """A service that runs."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    seconds_to_ready: float = 0.0
+
+    def ask(self, name: str, **body: Any) -> list[dict[str, Any]]:
+        """The answers of a propensity, which must be there."""
+        response = self.post(name, **body)
+        assert response.status_code == 200, response.text
+        scores: list[dict[str, Any]] = response.json()["scores"]
+        return scores
+
+    def post(self, name: str, **body: Any) -> httpx.Response:
+        return httpx.post(f"{self.address}/v1/{name}", json=body, timeout=30)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.address}{path}", timeout=30)
+
+    def metric(self, line: str) -> float:
+        """The value of one line of /metrics; 0 where there is none."""
+        found = [text for text in self.get("/metrics").text.splitlines() if text.startswith(line)]
+        return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that answer."""
+        children = psutil.Process(self.process.pid).children()
+        found = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return found or [psutil.Process(self.process.pid)]
+
+    def end(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=120)
+
+
+@contextmanager
+def running(
+    workspace: Workspace, log: Path, workers: int = 1, stdout: IO[bytes] | None = None, **environment: str
+) -> Iterator[Running]:
+    """A service of a workspace, ready.
+
+    Args:
+        workspace: whose.
+        log: a file for what it says.
+        workers: how many.
+        stdout: where the request log goes; None is the log, too.
+        environment: of the process, besides this one's.
+    """
+    port = free_port("127.0.0.1")
+    command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(workspace.root), "--port", str(port)]
+    command = [*command, "--workers", str(workers)]
+    with log.open("ab") as file:
+        process = subprocess.Popen(command, stdout=stdout or file, stderr=file, env={**os.environ, **environment})
+    found = Running(url("127.0.0.1", port), process, log)
+    try:
+        began = time.monotonic()
+        until(lambda: is_ready(found.address) or process.poll() is not None, LONGEST_START)
+        assert process.poll() is None, log.read_text()
+        found.seconds_to_ready = time.monotonic() - began
+        yield found
+    finally:
+        family = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
+        for one in family:
+            one.kill()
+        process.wait()
+
+
+def is_ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
+    """Wait for a condition; how long it took. It must come true some time."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s"
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def probabilities(workspace: Workspace, name: str, versions: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    """What each version says of everybody in the online store, computed here: by version and id."""
+    declared, found = views(workspace, Catalog.load(workspace)), {}
+    for version in versions:
+        scorer = scorer_of(workspace, declared, registry.load(workspace, name, version))
+        prefix, number = ("C", 400) if scorer.propensity.entity == "customer" else ("L", 300)
+        ids = [f"{prefix}{position:04d}" for position in range(number)]
+        records = [record for record in store.Online(workspace).read(scorer.propensity.entity, ids) if record is not None]
+        found[version] = {score.entity_id or "": score.probability for score in scorer.score(records, NOW)}
+    return found
+
+
+@dataclass
+class Load:
+    """Callers who ask without a pause. `answers` holds what they got: seconds, status, request id, and the scores."""
+
+    address: str
+    ids: Sequence[str]
+    names: tuple[str, ...] = ("churn",)
+    callers: int = 4
+    pause: float = 0.0
+    answers: list[tuple[float, float, int, str, list[dict[str, Any]]]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    _ending: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Load:
+        self._threads = [threading.Thread(target=self._call, args=(number,), daemon=True) for number in range(self.callers)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def versions(self) -> set[str]:
+        """Which versions answered, of the requests so far."""
+        return {score["model_version"] for *_, scores in list(self.answers) for score in scores}
+
+    def _call(self, seed: int) -> None:
+        rng = random.Random(seed)
+        with httpx.Client(base_url=self.address, timeout=30) as client:
+            while not self._ending.is_set():
+                some = rng.sample(list(self.ids), rng.choice([1, 1, 1, 3, 20]))
+                path, body = ("scores", {"propensities": list(self.names), "ids": some}) if rng.random() < 0.3 else (
+                    self.names[0], {"ids": some})  # fmt: skip
+                began = time.monotonic()
+                try:
+                    response = client.post(f"/v1/{path}", json=body)
+                except httpx.TransportError as problem:
+                    self.lost.append(type(problem).__name__)
+                    time.sleep(0.05)
+                    continue
+                scores = response.json().get("scores", [])
+                spent = time.monotonic() - began
+                self.answers.append((began, spent, response.status_code, response.headers.get("x-request-id", ""), scores))
+                time.sleep(self.pause)
+
+
+def wrong(answers: Sequence[tuple[float, float, int, str, list[dict[str, Any]]]], said: Mapping[str, Any]) -> list[Any]:
+    """The answers that are not 200, that no version gives, or that mix versions of one propensity."""
+    found: list[Any] = []
+    for _, _, status, _, scores in answers:
+        if status != 200 or len({(score["propensity"], score["model_version"]) for score in scores}) > 1:
+            found.append((status, scores[:2]))
+        found += [score for score in scores if score["probability"] != said[score["model_version"]][score["entity_id"]]]
+    return found
