@@ -13,6 +13,7 @@ median. Processor time is disturbed less than the clock.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import signal
@@ -25,15 +26,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+from pydantic import TypeAdapter
+
 from benchmarks.materialise import redis
 from benchmarks.serving_contenders import FEAST, FLOOR, MLFLOW, OURS, Contender, contenders, running
 from benchmarks.serving_load import Load, has_wrk, load
 from benchmarks.serving_result import Cell, Figures, Result, Stages, read_stages
 from benchmarks.serving_table import table
-from benchmarks.serving_world import World, make_world
+from benchmarks.serving_world import NAME, World, make_world
+from features.catalog import Catalog
+from features.store import Online
+from features.views import views
+from serving.score import Score
+from serving.scorer import scorer_of
+from training import registry
 
 MANY = (100, 1_000)  # entities in one request
 BODIES = 4_096  # different requests, in turn
+ANSWERS = TypeAdapter(list[Score])
+MADE = ("entity_id", "score", "probability", "percentile", "grade", "expected_value", "reasons", "missing", "unseen", "stale")
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,24 @@ def opened(size: Size, folder: Path) -> Iterator[tuple[World, Sequence[Contender
         world = make_world(folder / "workspace", address, size.entities, size.trees, now)
         with running(contenders(world, folder, size.workers, size.peers), folder) as started:
             yield world, started
+
+
+def check(world: World, started: Sequence[Contender], customers: Sequence[int]) -> None:
+    """See to it that everybody answers the same: ours is what the scorer says in process, to the bit, and so is the floor.
+
+    Raises:
+        RuntimeError: an answer is another.
+    """
+    workspace = world.workspace
+    scorer = scorer_of(workspace, views(workspace, Catalog.load(workspace)), registry.champion(workspace, NAME))
+    known = Online(workspace).read("customer", [world.ids[one] for one in customers])
+    wanted = json.loads(ANSWERS.dump_json(scorer.score([one for one in known if one], datetime.now(UTC)), by_alias=True))
+    for contender in started:
+        told = {OURS: MADE, FLOOR: ("probability",)}.get(contender.name, ())
+        found = contender.ask(customers)["scores"] if told and not contender.trouble else []
+        for mine, theirs in zip(wanted, found, strict=False):
+            if mine["probability"] is None or any(mine[name] != theirs[name] for name in told):
+                raise RuntimeError(f"{contender.name} answers {theirs}, the scorer {mine}")
 
 
 def measure(started: Sequence[Contender], size: Size) -> Result:
@@ -126,7 +155,8 @@ def main() -> None:
     size = Size(asked.entities, asked.trees, asked.seconds, repeat=asked.repeat, peers=asked.peers)
     folder = Path(tempfile.mkdtemp())
     try:
-        with opened(size, folder) as (_, started):
+        with opened(size, folder) as (world, started):
+            check(world, started, range(min(100, size.entities)))
             result = measure(started, size)
     finally:
         shutil.rmtree(folder)

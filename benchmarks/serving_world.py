@@ -33,7 +33,7 @@ table = "customers"
 at = "left_at"
 
 [value]
-column = "n0"
+column = "customer_n0"
 times = 12
 """
 NUMBERS, CATEGORIES = 53, 6  # and the one that every customer has: the age of the account
