@@ -110,14 +110,14 @@ def _crown(workspace: Workspace, trees: int, now: datetime) -> tuple[Model, tupl
     spine = pd.DataFrame({"entity_id": ids, "as_of": pd.Series([now] * len(ids), dtype="datetime64[us, UTC]")})
     frame = store.historical(workspace, question.entity, spine, names)
     columns = [_column(frame[name]) for name in names]
-    model = _fit(question.model_dump(mode="json"), columns, encode(frame, columns), trees)
+    model = fit(question.model_dump(mode="json"), columns, encode(frame, columns), trees)
     record = registry.Record({}, {}, {"verdict": "pass"}, {"gates": []}, {"report/report.html": "<html>"})
     registry.register(workspace, model, record)
     registry.promote(workspace, NAME, registry.Signature("benchmark", now))
     return model, ids, model.matrix(frame)
 
 
-def _fit(question: dict[str, object], columns: Sequence[Column], matrix: np.ndarray, trees: int) -> Model:
+def fit(question: dict[str, object], columns: Sequence[Column], matrix: np.ndarray, trees: int) -> Model:
     """A model of an outcome that many features have a part in, so that its trees are as large as they may be."""
     random = np.random.default_rng(1)
     drive = np.nan_to_num(matrix / np.nanstd(matrix, axis=0)) @ random.normal(0, 0.4, len(columns))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from serving.change import change, trend
+from serving.change import Case, changes, trend
 from serving.desk import Said
 from serving.ledger import Entry, Road, Stored
 from serving.score import Score
@@ -37,13 +38,22 @@ def written(score: Score) -> bytes:
     return SCORE.dump_json(score, by_alias=True)
 
 
-def answered(said: Said, before: Stored | None) -> Answer:
-    """An answer, beside the last stored score."""
-    score = said.score
-    if before is not None and said.values is not None and said.contributions is not None:
-        found = change(said.scorer, before, score, said.values, said.contributions)
-        score = replace(score, change=found, trend=trend(found))
-    return Answer(score, written(score))
+def answered(said: Sequence[Said], before: Mapping[str, Stored]) -> list[Answer]:
+    """The answers of one propensity, each beside the last stored score of its entity."""
+    scores = [one.score for one in said]
+    for scorer in {id(one.scorer): one.scorer for one in said}.values():
+        cases = {place: case for place, one in enumerate(said) if one.scorer is scorer and (case := _case(one, before))}
+        for place, found in zip(cases, changes(scorer, list(cases.values())), strict=True):
+            scores[place] = replace(scores[place], change=found, trend=trend(found))
+    return [Answer(score, written(score)) for score in scores]
+
+
+def _case(said: Said, before: Mapping[str, Stored]) -> Case | None:
+    """One entity then and now; None where there is no score to compare."""
+    stored = before.get(said.score.entity_id or "")
+    if stored is None or said.values is None or said.contributions is None:
+        return None
+    return Case(stored, said.score, said.values, said.contributions)
 
 
 def entry(said: Said, answer: Answer, now: datetime, call: Call) -> Entry:

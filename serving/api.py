@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from features.errors import CallError, ForesellError
 from serving import problem
@@ -36,7 +36,7 @@ from serving.witness import NOTES, Notes, Witness
 
 FEW = 8  # entities; more are answered in a thread, so that a large request does not hold up a small one
 JSON = "application/json"
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 class Api:
@@ -61,10 +61,11 @@ class Api:
             entity: Form(entity, reader.attributes, f"{entity.title()}Request") for entity, reader in office.readers.items()
         }
         self.several = {
-            entity: Form(entity, reader.attributes, f"{entity.title()}Scores", several=True)
+            entity: Form(entity, reader.attributes, f"{entity.title()}Scores", _names_of(office, entity))
             for entity, reader in office.readers.items()
+            if _names_of(office, entity)
         }
-        document = described(office, self.forms, self.several)
+        document = described(office, self.forms, self.several, now())
         routes = [
             Route("/docs.json", lambda request: JSONResponse(document)),
             *(Route(f"/v1/{name}", self._scores_of(name), methods=["POST"]) for name in office.lineup.desks),
@@ -160,13 +161,11 @@ class Api:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _elsewhere(self, request: Request) -> Response:
-        """What is said at a path that is no propensity, or to a method that is not POST."""
+        """What is said at a path that there is not, or to a method that the path does not answer."""
         path, names = request.path_params["path"], sorted(self.office.lineup.desks)
-        if path in names:
-            flaw = Flaw(
-                where=f"/v1/{path}", expected="POST", received=request.method, repair="send the ids as a JSON body with POST"
-            )
-            return problem.problem(HTTPStatus.METHOD_NOT_ALLOWED, "The method is wrong", [flaw], {"Allow": "POST"})
+        partly = [route for route in self.app.router.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+        if partly:
+            return _wrong_method([route for route in partly if isinstance(route, Route)], request.method)
         flaw = Flaw(
             where=f"/v1/{path}"[:200],
             expected="one of " + ", ".join(f"/v1/{name}" for name in (*names, "scores")),
@@ -238,6 +237,19 @@ def _names(body: bytes) -> list[str]:
         if isinstance(found, Mapping) and isinstance(found.get("propensities"), list):
             return [name for name in found["propensities"] if isinstance(name, str)]
     return []
+
+
+def _wrong_method(routes: Sequence[Route], method: str) -> Response:
+    """Told with the path's pattern, not the path: a webhook's holds a key."""
+    allowed = sorted({one for route in routes for one in route.methods or ()})
+    repair = "the page /docs shows every path with an example"
+    flaw = Flaw(where=routes[0].path, expected=" or ".join(allowed), received=method, repair=repair)
+    headers = {"Allow": ", ".join(allowed)}
+    return problem.problem(HTTPStatus.METHOD_NOT_ALLOWED, "The method is wrong", [flaw], headers)
+
+
+def _names_of(office: Office, entity: str) -> list[str]:
+    return [name for name, its in office.entities.items() if its == entity]
 
 
 def _one_kind(entities: Mapping[str, str], names: Sequence[str], unknown: Sequence[str]) -> CallError:

@@ -6,9 +6,10 @@ It is for the record, so it does not look at the clock: `scored_at` is the as_of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pandas as pd
 
@@ -16,27 +17,28 @@ from features import quality, store
 from features.catalog import Catalog
 from features.cohort import cohort, eligibility
 from features.console import Tick
-from features.errors import ForesellError, LostRowsError, PropensityError, RegistryError
+from features.errors import ForesellError, LostRowsError, PropensityError, RegistryError, StoreError
 from features.propensity import load, propensity_files
 from features.settings import Workspace
 from features.snapshot import build, to_build
 from features.views import views
-from serving.answer import Answer, Call, entry, written
-from serving.desk import said
+from serving.last_scores import LastScores
 from serving.ledger import Ledger
-from serving.partition import Receipt, folder, publish
+from serving.partition import PART, Receipt, folder, publish
 from serving.score import Score
 from serving.scorer import Scorer, records, scorer_of
 from training.registry import Registered, champion, champion_version
 
 ROWS_PER_BATCH = 5_000
-NIGHT = Call("batch", None, "batch")
 Progress = Callable[[str, int], AbstractContextManager[Tick]]
 
 
 @dataclass(frozen=True)
 class Night:
-    """What a run did: a receipt for each propensity that was scored, an error for each that was not or whose file is wrong."""
+    """What a run did: a receipt for each propensity that was scored, an error for each that was not or whose file is wrong.
+
+    A propensity has both when its partition is there and its last scores could not be stored.
+    """
 
     as_of: datetime
     receipts: tuple[Receipt, ...]
@@ -66,9 +68,13 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
     failures: dict[str, ForesellError] = _applied(workspace)
     for name in wanted:
         try:
-            receipts.append(score_propensity(workspace, champion(workspace, name), as_of, progress))
+            receipt, failure = score_propensity(workspace, champion(workspace, name), as_of, progress)
         except ForesellError as error:
             failures[name] = error
+            continue
+        receipts.append(receipt)
+        if failure is not None:
+            failures[name] = failure
     return Night(as_of, tuple(receipts), failures)
 
 
@@ -118,8 +124,13 @@ def with_champion(workspace: Workspace) -> list[str]:
     return names
 
 
-def score_propensity(workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress) -> Receipt:
-    """Score one propensity's cohort and publish its partition.
+def score_propensity(
+    workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress
+) -> tuple[Receipt, ForesellError | None]:
+    """Score one propensity's cohort, publish its partition and store the last scores.
+
+    Returns:
+        The receipt, and why the last scores could not be stored; the partition does not depend on it.
 
     Raises:
         LostRowsError: somebody eligible has no score.
@@ -136,9 +147,24 @@ def score_propensity(workspace: Workspace, registered: Registered, as_of: dateti
         "propensity": question.name, "as_of": as_of.isoformat(), "model_version": registered.version,
         "catalog_version": catalog.version, "known": counts.known, "ineligible": counts.obstacles,
     }  # fmt: skip
-    ledger = Ledger.open(workspace) if as_of >= catalog.now else None  # an older night changes nobody's last score
-    with progress(question.name, len(frame)) as tick, closing(ledger) if ledger else nullcontext():
-        return publish(folder(workspace, question.name, as_of), _batches(scorer, frame, as_of, tick, ledger), facts)
+    target = folder(workspace, question.name, as_of)
+    with progress(question.name, len(frame)) as tick:
+        if as_of < catalog.now:  # an older night changes nobody's last score
+            return publish(target, _batches(scorer, frame, as_of, tick, None), facts), None
+        with closing(Ledger.open(workspace)) as ledger:
+            last = LastScores(ledger, as_of)
+            receipt = publish(target, _batches(scorer, frame, as_of, tick, last), facts)
+            last.replace_others(workspace, scorer, spine)
+    return receipt, last.failure and _not_stored(last.failure, target)
+
+
+def _not_stored(failure: ForesellError, target: Path) -> ForesellError:
+    return StoreError(
+        failure.where,
+        expected=f"the last scores stored, for trends and for GET /v1/scores; the scores themselves are in {target / PART}",
+        received=failure.received,
+        repair=f"{failure.repair}; then run `foresell score` again",
+    )
 
 
 def _require_as_many(name: str, rows: int, eligible: int) -> None:
@@ -146,14 +172,13 @@ def _require_as_many(name: str, rows: int, eligible: int) -> None:
         raise _lost(name, f"{eligible:,} eligible entities with features", f"{rows:,}")
 
 
-def _batches(scorer: Scorer, frame: pd.DataFrame, as_of: datetime, tick: Tick, ledger: Ledger | None) -> Iterator[list[Score]]:
+def _batches(scorer: Scorer, frame: pd.DataFrame, as_of: datetime, tick: Tick, last: LastScores | None) -> Iterator[list[Score]]:
     for start in range(0, len(frame), ROWS_PER_BATCH):
         rows = records(frame.iloc[start : start + ROWS_PER_BATCH])
         scored = scorer.scored(rows, as_of)
         _require_everybody(scored.scores)
-        if ledger is not None:
-            answers = [(one, Answer(one.score, written(one.score))) for one in said(scorer, rows, scored)]
-            ledger.keep_latest_many([[entry(one, answer, as_of, NIGHT) for one, answer in answers]])
+        if last is not None:
+            last.keep(scorer, rows, scored)
         yield scored.scores
         tick(len(rows))
 

@@ -1,19 +1,22 @@
 """What has changed since the last stored score, and by what: other data, another model, or both.
 
 A stored score keeps the values and the contributions it was made from. As long as the same version answers, the difference of two
-scores is the difference of their contributions. When another version answers, it is asked once more about the stored values: from
-what the old version said of them to what the new one says of them, the model moved the score; from there on, the data did.
+raw scores is the difference of their contributions. When another version answers, it is asked once more about the stored values:
+from what the old version said of them to what the new one says of them, the model moved the score; from there on, the data did.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from features.errors import ContractError
 from serving.ledger import Stored
+from serving.reasons import Reason
 from serving.score import Cause, Change, Row, Score, Trend
 from serving.scorer import Scorer
 from training.contract import Floats
@@ -21,29 +24,42 @@ from training.contract import Floats
 STEADY = 3  # points of 100; a smaller difference is no trend
 MOST_CAUSES = 3
 LEAST_CAUSE = 1e-9  # log-odds; less is the rounding of a sum
+UNREADABLE = ", which read other features; what changed in the data cannot be told apart from that"
+Again = tuple[float, Floats]
 
 
-def change(scorer: Scorer, before: Stored, score: Score, values: Row, contributions: Floats) -> Change | None:
-    """What moved a score since it was last stored.
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One entity then and now.
 
-    Args:
-        scorer: the one that made the new score.
+    Attributes:
         before: the stored score.
         score: the new one.
         values: the entity's features now.
         contributions: what each of them adds, without the model's base value.
-
-    Returns:
-        The change; None where either of the two is no score.
     """
-    if before.probability is None or score.score is None or score.probability is None:
-        return None
-    if before.model_version == scorer.version and before.probability == score.probability:
-        return Change(score.score, score.score, before.scored_at, ())
-    points = json.loads(before.document).get("score")
-    if points is None:
-        return None
-    return Change(points, score.score, before.scored_at, _causes(scorer, before, values, contributions))
+
+    before: Stored
+    score: Score
+    values: Row
+    contributions: Floats
+
+
+def changes(scorer: Scorer, cases: Sequence[Case]) -> list[Change | None]:
+    """What moved each score since it was last stored, in the same order; None where either of the two is no score.
+
+    Args:
+        scorer: the one that made the new scores.
+        cases: the entities.
+    """
+    points = [_points(scorer, case) for case in cases]
+    others = [i for i, case in enumerate(cases) if points[i] is not None and case.before.model_version != scorer.version]
+    then = {i: _then(cases[i].before) for i in others}
+    again = dict(zip(others, _again(scorer, list(then.values())), strict=True))
+    return [
+        None if then_points is None else _change(scorer, case, then_points, again.get(i))
+        for i, (case, then_points) in enumerate(zip(cases, points, strict=True))
+    ]
 
 
 def trend(found: Change | None) -> Trend | None:
@@ -55,34 +71,82 @@ def trend(found: Change | None) -> Trend | None:
     return "rising" if found.to > found.from_ else "falling"
 
 
-def _causes(scorer: Scorer, before: Stored, values: Row, contributions: Floats) -> tuple[Cause, ...]:
-    then: Row = json.loads(before.features) if isinstance(before.features, bytes) else before.features or {}
+def _points(scorer: Scorer, case: Case) -> int | None:
+    """The number that was shown then; None where then or now there is none."""
+    before, score = case.before, case.score
+    if before.probability is None or score.score is None:
+        return None
+    if _is_same(scorer, case):
+        return score.score
+    points: int | None = json.loads(before.document).get("score")
+    return points
+
+
+def _is_same(scorer: Scorer, case: Case) -> bool:
+    return case.before.model_version == scorer.version and case.before.probability == case.score.probability
+
+
+def _change(scorer: Scorer, case: Case, points: int, again: Again | None) -> Change:
+    causes = () if _is_same(scorer, case) else _causes(scorer, case, again)
+    return Change(points, case.score.score or points, case.before.scored_at, causes)
+
+
+def _causes(scorer: Scorer, case: Case, again: Again | None) -> tuple[Cause, ...]:
+    before = case.before
     if before.model_version == scorer.version:
         added = np.frombuffer(before.contributions or b"", "<f8")
-        return _of_data(scorer, then, values, contributions - added) if len(added) == len(contributions) else ()
+        return _of_data(scorer, case, added) if len(added) == len(case.contributions) else ()
+    if again is None:
+        return (_of_model(scorer, before, case.score.probability, UNREADABLE),)
+    probability, added = again
+    causes = (_of_model(scorer, before, probability), *_of_data(scorer, case, added))
+    return tuple(sorted(causes, key=lambda cause: -abs(cause.contribution)))
+
+
+def _again(scorer: Scorer, then: Sequence[Row]) -> list[Again | None]:
+    """What a version says of stored values; None of those that it cannot read, because the old version kept others."""
+    if not then:
+        return []
     try:
-        probability, added = scorer.again(then)
-    except ContractError:  # the new version knows features that the old one did not keep
-        return (_of_model(scorer, before, None),)
-    moved = _of_data(scorer, then, values, contributions - added)
-    return tuple(sorted((_of_model(scorer, before, probability), *moved), key=lambda cause: -abs(cause.contribution)))
+        probabilities, contributions = scorer.again(then)
+    except ContractError:
+        half = len(then) // 2
+        return [*_again(scorer, then[:half]), *_again(scorer, then[half:])] if half else [None]
+    return list(zip(probabilities.tolist(), contributions, strict=True))
 
 
-def _of_data(scorer: Scorer, then: Row, values: Row, moved: Floats) -> tuple[Cause, ...]:
+def _then(before: Stored) -> Row:
+    found: Row = json.loads(before.features) if isinstance(before.features, bytes) else before.features or {}
+    return found
+
+
+def _of_data(scorer: Scorer, case: Case, added: Floats) -> tuple[Cause, ...]:
+    """The measures whose part in the score has moved most, from what was added then."""
+    then = _then(case.before)
     return tuple(
-        Cause("data", f"{reason.text}; before: {scorer.shown(reason.feature, then.get(reason.feature))}", reason.feature,
-              reason.contribution)
-        for reason in scorer.told(values, moved)[:MOST_CAUSES]
+        Cause("data", _told(scorer, reason, then, case.values), reason.feature, reason.contribution)
+        for reason in scorer.told(case.values, case.contributions - added)[:MOST_CAUSES]
         if abs(reason.contribution) > LEAST_CAUSE
-    )  # fmt: skip
+    )
 
 
-def _of_model(scorer: Scorer, before: Stored, probability: float | None) -> Cause:
-    """The part of another version; without its word on the old values, all that is known is that it answers."""
-    text = f"version {scorer.version} answers in place of version {before.model_version}"
-    moved = 0.0 if probability is None else _log_odds(probability) - _log_odds(before.probability or 0.5)
-    return Cause("model", text, None, moved)
+def _told(scorer: Scorer, reason: Reason, then: Row, values: Row) -> str:
+    """What the value is now and what it was; a value that stayed weighs otherwise because others did not."""
+    name = reason.feature
+    if name not in then:
+        return reason.text
+    before = scorer.shown(name, then[name])
+    if before == scorer.shown(name, values[name]):
+        return f"{reason.text}; much as before, but it counts differently beside what has changed"
+    return f"{reason.text}; before: {before}"
 
 
-def _log_odds(probability: float) -> float:
+def _of_model(scorer: Scorer, before: Stored, probability: float | None, more: str = "") -> Cause:
+    """The part of another version: from what the old one said to what this one says, by calibrated probabilities."""
+    text = f"version {scorer.version} answers in place of version {before.model_version}{more}"
+    return Cause("model", text, None, _log_odds(probability) - _log_odds(before.probability))
+
+
+def _log_odds(probability: float | None) -> float:
+    assert probability is not None  # both are scores
     return math.log(probability / (1 - probability))

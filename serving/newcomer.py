@@ -66,7 +66,9 @@ def newcomer(views: Sequence[View], entity: str, given: Mapping[str, Given], now
     }
     profiles = _profiles(views, entity)
     row: Row = {column: None for view in profiles for feature in view.columns for column in _columns_read(feature)}
-    return _with_given(values, {**row, **{view.contract.time: now for view in profiles}}, views, entity, given, now)
+    whole = {**row, **{view.contract.time: now for view in profiles}}
+    told = _told(views, entity, given)
+    return {**values, **_said(told, now), **_computed(views, entity, {**whole, **_of_row(told)}, set(whole), now)}
 
 
 def overridden(
@@ -77,23 +79,45 @@ def overridden(
     A feature that also reads a column of which only its features are stored, such as a time, stays as it was.
     """
     kept = (a for a in attributes(views, entity) if a.feature.kind == "attribute" and a.feature.name in values)
-    return _with_given(values, {a.column: values[a.feature.name] for a in kept}, views, entity, given, now)
+    row: Row = {a.column: values[a.feature.name] for a in kept}
+    return {**values, **said(views, entity, given, now, row)}
 
 
-def _with_given(
-    values: Mapping[str, Value], row: Row, views: Sequence[View], entity: str, given: Mapping[str, Given], now: datetime
+def said(
+    views: Sequence[View], entity: str, given: Mapping[str, Given], now: datetime, row: Row | None = None
 ) -> dict[str, Value]:
-    """Feature values after the request: attributes as given, and every feature that the entity's own row now tells."""
-    told = {a: given[name] for a in attributes(views, entity) for name in a.names if name in given}
-    said = {a.feature.name: a.value(value, now) for a, value in told.items()}
-    whole = {**row, **{a.column: value for a, value in told.items() if a.feature.kind in ROW_KINDS}}
-    computed = {
-        feature.name: _row_value(feature, whole, now)
+    """The features that a request tells: the attributes it gives, and what follows from them and from the entity's own row.
+
+    Args:
+        views, entity, given, now: as for `newcomer`.
+        row: the attributes that are known besides, by column.
+    """
+    told = _told(views, entity, given)
+    own = _of_row(told)
+    return {**_said(told, now), **_computed(views, entity, {**(row or {}), **own}, set(own), now)}
+
+
+def _told(views: Sequence[View], entity: str, given: Mapping[str, Given]) -> dict[Attribute, Given]:
+    return {a: given[name] for a in attributes(views, entity) for name in a.names if name in given}
+
+
+def _of_row(told: Mapping[Attribute, Given]) -> Row:
+    """What stands in the entity's own row, by column."""
+    return {a.column: value for a, value in told.items() if a.feature.kind in ROW_KINDS}
+
+
+def _said(told: Mapping[Attribute, Given], now: datetime) -> dict[str, Value]:
+    return {a.feature.name: a.value(value, now) for a, value in told.items()}
+
+
+def _computed(views: Sequence[View], entity: str, row: Row, fresh: set[str], now: datetime) -> dict[str, Value]:
+    """Every feature that the row tells and that reads one of its fresh columns."""
+    return {
+        feature.name: _row_value(feature, row, now)
         for view in _profiles(views, entity)
         for feature in view.columns
-        if feature.kind in DERIVED_FROM_ROW and _columns_read(feature) <= set(whole)
+        if feature.kind in DERIVED_FROM_ROW and _columns_read(feature) <= set(row) and _columns_read(feature) & fresh
     }
-    return {**values, **said, **computed}
 
 
 def _profiles(views: Iterable[View], entity: str) -> list[View]:

@@ -218,7 +218,7 @@ class Office:
 
     def _answer(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], now: datetime, call: Call, lap: Lap) -> list[Answer]:
         before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
-        answers = [answered(one, before.get(one.score.entity_id or "")) for one in said]
+        answers = answered(said, before)
         self.recorder.put([entry(one, answer, now, call) for one, answer in zip(said, answers, strict=True)])
         self._shadow.hear(desk, said, now)
         lap("change")

@@ -6,6 +6,7 @@ Every flaw says where, what was expected, what was received and how to mend it, 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from features.errors import CallError, ForesellError
@@ -22,6 +23,7 @@ from serving.gate import Refused
 from serving.hooks.refusal import Refusal
 
 MEDIA_TYPE = "application/problem+json"
+KIND = "urn:foresell:problem:"
 MOST_FLAWS = 20
 BAD = {
     HTTPStatus.BAD_REQUEST: "The body is not JSON",
@@ -31,7 +33,14 @@ BAD = {
 
 
 class Flaw(BaseModel):
-    """One thing that is wrong."""
+    """One thing that is wrong.
+
+    Attributes:
+        where: the part of the request, or of the service.
+        expected: what would be right.
+        received: what is there instead.
+        repair: how to mend it.
+    """
 
     where: str
     expected: str
@@ -53,8 +62,17 @@ class BadRequest(Exception):
 
 
 class Problem(BaseModel):
-    """Why a request was not answered (RFC 9457); `detail` is the first flaw in one sentence."""
+    """Why a request was not answered (RFC 9457).
 
+    Attributes:
+        type: the kind of problem, by which a program can tell it from others.
+        title: the kind of problem, for people.
+        status: the HTTP status.
+        detail: the first flaw in one sentence.
+        flaws: everything that is wrong, up to 20 things.
+    """
+
+    type: str
     title: str
     status: int
     detail: str
@@ -70,6 +88,7 @@ def tell_problems(app: Starlette, paths: Callable[[], Sequence[str]]) -> None:
     """
     app.add_exception_handler(ForesellError, _tell_error)
     app.add_exception_handler(BadRequest, _tell_bad)
+    app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_exception_handler(HTTPException, partial(_tell_refused, paths))
     app.add_exception_handler(Exception, _tell_unexpected)
 
@@ -83,7 +102,8 @@ def document(status: HTTPStatus, title: str, flaws: list[Flaw]) -> Problem:
     """The document itself."""
     first = flaws[0]
     detail = f"{first.where}: expected {first.expected}, received {first.received}; {first.repair}"
-    return Problem(title=title, status=status, detail=detail, flaws=flaws)
+    kind = KIND + re.sub(r"\W+", "-", title.lower())
+    return Problem(type=kind, title=title, status=status, detail=detail, flaws=flaws)
 
 
 def near(name: str, names: Sequence[str]) -> str:
@@ -111,6 +131,12 @@ async def _tell_error(request: Request, error: Exception) -> Response:
 async def _tell_bad(request: Request, error: Exception) -> Response:
     assert isinstance(error, BadRequest)
     return problem(error.status, BAD[error.status], error.flaws)
+
+
+async def _tell_nobody(request: Request, error: Exception) -> Response:
+    """The caller has gone in the middle of its body: no mistake of ours, and nobody listens."""
+    flaw = Flaw(where="body", expected="a whole body", received="a part of one", repair="send it again")
+    return problem(HTTPStatus.BAD_REQUEST, "The body broke off", [flaw])
 
 
 async def _tell_unexpected(request: Request, error: Exception) -> Response:

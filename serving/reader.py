@@ -9,9 +9,9 @@ from datetime import datetime
 from features.errors import ContractError, ForesellError
 from features.feature import View
 from features.online import Online
-from features.record import Record, Value
+from features.record import Record
 from serving.breaker import Breaker
-from serving.newcomer import Attribute, Given, attributes, newcomer, overridden
+from serving.newcomer import Attribute, Given, Value, attributes, newcomer, overridden, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Reader:
 
     def told(self, ask: Ask, now: datetime) -> dict[str, Value]:
         """The features that a request alone tells, whatever the store knows."""
-        return overridden({}, self._views, self.entity, ask.given, now) if ask.given else {}
+        return said(self._views, self.entity, ask.given, now)
 
     def _note(self, found: Iterable[Record | ForesellError | None]) -> None:
         as_ofs = {one.as_of for one in found if isinstance(one, Record)}

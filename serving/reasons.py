@@ -183,9 +183,10 @@ class Reasoner:
 
     def shown(self, name: str, value: Value) -> str:
         """A value of one of the features, as people write it."""
+        feature = self._wording[self._names.index(name)].feature
         if value is None or value != value:
-            return "not known"
-        return value if isinstance(value, str) else shown(self._wording[self._names.index(name)].feature, value)
+            return _nothing(feature)
+        return value if isinstance(value, str) else shown(feature, value)
 
     def _reason(self, row: Mapping[str, Value], measure: int, total: float, contributions: Sequence[float]) -> Reason:
         """Spoken about the twin that moved the score most in the direction of them all."""
@@ -226,6 +227,15 @@ def _absence(feature: Feature) -> str:
     if feature.kind in ("change", "ratio"):
         return f"{topic}: nothing to compare"
     return f"{topic}: none known" if feature.days else f"{topic}: none known so far"
+
+
+def _nothing(feature: Feature) -> str:
+    """What stands in the place of a value that a feature does not have."""
+    if feature.kind in ("days_since_last", "days_since_first"):
+        return "never"
+    if feature.kind in ("change", "ratio"):
+        return "nothing to compare"
+    return "not known" if feature.kind in ("attribute", "age", "external") else "none"
 
 
 def _topic(feature: Feature) -> str:

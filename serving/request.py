@@ -29,7 +29,6 @@ from serving.problem import BadRequest, Flaw, flaws_of, near
 from serving.reader import Ask
 
 MOST_ENTITIES = 1_000
-SHOWN_IN_EXAMPLE = 3
 IDS, RECORDS = "ids", "records"
 
 
@@ -40,8 +39,9 @@ def _storable(text: str) -> str:
     return text
 
 
-EntityId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
-Category = Annotated[str, Field(max_length=1_000), AfterValidator(_storable)]
+WITHOUT_NUL = {"pattern": r"^[^\u0000]*$"}
+EntityId = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=WITHOUT_NUL), AfterValidator(_storable)]
+Category = Annotated[str, Field(max_length=1_000, json_schema_extra=WITHOUT_NUL), AfterValidator(_storable)]
 Number = Annotated[float, BeforeValidator(lambda given: float(given) if isinstance(given, bool) else given)]
 Time = Annotated[datetime, Field(strict=False)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -66,6 +66,8 @@ class Strict(BaseModel):
 
 class Entities(Strict):
     """Entities by id, by attributes, or both; somebody at least."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"properties": {IDS: {"maxItems": 0}, RECORDS: {"maxItems": 0}}}})
 
     ids: list[EntityId] = Field([], max_length=MOST_ENTITIES, description="entities that the online store knows")
 
@@ -95,14 +97,14 @@ class Asked:
 class Form:
     """What may be asked about one kind of entity."""
 
-    def __init__(self, entity: str, attributes: tuple[Attribute, ...], title: str, several: bool = False) -> None:
+    def __init__(self, entity: str, attributes: tuple[Attribute, ...], title: str, propensities: Sequence[str] = ()) -> None:
         """Make the type of a request.
 
         Args:
             entity: `lead` or `customer`.
             attributes: what a request may say about one.
             title: the name of the type in the API's description.
-            several: whether the request says which propensities are asked for.
+            propensities: those that a request must choose from; none if it does not say which.
         """
         self.entity, self.attributes = entity, attributes
         given = create_model(f"{entity.title()}Attributes", __base__=Strict, **_fields(attributes))
@@ -116,8 +118,9 @@ class Form:
         fields: dict[str, Any] = {
             RECORDS: (list[record], Field([], max_length=MOST_ENTITIES, description=f"{entity}s with attributes, new ones too"))
         }
-        if several:
-            fields["propensities"] = (list[Name], Field(min_length=1, description=f"propensities of a {entity}"))
+        if propensities:
+            chosen = Annotated[Name, Field(json_schema_extra={"enum": list(propensities)})]
+            fields["propensities"] = (list[chosen], Field(min_length=1, description=f"propensities of a {entity}"))
         self.type: type[BaseModel] = create_model(title, __base__=Entities, **fields)
 
     def read(self, body: bytes) -> Asked:

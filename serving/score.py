@@ -39,7 +39,8 @@ class Change:
     """From the last stored score to this one.
 
     Attributes:
-        from_, to: the scores, 1 to 100; in JSON `from` and `to`.
+        from_: the score before, 1 to 100; in JSON `from`.
+        to: the score now, 1 to 100.
         since: when the stored score was made.
         causes: what moved it, largest first; empty when nothing did.
     """

@@ -124,14 +124,14 @@ class Scorer:
         columns = (able, probabilities.tolist(), percentiles.tolist(), reasons, self._missing(matrix))
         return [self._score(*one, scored_at) for one in zip(*columns, strict=True)], matrix, contributions
 
-    def again(self, values: Row) -> tuple[float, Floats]:
-        """The probability, and what each feature adds to it, of values that were kept, whatever policy or eligibility say.
+    def again(self, values: Sequence[Row]) -> tuple[Floats, Floats]:
+        """The probabilities, and what each feature adds, of values that were kept, whatever policy or eligibility say.
 
         Raises:
             ContractError: a feature of the model is not among them.
         """
-        matrix = self.model.rows([values])
-        return float(self.model.probability(matrix)[0]), self.model.contributions(matrix)[0, :-1]
+        matrix = self.model.rows(values)
+        return self.model.probability(matrix), self.model.contributions(matrix)[:, :-1]
 
     def told(self, values: Row, contributions: Floats) -> tuple[Reason, ...]:
         """What moved a score, in words, by contributions of one's own: such as their difference from earlier ones."""

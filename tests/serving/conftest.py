@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +14,7 @@ from features.customer import VIEWS
 from features.feature import Feature
 from features.propensity import Propensity
 from features.settings import SETTINGS_FILE, Workspace
-from serving.address import free_port, url
+from tests.serving.contract.running import running
 from tests.serving.shop import fit, open_shop
 from training import registry
 from training.contract import Column, Typical
@@ -97,25 +91,5 @@ def own(shop: Workspace, tmp_path: Path) -> Workspace:
 @pytest.fixture(scope="session")
 def service(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The shop's service, started with `foresell serve` and stopped with SIGTERM; its address."""
-    log, port = tmp_path_factory.mktemp("service") / "log", free_port("127.0.0.1")
-    command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(shop.root), "--port", str(port)]
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-    address, began = url("127.0.0.1", port), time.monotonic()
-    while not _ready(address):
-        if process.poll() is not None or time.monotonic() - began > 300:
-            process.kill()
-            pytest.fail(log.read_text())
-        time.sleep(0.2)
-    yield address
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 0, log.read_text()
-    assert "Traceback" not in log.read_text() and "leaked" not in log.read_text(), log.read_text()
-
-
-def _ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
+    with running(shop, tmp_path_factory.mktemp("service") / "log") as found:
+        yield found.address

@@ -31,10 +31,20 @@ MODEL_COLUMNS = {
 }  # fmt: skip
 
 
-def open_shop(root: Path, settings: str = 'adapter = "canonical"\n[serving]\nkeys = "off"\n') -> Workspace:
-    """Build the shop below `root`, where its settings say: champions for churn and lead-conversion, none for upsell."""
+def open_shop(
+    root: Path,
+    settings: str = 'adapter = "canonical"\n[serving]\nkeys = "off"\n',
+    customers: int = CUSTOMERS,
+    leads: int = LEADS,
+    suffixes: Sequence[str] = ("",),
+) -> Workspace:
+    """Build the shop below `root`, where its settings say: champions for churn and lead-conversion, none for upsell.
+
+    Customers are C0000, C0001 and so on, leads L0000 and so on, each with the next of the suffixes.
+    """
     attributes = {"leads": {"origin": Attribute(fixed=True, meaning="origin"), "budget": Attribute(type="number", fixed=True)}}
-    make_workspace(root, _tables(random.Random(3)), now="2018-05-15", attributes=attributes)
+    tables = _tables(random.Random(3), _ids("C", customers, suffixes), _ids("L", leads, suffixes))
+    make_workspace(root, tables, now="2018-05-15", attributes=attributes)
     (root / SETTINGS_FILE).write_text(settings, encoding="utf-8")
     workspace = Workspace.open(root)
     snapshot.build(workspace, [NOW])
@@ -96,13 +106,17 @@ def _column(values: pd.Series) -> Column:
     return Column(name=str(values.name), dtype="number", typical=Typical(missing=missing, p25=p25, median=median, p75=p75))
 
 
-def _tables(rng: random.Random) -> dict[str, list[dict[str, Any]]]:
-    customers = [{"customer_id": f"C{i:04d}", "created_at": _ago(rng, 100, 900)} for i in range(CUSTOMERS)]
+def _ids(letter: str, number: int, suffixes: Sequence[str]) -> list[str]:
+    return [f"{letter}{i:04d}{suffixes[i % len(suffixes)]}" for i in range(number)]
+
+
+def _tables(rng: random.Random, customer_ids: Sequence[str], lead_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    customers = [{"customer_id": customer_id, "created_at": _ago(rng, 100, 900)} for customer_id in customer_ids]
     leads = [
-        {"lead_id": f"L{i:04d}", "created_at": _ago(rng, 1, 120), "origin": rng.choice(["web", "fair", "friend", "radio", None]),
+        {"lead_id": lead_id, "created_at": _ago(rng, 1, 120), "origin": rng.choice(["web", "fair", "friend", "radio", None]),
          "budget": rng.choice([None, 10_000.0, 25_000.5, 40_000.0]),
          "converted_at": _ago(rng, 0, 1) if rng.random() < 0.2 else None}
-        for i in range(LEADS)
+        for lead_id in lead_ids
     ]  # fmt: skip
     subscriptions = [
         {"subscription_id": f"S{i}", "customer_id": customer["customer_id"], "started_at": _ago(rng, 20, 99), "plan": "connect",
@@ -111,12 +125,12 @@ def _tables(rng: random.Random) -> dict[str, list[dict[str, Any]]]:
         for i, customer in enumerate(customers)
     ]  # fmt: skip
     orders = [
-        {"order_id": f"O{i}", "customer_id": f"C{rng.randrange(CUSTOMERS):04d}", "occurred_at": _ago(rng, 1, 99),
+        {"order_id": f"O{i}", "customer_id": rng.choice(customer_ids), "occurred_at": _ago(rng, 1, 99),
          "amount": round(rng.uniform(5, 300), 2)}
         for i in range(900)
     ]  # fmt: skip
     interactions = [
-        {"interaction_id": f"I{i}", "lead_id": f"L{rng.randrange(LEADS):04d}", "occurred_at": _ago(rng, 0, 60),
+        {"interaction_id": f"I{i}", "lead_id": rng.choice(lead_ids), "occurred_at": _ago(rng, 0, 60),
          "channel": rng.choice(["web", "email", "phone"]), "kind": rng.choice(["visit", "open", "call"]), "direction": "inbound"}
         for i in range(500)
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,10 +17,12 @@ import pytest
 from features import snapshot, store
 from features.catalog import Catalog
 from features.cohort import cohort, obstacle
-from features.errors import LostRowsError, QualityError, RegistryError
+from features.errors import LostRowsError, QualityError, RegistryError, StoreError
 from features.settings import Workspace
 from serving import batch
 from serving.answer import Call
+from serving.ledger import Ledger
+from serving.ledger.address import Address
 from serving.office import Office
 from serving.partition import PART, RECEIPT, folder
 from serving.reader import Ask
@@ -138,3 +140,68 @@ def test_the_receipt_file_is_what_was_returned(own: Workspace) -> None:
     (receipt,) = batch.run(own, NOW, ["churn"], quiet).receipts
     stored = json.loads((folder(own, "churn", NOW) / RECEIPT).read_text())
     assert stored == vars(receipt)
+
+
+def stored(workspace: Workspace, name: str = "churn") -> dict[str, Any]:
+    """The last scores, by entity."""
+    with closing(Ledger.open(workspace)) as ledger:
+        return ledger.latest(name, ledger.scored(name))
+
+
+def test_the_nights_scores_are_the_last_stored_ones(own: Workspace) -> None:
+    batch.run(own, NOW, ["churn"], quiet)
+    kept, scores = stored(own), pd.read_parquet(folder(own, "churn", NOW) / PART).set_index("entity_id")
+    assert sorted(kept) == list(scores.index)
+    assert all(kept[each].probability == scores.loc[each, "probability"] and kept[each].scored_at == NOW for each in kept)
+    documents = {each: json.loads(one.document) for each, one in kept.items()}
+    assert all(documents[each]["reasons"][0]["text"] == scores.loc[each, "reasons"][0]["text"] for each in kept)
+    batch.run(own, NOW, ["churn"], quiet)
+    assert stored(own) == kept
+
+
+def test_an_older_night_changes_no_last_score(own: Workspace) -> None:
+    batch.run(own, NOW - timedelta(days=1), ["churn"], quiet)
+    assert stored(own) == {}
+    batch.run(own, NOW, ["churn"], quiet)
+    kept = stored(own)
+    batch.run(own, NOW - timedelta(days=1), ["churn"], quiet)
+    assert stored(own) == kept != {}
+
+
+def test_a_ledger_that_is_away_costs_no_file_and_is_told(own: Workspace) -> None:
+    batch.run(own, NOW, [], quiet)
+    before = bytes_of(own)
+    shutil.rmtree(own.scores)
+    ledger = Address.of(own).path
+    assert ledger is not None
+    for path in ledger.parent.glob(f"{ledger.name}*"):
+        path.unlink()
+    ledger.write_bytes(b"no database" * 1_000)
+    night = batch.run(own, NOW, [], quiet)
+    assert [receipt.propensity for receipt in night.receipts] == ["churn", "lead-conversion"] == sorted(night.failures)
+    assert bytes_of(own) == before
+    failure = night.failures["churn"]
+    assert isinstance(failure, StoreError) and str(folder(own, "churn", NOW) / PART) in failure.expected
+    assert failure.repair.endswith("then run `foresell score` again")
+    ledger.unlink()
+    assert not batch.run(own, NOW, [], quiet).failures and len(stored(own)) > 100 and bytes_of(own) == before
+
+
+def test_over_http_trend_and_change_are_against_the_nights_score(own: Workspace) -> None:
+    batch.run(own, NOW, ["lead-conversion"], quiet)
+    office, call = Office(own), Call("test", None, "http")
+    kept = stored(own, "lead-conversion")
+    first = sorted(kept)[:40]
+    ((*same,),) = office.answer(["lead-conversion"], [Ask(each) for each in first], NOW, call)
+    asks = [Ask(each, {"budget": 40_000.0, "origin": "friend"}, True) for each in first]
+    ((*told,),) = office.answer(["lead-conversion"], asks, NOW + timedelta(hours=1), call)
+    office.stop()
+    for each, one, two in zip(first, same, told, strict=True):
+        points = json.loads(kept[each].document)["score"]
+        assert one.score.change is not None and two.score.change is not None
+        assert (one.score.change.from_, one.score.change.to, one.score.change.causes) == (points, points, ())
+        assert one.score.trend == "steady" and one.score.change.since == NOW
+        assert (two.score.change.from_, two.score.change.to) == (points, two.score.score)
+        assert json.loads(two.document)["change"]["from"] == points
+    causes = [cause for one in told if one.score.change for cause in one.score.change.causes]
+    assert {cause.cause for cause in causes} == {"data"} and any("before: " in cause.text for cause in causes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,8 +137,6 @@ def test_when_the_store_is_back_scores_are_fresh_again(opened: Opened) -> None:
     with pytest.raises(StoreError):
         answers(office, [Ask("L0000")])
     with_store(office)
-    import time
-
     time.sleep(1.1)
     later = datetime(2018, 5, 15, 1, tzinfo=UTC)
     assert not answers(office, [Ask("L0000")], later)[0].degraded

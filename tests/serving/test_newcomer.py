@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from features import snapshot
 from features.catalog import Catalog
 from features.compile import view_sql
 from features.condition import Condition
@@ -18,7 +19,7 @@ from features.feature import Feature, View, where
 from features.lead import CAMPAIGNS, ENGAGEMENT, PROFILE
 from features.settings import Attribute, Workspace
 from features.views import views
-from serving.newcomer import Given, attributes, newcomer, overridden
+from serving.newcomer import Given, attributes, newcomer, overridden, said
 from tests.worlds import make_workspace
 
 NOW = datetime(2018, 5, 15, 14, 30, tzinfo=UTC)  # a Tuesday
@@ -139,3 +140,56 @@ def test_counts_and_ages_cannot_be_given() -> None:
 
 def test_another_entity_has_nothing_here() -> None:
     assert newcomer(VIEWS, "customer", {}, NOW) == {} and attributes(VIEWS, "customer") == ()
+
+
+TYPES = {
+    "region": Attribute(fixed=True),
+    "employees": Attribute(type="number", fixed=True),
+    "founded": Attribute(type="timestamp", fixed=True),
+    "segment": Attribute(),
+}
+EMPTY = ("subscriptions", "orders", "interactions", "cases", "surveys", "loyalty_events", "campaign_members")
+
+
+@pytest.mark.parametrize("entity", ["lead", "customer"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"region": "north", "employees": 12.5, "founded": WANTED, "segment": "small"},
+        {"region": None, "employees": 0.1, "founded": datetime(1999, 12, 31, 23, 59, 59, 999_999)},
+        {"segment": "small"},
+        {},
+    ],
+)
+def test_a_newcomers_features_are_those_of_a_snapshot_in_which_it_exists(
+    tmp_path: Path, entity: str, given: dict[str, Given]
+) -> None:
+    as_of, table, key = NOW + timedelta(microseconds=1), f"{entity}s", f"{entity}_id"
+    created = NOW.replace(tzinfo=None)
+    row = {name: value for name, value in given.items() if name != "segment"}
+    if isinstance(row.get("founded"), datetime):
+        row["founded"] = pd.to_datetime(row["founded"], utc=True).tz_localize(None)  # type: ignore[call-overload]
+    history = [
+        {"entity": entity, "entity_id": "a", "field": "segment", "value": given["segment"], "valid_from": created}
+        for _ in range("segment" in given)
+    ]
+    tables = {table: [{key: "a", "created_at": created, **row}], "attribute_history": history, **{name: [] for name in EMPTY}}
+    workspace = make_workspace(tmp_path, tables, attributes={table: TYPES})
+    present = views(workspace, Catalog.load(workspace))
+    snapshot.build(workspace, [as_of])
+    got = newcomer(present, entity, given, as_of)
+    (want,) = snapshot.read(workspace, entity, [as_of], list(got)).to_dict("records")
+    age = {"lead": "lead_age_days", "customer": "customer_age_days"}[entity]
+    changed = {name for name in got if name.startswith("attributes_changed")}  # of a history; a request tells no history
+    assert got.pop(age) == 0.0 and want.pop(age) == 1 / 86_400e6 and len(got) > 30
+    for name in set(got) - changed:
+        assert bits(got[name]) == bits(None if want[name] != want[name] else want[name]), name
+    assert {got[name] for name in changed} == {0.0}
+
+
+def test_what_a_request_says_is_all_that_it_tells() -> None:
+    assert said((OWN_VIEW,), "lead", {}, NOW) == {}
+    assert said((OWN_VIEW,), "lead", {"budget": 1.0}, NOW) == {"lead_budget": 1.0}
+    assert said((OWN_VIEW,), "lead", {"budget": 10_000.0, "origin": "web"}, NOW) == {
+        "lead_budget": 10_000.0, "lead_origin": "web", "lead_from_web": 1.0,
+    }  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import random
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,9 +18,12 @@ from features.cohort import cohort
 from features.settings import Workspace
 from features.views import feature_map, views
 from serving import batch
+from serving.answer import written
 from serving.partition import PART, folder
 from serving.scorer import Scorer, records
-from tests.serving.shop import NOW
+from tests.serving.contract.running import copied, own_redis, running
+from tests.serving.shop import NOW, open_shop
+from training import registry
 from training.registry import champion
 
 pytestmark = pytest.mark.xdist_group("shop")
@@ -64,3 +70,79 @@ def test_scores_are_equal_in_batch_history_and_over_http(service: str, shop: Wor
             assert one["feature"] == two.feature == three["feature"]
             assert one["text"] == two.text == three["text"]
             assert one["contribution"].hex() == two.contribution.hex() == three["contribution"].hex()
+
+
+ODD = ("", "-ü", "/../é ", "🚗", "%2F", "'; --", "\u202e", "日本", '"', "\\u0041")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A shop with more than a thousand of each, of all kinds of ids."""
+    return open_shop(tmp_path_factory.mktemp("large"), customers=1_300, leads=1_200, suffixes=ODD)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def served(request: pytest.FixtureRequest, large: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Its service over each kind of online store: the workspace and the address."""
+    place = tmp_path_factory.mktemp(request.param)
+    with own_redis(place) if request.param == "redis" else nullcontext((None, None)) as (_, port):
+        online = f"redis://127.0.0.1:{port}" if port else "sqlite"
+        settings = f"""adapter = "canonical"
+            [serving]\nkeys = "off"
+            [store]\nonline = "{online}"
+            [mlflow]\ntracking_uri = "{registry.store_uri(large)}"
+            """
+        workspace = copied(large, place / "workspace", settings)
+        with running(workspace, place / "log") as found:
+            yield workspace, found.address
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["churn", "lead-conversion"])
+def test_a_thousand_random_entities_are_equal_on_every_road(served: tuple[Workspace, str], name: str) -> None:
+    workspace, address = served
+    registered = champion(workspace, name)
+    question = registered.model.propensity
+    scorer = Scorer(registered.model, registered.version, feature_map(views(workspace, Catalog.load(workspace)), question.entity))
+    everybody = snapshot.read(workspace, question.entity, [NOW], scorer.columns)
+    ids = random.Random(11).sample(everybody["entity_id"].tolist(), 1_000)
+    joined = store.historical(workspace, question.entity, pd.DataFrame({"entity_id": ids, "as_of": NOW}), scorer.columns)
+    historical = {score.entity_id: score for score in scorer.score(records(joined), NOW)}
+    online = store.Online(workspace).read(question.entity, ids)
+    told = httpx.post(f"{address}/v1/{name}", json={"ids": ids}, timeout=60).json()["scores"]
+    alone = [httpx.post(f"{address}/v1/{name}", json={"ids": [one]}, timeout=60).json()["scores"][0] for one in ids[:50]]
+    batched = _batched(workspace, name)
+    assert len(batched.keys() & set(ids)) > 300
+    values = {row["entity_id"]: row for row in joined.to_dict("records")}
+    for entity_id, record, answer in zip(ids, online, told, strict=True):
+        score = historical[entity_id]
+        assert record is not None and answer["entity_id"] == entity_id
+        assert [bits(record.values[column]) for column in scorer.columns] == [bits(values[entity_id][c]) for c in scorer.columns]
+        assert _said(answer) == _said(json.loads(written(score)))
+        assert score.eligible == (entity_id in batched)
+        if score.eligible:
+            row = batched[entity_id]
+            assert all(bits(row[field]) == bits(answer[field]) for field in NUMBERS), entity_id
+            assert [one["contribution"].hex() for one in row["reasons"]] == _contributions(answer)
+    assert [_said(one) for one in alone] == [_said(one) for one in told[:50]]
+
+
+NUMBERS = ("probability", "percentile", "score", "grade", "expected_value")
+
+
+def _batched(workspace: Workspace, name: str) -> dict[str, dict[str, Any]]:
+    batch.run(workspace, NOW, [name], lambda what, total: nullcontext(lambda units: None))
+    rows = pd.read_parquet(folder(workspace, name, NOW) / PART).to_dict("records")
+    return {row["entity_id"]: row for row in rows}
+
+
+def _said(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer without what depends on when it was asked for; its numbers to the bit."""
+    timeless = {
+        key: bits(value) for key, value in answer.items() if key not in ("scored_at", "stale", "trend", "change", "reasons")
+    }
+    return {**timeless, "reasons": [{key: bits(value) for key, value in one.items()} for one in answer["reasons"]]}
+
+
+def _contributions(answer: dict[str, Any]) -> list[str]:
+    return [one["contribution"].hex() for one in answer["reasons"]]

@@ -43,6 +43,11 @@ def test_report_prints_figures_and_writes_the_page(trained, opened):
     page = (trained.reports / "churn.html").read_text()
     assert "version 1" in page and page.count("<svg") >= 7
     assert opened == [], "nobody sits at a pipe"
+    assert "shadow" not in done.stderr
+    beside = trained.reports / "churn" / "shadow.html"
+    beside.parent.mkdir()
+    beside.touch()
+    assert str(beside) in call(trained, "report", "churn").stderr.replace("\n", "")
 
 
 def test_report_opens_the_page_for_a_person_unless_told_not_to(trained, opened, monkeypatch):
