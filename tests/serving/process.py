@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,9 @@ def running(
 ) -> Iterator[httpx.Client]:
     """A client of a service that is ready; it is stopped with SIGTERM, and must end well and without complaint."""
     with log.open("ab") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=folder, start_new_session=True
+        )
     try:
         with httpx.Client(base_url=address, timeout=60) as client:
             _wait(client, process, log)
@@ -27,7 +30,8 @@ def running(
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0, log.read_text()
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # its workers, too, which would outlive it
+            os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in log.read_text() and "leaked" not in log.read_text(), log.read_text()
 
 
