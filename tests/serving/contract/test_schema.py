@@ -102,14 +102,16 @@ def test_a_generated_client_asks_in_three_lines_and_reads_every_kind_of_answer(c
         assert ended.returncode == 0, ended.stderr
         return ended.stdout.splitlines()
 
-    newcomers = [{"attributes": {"lead_origin": "web"}}, {"attributes": {"lead_budget": "much"}}]
-    body = {"ids": ["L0001", "nobody"], "records": [*newcomers, {"id": "L0001", "attributes": {"lead_budget": 1.0}}]}
     with counter.client() as client:
-        client.post("/v1/lead-conversion", json={"ids": ["L0001"]})
-        until(lambda: client.get("/v1/scores/lead/L0001").status_code == 200)
+        leads = client.post("/v1/lead-conversion", json={"ids": [f"L{i:04d}" for i in range(20)]}).json()["scores"]
+        who = next(lead["entity_id"] for lead in leads if lead["score"])
+        until(lambda: client.get(f"/v1/scores/lead/{who}").status_code == 200)
+    newcomers = [{"attributes": {"lead_origin": "web"}}, {"attributes": {"lead_budget": "much"}}]
+    body = {"ids": [who, "nobody"], "records": [*newcomers, {"id": who, "attributes": {"lead_budget": 1.0}}]}
+    with counter.client() as client:
         want = client.post("/v1/lead-conversion", json=body).json()["scores"][0]
     told = ask("lead_conversion", "LeadRequest", body)
-    assert told[0] == str([("L0001", want["score"], want["grade"]), ("nobody", None, None)])
+    assert told[0] == str([(who, want["score"], want["grade"]), ("nobody", None, None)])
     assert "'from': " in told[1] and "'problem': " in told[1]
     assert ask("scores", "LeadScores", {"propensities": ["lead-conversion"], "ids": ["L0002"]})[0].startswith("[('L0002', ")
     (refused,) = ask("lead_conversion", "LeadRequest", {"ids": []}, "print(answer)")
