@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.serving.contract.conftest import Counter
 from tests.serving.running import until
 
@@ -36,8 +37,8 @@ def hold_to_schema(address: str, folder: Path, secret: str = "none") -> None:
         "--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--seed", "1", "--no-shrink", "--continue-on-failure",
         "--header", f"Authorization: Bearer {secret}",
     ]  # fmt: skip
-    hooks = {"SCHEMATHESIS_HOOKS": "tests.serving.contract.checks", "PYTHONPATH": str(Path.cwd())}
-    ended = subprocess.run(command, cwd=Path.cwd(), env={**os.environ, **hooks}, capture_output=True, text=True, timeout=600)
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.serving.contract.checks", "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(command, cwd=folder, env={**os.environ, **hooks}, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr
 
 
