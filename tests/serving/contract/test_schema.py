@@ -69,6 +69,14 @@ def test_every_operation_and_every_property_is_described_and_shown(counter: Coun
     assert shown["scores"][0]["score"] and shown["scores"][0]["reasons"]
 
 
+README = """
+from foresell_client import AuthenticatedClient, models
+from foresell_client.api.scores import churn
+
+client = AuthenticatedClient("http://127.0.0.1:3000", token="fs_...")
+answer = churn.sync(client=client, body=models.CustomerRequest(ids=["C0001"]))
+print([(score.entity_id, score.score, score.grade) for score in answer.scores])
+"""
 CLIENT = """
 from foresell_client import AuthenticatedClient
 from foresell_client.api.scores import {operation}
@@ -98,11 +106,9 @@ def test_a_generated_client_asks_in_three_lines_and_reads_every_kind_of_answer(c
     generated(address, tmp_path)
 
     def ask(operation: str, model: str, body: Any, shown: str = SCORES) -> list[str]:
-        text = CLIENT.format(operation=operation, model=model, address=address, secret=secret, body=body) + shown
-        ended = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout.splitlines()
+        return _ran(CLIENT.format(operation=operation, model=model, address=address, secret=secret, body=body) + shown, tmp_path)
 
+    assert _ran(README.replace("http://127.0.0.1:3000", address).replace("fs_...", secret), tmp_path)[0].startswith("[('C0001', ")
     with counter.client() as client:
         leads = client.post("/v1/lead-conversion", json={"ids": [f"L{i:04d}" for i in range(20)]}).json()["scores"]
         who = next(lead["entity_id"] for lead in leads if lead["score"])
@@ -117,3 +123,10 @@ def test_a_generated_client_asks_in_three_lines_and_reads_every_kind_of_answer(c
     assert ask("scores", "LeadScores", {"propensities": ["lead-conversion"], "ids": ["L0002"]})[0].startswith("[('L0002', ")
     (refused,) = ask("lead_conversion", "LeadRequest", {"ids": []}, "print(answer)")
     assert refused.startswith("Problem(type_='urn:foresell:problem:the-request-is-wrong'")
+
+
+def _ran(program: str, folder: Path) -> list[str]:
+    """The lines that a Python program prints."""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
