@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -32,6 +32,13 @@ BAD = {
 }
 
 
+def _sayable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()  # half a character can be received, but not sent back
+
+
+Text = Annotated[str, AfterValidator(_sayable)]
+
+
 class Flaw(BaseModel):
     """One thing that is wrong.
 
@@ -42,10 +49,10 @@ class Flaw(BaseModel):
         repair: how to mend it.
     """
 
-    where: str
-    expected: str
-    received: str
-    repair: str
+    where: Text
+    expected: Text
+    received: Text
+    repair: Text
 
     @classmethod
     def of(cls, error: ForesellError) -> Flaw:

@@ -45,8 +45,9 @@ def _types(*annotations: Any) -> Iterator[type]:
 def _describe(schema: dict[str, Any], kind: type) -> None:
     summary, _, told = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
     schema["description"] = summary
+    properties = schema.get("properties", {})
     for name, words in _told(told).items():
-        schema["properties"][name.rstrip("_")].setdefault("description", words)
+        properties[name if name in properties else name.rstrip("_")].setdefault("description", words)
 
 
 def _told(section: str) -> dict[str, str]:

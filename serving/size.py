@@ -1,4 +1,4 @@
-"""The size of a request: a body that is too large is refused before it is read into memory."""
+"""The size of a request: a body that is too large is refused and never held in memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES = 4 * 1024 * 1024  # a thousand records with every attribute take less than a quarter of it
+
+FORGOTTEN_BYTES = 4 * MOST_BYTES  # of what is too large, so much is read and thrown away before it is refused
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,27 @@ def _counted(scope: Scope, receive: Receive) -> Receive:
 
     async def counted() -> Message:
         nonlocal streamed
-        _require_small(whole)
+        if whole > MOST_BYTES:
+            await _forget(receive, whole)
+            raise _too_large()
         message = await receive()
         streamed += len(message.get("body", b""))
-        _require_small(streamed)
+        if streamed > MOST_BYTES:
+            await _forget(receive, streamed if message.get("more_body") else FORGOTTEN_BYTES)
+            raise _too_large()
         return message
 
     return counted
 
 
-def _require_small(size: int) -> None:
-    if size > MOST_BYTES:
-        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MOST_BYTES:,} bytes")
+async def _forget(receive: Receive, size: int) -> None:
+    """Read on, up to `FORGOTTEN_BYTES`: who is cut off while it sends may never read the answer (RFC 9112, section 9.6)."""
+    more, read = size < FORGOTTEN_BYTES, 0
+    while more:
+        message = await receive()
+        read += len(message.get("body", b""))
+        more = bool(message.get("more_body")) and read < FORGOTTEN_BYTES
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MOST_BYTES:,} bytes")

@@ -292,6 +292,26 @@ def test_propensities_of_one_kind_of_entity_are_asked_for(client: httpx.Client, 
     assert require_problem(response, 422, "body.propensities")["flaws"][0]["expected"].startswith("propensities of one kind")
 
 
+def test_half_a_character_is_told_back_in_words(client: httpx.Client) -> None:
+    body = b'{"propensities": ["\\ud800"], "ids": ["C0001"]}'
+    response = client.post("/v1/scores", content=body, headers={"Content-Type": "application/json"})
+    assert require_problem(response, 422, "body.propensities")["flaws"][0]["received"] == "\\ud800"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [("PUT", "/v1/scores", "POST"), ("DELETE", "/v1/scores/lead/1", "GET, HEAD"), ("OPTIONS", "/v1/status", "GET, HEAD"),
+     ("GET", "/v1/hooks/odoo/a-secret", "POST")],
+)  # fmt: skip
+def test_a_method_that_a_path_does_not_answer_is_told_which_it_does(
+    client: httpx.Client, method: str, path: str, allow: str
+) -> None:
+    response = client.request(method, path)
+    problem = require_problem(response, 405, None)
+    assert response.headers["allow"] == allow and "a-secret" not in response.text
+    assert problem["type"].startswith("urn:foresell:problem:")
+
+
 def test_the_last_score_is_read_back_as_it_was_served(client: httpx.Client) -> None:
     (served,) = ask(client, "churn", {"ids": ["C0003"]})
     for _ in range(50):

@@ -35,5 +35,5 @@ def errors_are_problems(ctx: schemathesis.CheckContext, response: schemathesis.R
 
 
 def _scores(response: schemathesis.Response) -> list[Any]:
-    document = response.json() if response.content else None
-    return document.get("scores", []) if isinstance(document, dict) else []
+    is_json = response.headers["content-type"] == ["application/json"] and response.content
+    return response.json().get("scores", []) if is_json else []

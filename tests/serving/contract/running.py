@@ -36,6 +36,10 @@ class Running:
         """All it has printed, request log and complaints."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    def complaints(self) -> str:
+        """All but the request log."""
+        return "\n".join(line for line in self.told().splitlines() if not line.startswith('{"at"'))
+
     def lines(self) -> list[dict[str, Any]]:
         """The request log."""
         return [json.loads(line) for line in self.told().splitlines() if line.startswith('{"at"')]
@@ -58,18 +62,19 @@ def running(workspace: Workspace, log: Path) -> Iterator[Running]:
         _wait(process, found)
         yield found
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0, found.told()
+        assert process.wait(timeout=60) == 0, found.complaints()
     finally:
         process.kill()
         process.wait()
-    assert "Traceback" not in found.told() and "leaked" not in found.told(), found.told()
+    told = found.complaints()
+    assert "Traceback" not in told and "leaked" not in told, told
 
 
 def _wait(process: subprocess.Popen[bytes], found: Running) -> None:
     began = time.monotonic()
     while not is_ready(found.address):
         if process.poll() is not None or time.monotonic() - began > 300:
-            pytest.fail(found.told())
+            pytest.fail(found.complaints())
         time.sleep(0.2)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.serving.contract.conftest import Counter
 from tests.serving.contract.running import until
 
@@ -36,8 +37,8 @@ def hold_to_schema(address: str, folder: Path, secret: str = "none") -> None:
         "--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--seed", "1", "--no-shrink", "--continue-on-failure",
         "--header", f"Authorization: Bearer {secret}",
     ]  # fmt: skip
-    hooks = {"SCHEMATHESIS_HOOKS": "tests.serving.contract.checks", "PYTHONPATH": str(Path.cwd())}
-    ended = subprocess.run(command, cwd=Path.cwd(), env={**os.environ, **hooks}, capture_output=True, text=True, timeout=600)
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.serving.contract.checks", "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(command, cwd=folder, env={**os.environ, **hooks}, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr
 
 
@@ -68,6 +69,14 @@ def test_every_operation_and_every_property_is_described_and_shown(counter: Coun
     assert shown["scores"][0]["score"] and shown["scores"][0]["reasons"]
 
 
+README = """
+from foresell_client import AuthenticatedClient, models
+from foresell_client.api.scores import churn
+
+client = AuthenticatedClient("http://127.0.0.1:3000", token="fs_...")
+answer = churn.sync(client=client, body=models.CustomerRequest(ids=["C0001"]))
+print([(score.entity_id, score.score, score.grade) for score in answer.scores])
+"""
 CLIENT = """
 from foresell_client import AuthenticatedClient
 from foresell_client.api.scores import {operation}
@@ -97,20 +106,27 @@ def test_a_generated_client_asks_in_three_lines_and_reads_every_kind_of_answer(c
     generated(address, tmp_path)
 
     def ask(operation: str, model: str, body: Any, shown: str = SCORES) -> list[str]:
-        text = CLIENT.format(operation=operation, model=model, address=address, secret=secret, body=body) + shown
-        ended = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout.splitlines()
+        return _ran(CLIENT.format(operation=operation, model=model, address=address, secret=secret, body=body) + shown, tmp_path)
 
-    newcomers = [{"attributes": {"lead_origin": "web"}}, {"attributes": {"lead_budget": "much"}}]
-    body = {"ids": ["L0001", "nobody"], "records": [*newcomers, {"id": "L0001", "attributes": {"lead_budget": 1.0}}]}
+    assert _ran(README.replace("http://127.0.0.1:3000", address).replace("fs_...", secret), tmp_path)[0].startswith("[('C0001', ")
     with counter.client() as client:
-        client.post("/v1/lead-conversion", json={"ids": ["L0001"]})
-        until(lambda: client.get("/v1/scores/lead/L0001").status_code == 200)
+        leads = client.post("/v1/lead-conversion", json={"ids": [f"L{i:04d}" for i in range(20)]}).json()["scores"]
+        who = next(lead["entity_id"] for lead in leads if lead["score"])
+        until(lambda: client.get(f"/v1/scores/lead/{who}").status_code == 200)
+    newcomers = [{"attributes": {"lead_origin": "web"}}, {"attributes": {"lead_budget": "much"}}]
+    body = {"ids": [who, "nobody"], "records": [*newcomers, {"id": who, "attributes": {"lead_budget": 1.0}}]}
+    with counter.client() as client:
         want = client.post("/v1/lead-conversion", json=body).json()["scores"][0]
     told = ask("lead_conversion", "LeadRequest", body)
-    assert told[0] == str([("L0001", want["score"], want["grade"]), ("nobody", None, None)])
+    assert told[0] == str([(who, want["score"], want["grade"]), ("nobody", None, None)])
     assert "'from': " in told[1] and "'problem': " in told[1]
     assert ask("scores", "LeadScores", {"propensities": ["lead-conversion"], "ids": ["L0002"]})[0].startswith("[('L0002', ")
     (refused,) = ask("lead_conversion", "LeadRequest", {"ids": []}, "print(answer)")
     assert refused.startswith("Problem(type_='urn:foresell:problem:the-request-is-wrong'")
+
+
+def _ran(program: str, folder: Path) -> list[str]:
+    """The lines that a Python program prints."""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
