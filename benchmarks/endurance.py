@@ -143,7 +143,7 @@ class Server:
         self.process.wait()
 
 
-def until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 600.0) -> None:
     """Wait for a condition.
 
     Raises:

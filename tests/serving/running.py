@@ -30,7 +30,7 @@ from serving.scorer import scorer_of
 from tests.serving.shop import NOW
 from training import registry
 
-LONGEST_START = 300.0
+LONGEST_START = 600.0
 
 
 def copied(shop: Workspace, root: Path, settings: str = "", serving: str = "", online: str = "sqlite") -> Workspace:
