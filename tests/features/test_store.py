@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow
@@ -17,7 +18,7 @@ import pytest
 
 from features import external, snapshot, storage, store
 from features.catalog import Catalog
-from features.database import connect
+from features.database import connect, limit
 from features.errors import (
     ContractError,
     FeatureError,
@@ -472,6 +473,15 @@ def test_nothing_is_said_on_the_screen(fresh: Workspace, capfd: pytest.CaptureFi
     store.apply(fresh)
     store.materialize(fresh, T)
     store.historical(fresh, "customer", spine(("a", T)), ["orders_count_30d"])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_long_query_draws_no_progress_bar(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("set progress_bar_time = 1")  # milliseconds; it switches the bar on
+        limit(connection, Workspace(tmp_path, Settings()))
+        capfd.readouterr()  # what was drawn of the setting itself
+        connection.sql("select sum(hash(a.range + b.range) % 7) from range(20000) a, range(1000) b").fetchall()
     assert capfd.readouterr() == ("", "")
 
 
