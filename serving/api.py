@@ -107,7 +107,7 @@ class Api:
         notes.entities = len(asked.entities)
         notes.lap("validate")
         call = Call(notes.request_id, notes.caller, "http")
-        if len(asks) * len(names) <= FEW:
+        if len(asks) * len(names) <= FEW and self.office.is_well:
             parts = self.office.answer(names, asks, now(), call, notes.lap)
         else:
             parts = await run_in_threadpool(self.office.answer, names, asks, now(), call, notes.lap)
@@ -126,7 +126,9 @@ class Api:
         if entity not in self.office.readers:
             raise _no_entity(entity, list(self.office.readers))
         notes.entities = 1
-        stored = await run_in_threadpool(self.office.stored, entity, entity_id)
+        stored = await run_in_threadpool(
+            self.office.stored, entity, entity_id, now(), Call(notes.request_id, notes.caller, "read")
+        )
         if not stored:
             flaw = Flaw(
                 where=f"/v1/scores/{entity}/{entity_id}",
@@ -144,7 +146,9 @@ class Api:
         if source not in self.office.hooks:
             return _no_hook(source, sorted(self.office.hooks))
         body = await request.body()
-        unpacked = await run_in_threadpool(self.office.receive, source, notes.request_id, _call(request, body), now())
+        unpacked = await run_in_threadpool(
+            self.office.receive, source, notes.request_id, notes.caller, _call(request, body), now()
+        )
         notes.entities = len(unpacked.received)
         if unpacked.answer_body is not None:
             return Response(unpacked.answer_body, media_type=unpacked.answer_media_type)
@@ -158,6 +162,7 @@ class Api:
     async def _metrics(self, request: Request) -> Response:
         self._admitted(request, "/metrics", "admin")
         await run_in_threadpool(self.office.measure, self.metrics)
+        await run_in_threadpool(self.office.measure_queues, self.metrics)
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _elsewhere(self, request: Request) -> Response:
@@ -167,9 +172,9 @@ class Api:
         if partly:
             return _wrong_method([route for route in partly if isinstance(route, Route)], request.method)
         flaw = Flaw(
-            where=f"/v1/{path}"[:200],
+            where=problem.shown_path(f"/v1/{path}"),
             expected="one of " + ", ".join(f"/v1/{name}" for name in (*names, "scores")),
-            received=f"/v1/{path}"[:200],
+            received=problem.shown_path(f"/v1/{path}"),
             repair=near(path, names) or "a new propensity file brings its route when the service starts again",
         )
         return problem.problem(HTTPStatus.NOT_FOUND, "There is no such propensity", [flaw])

@@ -28,6 +28,7 @@ from serving.partition import PART, Receipt, folder, publish
 from serving.score import Score
 from serving.scorer import Scorer, records, scorer_of
 from training.registry import Registered, champion, champion_version
+from training.registry import load as load_version
 
 ROWS_PER_BATCH = 5_000
 Progress = Callable[[str, int], AbstractContextManager[Tick]]
@@ -68,7 +69,7 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
     failures: dict[str, ForesellError] = _applied(workspace)
     for name in wanted:
         try:
-            receipt, failure = score_propensity(workspace, champion(workspace, name), as_of, progress)
+            receipt, failure = score_propensity(workspace, _answering(workspace, name), as_of, progress)
         except ForesellError as error:
             failures[name] = error
             continue
@@ -76,6 +77,12 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
         if failure is not None:
             failures[name] = failure
     return Night(as_of, tuple(receipts), failures)
+
+
+def _answering(workspace: Workspace, name: str) -> Registered:
+    """The version that answers: the pinned one, as over HTTP, else the champion."""
+    pinned = workspace.settings.serving.pin.get(name)
+    return load_version(workspace, name, pinned) if pinned else champion(workspace, name)
 
 
 def _applied(workspace: Workspace) -> dict[str, ForesellError]:

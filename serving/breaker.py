@@ -37,9 +37,10 @@ class Breaker:
         Raises:
             StoreError: it fails, or has failed within the pause.
         """
-        if self._failure is not None:
+        failure = self._failure  # once: another thread may close the breaker meanwhile
+        if failure is not None:
             if self._clock() < self._again:
-                raise self._failure.with_traceback(None)
+                raise failure.with_traceback(None)
             self._again = self._clock() + self._pause  # the others wait for what this one finds
         try:
             yield

@@ -61,7 +61,7 @@ class Lineup:
         desks = MappingProxyType(
             {name: self._desk(name, standing[name] if standing is not None else None) for name in self._names}
         )
-        if _versions(desks) != _versions(self.desks):
+        if _seats(desks) != _seats(self.desks):
             self._tell(desks)
             self.desks = desks
             self._on_change(desks)
@@ -179,6 +179,13 @@ class Lineup:
         for name, version in _versions(desks).items():
             if version != _versions(self.desks).get(name):
                 _log.info("%s: %s", name, f"version {version[0]} answers" if version else "nobody answers")
+
+
+def _seats(desks: Desks) -> dict[str, tuple[int | str, ...]]:
+    """Who sits at the desks, to the instance; where nobody does, why."""
+    return {
+        name: (id(desk.scorer), id(desk.challenger)) if isinstance(desk, Desk) else (str(desk),) for name, desk in desks.items()
+    }
 
 
 def _versions(desks: Desks) -> dict[str, tuple[str | None, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -30,7 +31,7 @@ from serving.hooks.call import Call as WebhookCall
 from serving.hooks.kept import rows
 from serving.hooks.mail import Mail
 from serving.hooks.unpack import Unpacked, require_usable, unpack
-from serving.ledger import Ledger, Stored
+from serving.ledger import Entry, Ledger, Stored
 from serving.lineup import Desks, Lineup
 from serving.metrics import Metrics
 from serving.reader import Ask, Reader
@@ -39,6 +40,7 @@ from serving.scorer import Lap, untimed
 from serving.shadow import Shadow
 
 SECONDS_TO_STOP = 10.0
+RECEIVED = "received"  # in the audit, for what a webhook brought before it was scored
 
 
 class Office:
@@ -117,17 +119,24 @@ class Office:
         found = self.lineup.desks.get(name)
         return len(found.scorer.model.columns) if isinstance(found, Desk) else 0
 
-    def stored(self, entity: str, entity_id: str) -> list[Stored]:
-        """The last stored score of an entity for each propensity that has one.
+    def stored(self, entity: str, entity_id: str, now: datetime, call: Call) -> list[Stored]:
+        """The last stored score of an entity for each propensity that has one; the audit tells who read it.
 
         Raises:
             StoreError: the ledger does not answer.
             CallError: the id is one that no database can hold.
         """
-        return self.ledger.of_entity([name for name, its in self.entities.items() if its == entity], entity_id)
+        names = [name for name, its in self.entities.items() if its == entity]
+        with self._of_ledger.guarding():
+            found = self.ledger.of_entity(names, entity_id)
+        self.recorder.put([
+            Entry(now, call.request_id, call.caller, "read", one.propensity, entity_id, one.model_version, one.probability)
+            for one in found
+        ])  # fmt: skip
+        return found
 
-    def receive(self, source: str, request_id: str, call: WebhookCall, now: datetime) -> Unpacked:
-        """Keep what a webhook brings, to be scored after it was answered.
+    def receive(self, source: str, request_id: str, caller: str | None, call: WebhookCall, now: datetime) -> Unpacked:
+        """Keep what a webhook brings, to be scored after it was answered; the audit tells whose key brought it.
 
         Raises:
             Refusal: the call is not signed as it should be, or cannot be read.
@@ -137,7 +146,12 @@ class Office:
         reader = self.readers.get(hook.entity)
         known = reader.attributes if reader else ()
         unpacked = unpack(hook, source, call.method, call.url, call.headers, call.body, known, now)
-        self.ledger.receive(rows(unpacked.received, request_id, now))
+        with self._of_ledger.guarding():
+            self.ledger.receive(rows(unpacked.received, request_id, now))
+        self.recorder.put([
+            Entry(now, request_id, caller, "hook", RECEIVED, record.entity_id, None, why=f"received from {source}")
+            for record in unpacked.received
+        ])  # fmt: skip
         return unpacked
 
     def status(self) -> dict[str, Any]:
@@ -146,7 +160,7 @@ class Office:
         return {
             "desks": {name: _seated(desk) for name, desk in desks.items()},
             "dependencies": {name: None if failure is None else failure.as_dict() for name, failure in self._failures().items()},
-            "waiting": {"recorder": self.recorder.waiting},
+            "waiting": {"recorder": self.recorder.waiting, **self._queues()},
             "lost": {"recorder": self.recorder.dropped, "shadow": self._shadow.left_out},
         }
 
@@ -157,11 +171,23 @@ class Office:
         metrics.waiting.labels("recorder").set(self.recorder.waiting)
         metrics.lost_in_all("recorder", self.recorder.dropped)
         metrics.lost_in_all("shadow", self._shadow.left_out)
+
+    def measure_queues(self, metrics: Metrics) -> None:
+        """Put what waits in the ledger into the metrics; it may take as long as the ledger takes to answer."""
+        for queue, number in self._queues().items():
+            metrics.waiting.labels(queue).set(number)
+
+    def _queues(self) -> dict[str, int]:
+        """What waits in the ledger, where webhooks are read and the ledger answers; `given_up` are scores no CRM would take."""
         if self.hooks:
-            with suppress(ForesellError):
-                waiting = self.ledger.waiting()
-                metrics.waiting.labels("inbox").set(waiting.inbox)
-                metrics.waiting.labels("outbox").set(waiting.outbox)
+            with suppress(ForesellError), self._of_ledger.guarding():
+                return self.ledger.waiting()._asdict()
+        return {}
+
+    @property
+    def is_well(self) -> bool:
+        """Whether every look-up has been answered lately; if not, whoever asks may have to wait for a deadline."""
+        return self._of_ledger.failure is None and all(reader.breaker.failure is None for reader in self.readers.values())
 
     def _failures(self) -> dict[str, ForesellError | None]:
         stores = [reader.breaker.failure for reader in self.readers.values()]
@@ -207,35 +233,57 @@ class Office:
         except StoreError as failure:
             return self._last_stored(desks, asks, now, call, failure)
         lap("fetch")
-        return [self._answer(desk, asks, desk.answer(asks, known, now, lap), now, call, lap) for desk in desks]
+        said = [desk.answer(asks, known, now, lap) for desk in desks]
+        answers = [answered(part, self._before(desk, asks)) for desk, part in zip(desks, said, strict=True)]
+        for desk, part, several in zip(desks, said, answers, strict=True):  # once it is certain that all of them are given
+            self.recorder.put([entry(one, answer, now, call) for one, answer in zip(part, several, strict=True)])
+            self._shadow.hear(desk, part, now)
+        lap("change")
+        return answers
 
     def _answer_received(self, entity: str, names: Sequence[str], asks: Sequence[Ask], now: datetime) -> list[Answer]:
         """The answers about what a webhook brought; without names, of every propensity of the entity that has a champion."""
         opened = [name for name, desk in self.lineup.desks.items() if isinstance(desk, Desk) and desk.entity == entity]
         wanted = [name for name in opened if not names or name in names]
         call = Call(uuid4().hex, None, "hook")
-        return [answer for part in self.answer(wanted, asks, now, call) for answer in part] if wanted else []
+        if not wanted:
+            return []
+        remembered = self._remembered(entity, wanted, asks, now)
+        return [answer for part in self.answer(wanted, remembered, now, call) for answer in part]
 
-    def _answer(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], now: datetime, call: Call, lap: Lap) -> list[Answer]:
-        before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
-        answers = answered(said, before)
-        self.recorder.put([entry(one, answer, now, call) for one, answer in zip(said, answers, strict=True)])
-        self._shadow.hear(desk, said, now)
-        lap("change")
-        return answers
+    def _remembered(self, entity: str, names: Sequence[str], asks: Sequence[Ask], now: datetime) -> list[Ask]:
+        """What is asked, of those the online store does not know yet with what was given of them before.
 
-    def _before(self, name: str, ids: Sequence[str]) -> Mapping[str, Stored]:
+        A webhook brings only what has changed; who is new today is in no snapshot before tonight.
+        """
+        reader = self.readers[entity]
+        known = reader.known([Ask(ask.entity_id) for ask in asks], now)
+        new = [ask.entity_id or "" for ask, one in zip(asks, known, strict=True) if one is None]
+        before = {name: stored for desk in map(self.desk, names) for name, stored in self._latest(desk, new).items()}
+        return [
+            replace(ask, given={**reader.given_before(before[ask.entity_id or ""]), **ask.given})
+            if ask.entity_id in before else ask
+            for ask in asks
+        ]  # fmt: skip
+
+    def _before(self, desk: Desk, asks: Sequence[Ask]) -> Mapping[str, Stored]:
+        """The last stored scores of those who are asked about."""
+        return self._latest(desk, [ask.entity_id for ask in asks if ask.entity_id is not None])
+
+    def _latest(self, desk: Desk, ids: Sequence[str]) -> Mapping[str, Stored]:
         """The last stored scores; none where the ledger does not answer, for a score is worth more than its trend."""
         try:
             with self._of_ledger.guarding():
-                return self.ledger.latest(name, ids)
+                return self.ledger.latest(desk.scorer.propensity.name, ids)
         except ForesellError:
             return {}
 
     def _last_stored(
         self, desks: Sequence[Desk], asks: Sequence[Ask], now: datetime, call: Call, failure: StoreError
     ) -> list[list[Answer]]:
-        """Without the online store: who needs it gets the last stored score, and is told so."""
+        """Without the online store: who needs it gets the last stored score, and is told so; what a webhook brought waits."""
+        if call.road == "hook":
+            raise failure
         new = [Ask(None, ask.given, True) for ask in asks if ask.entity_id is None]
         known = iter(self.readers[desks[0].entity].known(new, now))
         found = [next(known) if ask.entity_id is None else failure for ask in asks]
@@ -248,7 +296,7 @@ class Office:
         return parts
 
     def _degraded(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], fallback: Fallback) -> list[Answer]:
-        before = self._before(desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None])
+        before = self._before(desk, asks)
         scores = [
             one.score if ask.entity_id is None else fallback.score(one.scorer, ask, before.get(ask.entity_id))
             for ask, one in zip(asks, said, strict=True)

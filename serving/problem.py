@@ -25,6 +25,7 @@ from serving.hooks.refusal import Refusal
 MEDIA_TYPE = "application/problem+json"
 KIND = "urn:foresell:problem:"
 MOST_FLAWS = 20
+LONGEST_NAME = 100
 BAD = {
     HTTPStatus.BAD_REQUEST: "The body is not JSON",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not marked as JSON",
@@ -113,8 +114,15 @@ def document(status: HTTPStatus, title: str, flaws: list[Flaw]) -> Problem:
     return Problem(type=kind, title=title, status=status, detail=detail, flaws=flaws)
 
 
+def shown_path(path: str) -> str:
+    """A path fit to be told: what is below `/v1/hooks/` may hold a key."""
+    return "/v1/hooks/..." if path.startswith("/v1/hooks/") else path[:200]
+
+
 def near(name: str, names: Sequence[str]) -> str:
     """A question whether a similar name was meant; empty when none is similar."""
+    if len(name) > LONGEST_NAME:
+        return ""  # comparing costs the square of the length
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean `{close[0]}`?" if close else ""
 
@@ -149,7 +157,7 @@ async def _tell_nobody(request: Request, error: Exception) -> Response:
 async def _tell_unexpected(request: Request, error: Exception) -> Response:
     """A mistake of ours, told without its inner parts; the log has them."""
     flaw = Flaw(
-        where=request.url.path,
+        where=shown_path(request.url.path),
         expected="an answer",
         received="a mistake in Foresell",
         repair="look into the service's log, and report it",
@@ -184,9 +192,9 @@ def _too_large(received: str) -> Flaw:
 def _not_there(paths: Sequence[str], request: Request) -> Flaw:
     """A path that is none, or a method that the path does not answer; names those there are."""
     return Flaw(
-        where=request.url.path,
+        where=shown_path(request.url.path),
         expected="one of " + ", ".join([*paths, "GET /docs"]),
-        received=f"{request.method} {request.url.path}",
+        received=f"{request.method} {shown_path(request.url.path)}",
         repair="the page /docs shows every path with an example",
     )
 

@@ -14,7 +14,7 @@ from threading import Event, Lock, Thread
 from features.errors import StoreError
 from serving.ledger import Entry, Ledger
 
-CAPACITY = 100_000
+CAPACITY = 20_000
 EVERY_SECONDS = 0.1
 ENTRIES_AT_ONCE = 500
 MOST_IN_A_WRITE = 5_000

@@ -31,6 +31,7 @@ from _bentoml_sdk import Service  # type: ignore[import-untyped]  # noqa: E402
 
 WORKSPACE, WORKERS, HOST = "FORESELL_WORKSPACE", "FORESELL_WORKERS", "FORESELL_HOST"
 NAME = "foresell"
+MEMORY = Path("/dev/shm")  # a mapped file on a disk that is full kills the worker that writes to it
 EVERYWHERE = "0.0.0.0"  # where BentoML listens unless it is told
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS_TO_IMPORT = 60  # a worker that says nothing for so long is replaced; uvicorn's 5 killed those that still imported
@@ -144,7 +145,7 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
     os.environ[WORKSPACE], os.environ[WORKERS], os.environ[HOST] = str(workspace.root), str(workers), host
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn drains first, then hands the signal on
-    with tempfile.TemporaryDirectory() as metrics:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as metrics:
         if workers > 1:
             os.environ[MULTIPROCESS] = metrics  # where they add up what /metrics tells; this process is none of them
         Online(workspace)  # what is wrong with it is said here in a sentence, before every worker says it in a traceback

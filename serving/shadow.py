@@ -12,7 +12,7 @@ from features.errors import ForesellError
 from serving.desk import Desk, Said
 from serving.ledger import Compared, Ledger
 
-MOST_WAITING = 1_000  # requests; beyond them the oldest answer is not the one to wait for
+MOST_WAITING = 200  # requests of up to 1,000 entities; beyond them an answer is left out
 _log = logging.getLogger("foresell")
 _Task = tuple[Desk, Sequence[Said], datetime]
 

@@ -37,7 +37,7 @@ class TreeShap:
         """The values of a matrix with as many columns as the forest has features: a column a feature, last the base."""
         rows = np.ascontiguousarray(matrix, dtype=np.float64)
         out = np.full((len(rows), self._forest.features + 1), self._base)
-        threads = os.cpu_count() or 1
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if len(rows) < THREADS_FROM or threads == 1:
             self._explain(rows, out)
             return out

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @workspace_option
 @click.option("--since", type=Instant(), help="Only what was answered at this instant or later.")
 @click.option("--until", type=Instant(), help="Only what was answered before this instant.")
-@click.option("--key", "caller", metavar="ID", help="Only what this API key asked for.")
+@click.option("--key", "caller", metavar="ID", help="Only what this API key asked for; `foresell key list` shows the ids.")
 @click.option("--entity-id", metavar="ID", help="Only about this lead or customer.")
 @click.option("--propensity", metavar="NAME", help="Only answers for this propensity.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many answers, the newest.")
@@ -38,7 +38,7 @@ def audit(
 
     \b
     Example:
-      foresell audit --workspace W --key crm --since 2026-11-01
+      foresell audit --workspace W --key 3f9ac1d2 --since 2026-11-01
       foresell audit --workspace W --entity-id C0001 --json
     """
     from contextlib import closing

@@ -25,7 +25,7 @@ def key() -> None:
 
 
 @key.command()
-@click.option("--name", required=True, help="Whose key it is; the name stands in the request log.")
+@click.option("--name", required=True, help="Whose key it is; the log and the audit name the key by its id.")
 @click.option(
     "--scope", "scopes", type=click.Choice(list(SCOPES)), multiple=True, required=True,
     help=f"What it allows; may be given several times. {MEANINGS}. None implies another.",

@@ -8,7 +8,7 @@ the CRM answers that it will never take it (such as 404), the letter is given up
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -35,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 class Outbox(Protocol):
     """What the sender needs of the ledger."""
 
-    def due(self, now: datetime, limit: int, lease: timedelta) -> list[Letter]: ...
+    def due(self, now: datetime, limit: int, lease: timedelta, without: Collection[str]) -> list[Letter]: ...
 
     def sent(self, letter_id: str) -> None: ...
 
@@ -65,9 +65,10 @@ class Sender:
 
     def __init__(self, outbox: Outbox, hooks: Mapping[str, Hook], client: httpx.Client) -> None:
         self._outbox, self._hooks, self._client = outbox, hooks, client
+        self._resting: dict[str, datetime] = {}  # until when a CRM that was down or busy is left alone
 
     def send(self, now: datetime) -> int:
-        """Send what is due, up to 20 letters; a CRM that is down or busy is asked once, and its other letters wait for the lease.
+        """Send what is due, up to 20 letters; a CRM that is down or busy is left alone for a while, and holds up no other.
 
         Returns:
             How many letters were taken.
@@ -76,7 +77,8 @@ class Sender:
             StoreError: the ledger does not answer; what was leased is due again after the lease.
         """
         taken, busy = 0, set[str]()
-        for letter in self._outbox.due(now, LETTERS_A_ROUND, LEASE):
+        self._resting = {source: until for source, until in self._resting.items() if until > now}
+        for letter in self._outbox.due(now, LETTERS_A_ROUND, LEASE, self._resting):
             if letter.source in busy:
                 continue
             failure = self._try(letter)
@@ -85,7 +87,9 @@ class Sender:
                 taken += 1
                 continue
             self._put_off(letter, failure, now)
-            busy |= {letter.source} if failure.busy else set()
+            if failure.busy:
+                busy.add(letter.source)
+                self._resting[letter.source] = now + (failure.wait or FIRST_WAIT)
         return taken
 
     def _put_off(self, letter: Letter, failure: Failure, now: datetime) -> None:

@@ -209,6 +209,7 @@ def _make_file(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         neighbour = Path(folder) / path.name
+        neighbour.touch(0o600)  # it holds what is known of people
         with closing(sqlite3.connect(neighbour)) as connection:
             connection.execute(f"pragma page_size = {PAGE_BYTES}")
             connection.execute("pragma journal_mode = wal")

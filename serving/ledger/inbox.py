@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, select, tuple_, update
 
@@ -52,8 +53,8 @@ class Inbox(Part):
             if found:
                 numbers = [row.number for row in found]
                 claim = update(INBOX).values(claimed_by=worker, claimed_at=now)
-                for start in range(0, len(numbers), 1_000):
-                    connection.execute(claim.where(INBOX.c.number.in_(numbers[start : start + 1_000])))
+                for some in _parts(numbers):
+                    connection.execute(claim.where(INBOX.c.number.in_(some)))
         return _coalesced(found)
 
     def done(self, ids: Sequence[str]) -> None:
@@ -64,7 +65,8 @@ class Inbox(Part):
         """
         if ids:
             with self._database.writing() as connection:
-                connection.execute(delete(INBOX).where(INBOX.c.id.in_(ids)))
+                for some in _parts(ids):
+                    connection.execute(delete(INBOX).where(INBOX.c.id.in_(some)))
 
     def release(self, ids: Sequence[str]) -> None:
         """Give claimed records back to whoever claims next.
@@ -74,7 +76,13 @@ class Inbox(Part):
         """
         if ids:
             with self._database.writing() as connection:
-                connection.execute(update(INBOX).where(INBOX.c.id.in_(ids)).values(claimed_by=None, claimed_at=None))
+                for some in _parts(ids):
+                    connection.execute(update(INBOX).where(INBOX.c.id.in_(some)).values(claimed_by=None, claimed_at=None))
+
+
+def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """A thousand at a time: databases bound how many parameters a statement may have."""
+    return (values[start : start + 1_000] for start in range(0, len(values), 1_000))
 
 
 def _free(connection: Connection, limit: int, now: datetime, stale_after: timedelta) -> Sequence[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, select, update
@@ -40,8 +40,12 @@ class Outbox(Part):
             with self._database.writing() as connection:
                 self._database.write_many(connection, _SEND, [by_key[key] for key in sorted(by_key)])
 
-    def due(self, now: datetime, limit: int, lease: timedelta = timedelta(minutes=1)) -> list[Letter]:
+    def due(
+        self, now: datetime, limit: int, lease: timedelta = timedelta(minutes=1), without: Collection[str] = ()
+    ) -> list[Letter]:
         """The scores to be sent now, those that have waited longest first; nobody else gets them within the lease.
+
+        Those of the sources in `without` are left where they are.
 
         Whoever is killed before `sent` or `failed` leaves them due again after it.
 
@@ -49,7 +53,7 @@ class Outbox(Part):
             StoreError: the database does not answer.
         """
         with self._database.writing(alone=True) as connection:
-            query = select(*_LETTER, OUTBOX.c.number).where(OUTBOX.c.not_before <= now)
+            query = select(*_LETTER, OUTBOX.c.number).where(OUTBOX.c.not_before <= now, OUTBOX.c.source.not_in(without))
             found = connection.execute(query.order_by(OUTBOX.c.not_before, OUTBOX.c.number).limit(limit)).all()
             leased = update(OUTBOX).values(not_before=now + lease, sending=OUTBOX.c.id)
             connection.execute(leased.where(OUTBOX.c.number.in_([row.number for row in found])))

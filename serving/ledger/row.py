@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-Road = Literal["http", "hook", "batch"]
+Road = Literal["http", "read", "hook", "batch"]
 
 
 class Stored(NamedTuple):
@@ -42,8 +42,9 @@ class Entry(NamedTuple):
     Attributes:
         at: when it was answered, with a time zone.
         request_id: the request that it was part of.
-        caller: the id of the key that asked; None where no key was required.
-        road: how it came in.
+        caller: the id of the key that asked; None in the batch, and of a score that a webhook's record got after its answer: the
+            row of road `hook` with the propensity `received` tells whose key brought it.
+        road: how it came in; `read` is a stored score that was read back.
         propensity, entity_id: which question about whom; no id for a newcomer that has none yet.
         model_version: the version that answered; None when none did.
         probability, score: what was answered; None when there was no score.
