@@ -1,6 +1,6 @@
 """Redis commands sent in one go and their answers read in one go, within a deadline, from many threads at once.
 
-Over redis-py's own connections, but with commands that are bytes already: redis-py's pipeline takes ten times as long for them.
+Over redis-py's own connections, but with commands that are bytes already, and without the bookkeeping of its pipeline.
 """
 
 from __future__ import annotations
