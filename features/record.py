@@ -220,11 +220,13 @@ class Values(Mapping[str, Value]):
         return repr(dict(self))
 
     def unpacked(self) -> dict[str, Value]:
-        """All of them at once, in a third of the time that asking for each takes."""
-        count = len(self.layout.numbers)
-        found: tuple[Value, ...] = self.layout.fixed.unpack_from(self.packed, HEADER_SIZE)[:count]
-        words = map(self._category, range(len(self.layout.categories)))
-        return dict(zip(self.layout.names, (*found, *words), strict=True))
+        """All of them at once, in less than half the time that asking for each takes."""
+        found: list[Value] = list(self.layout.fixed.unpack_from(self.packed, HEADER_SIZE)[: len(self.layout.numbers)])
+        start = 0
+        for length in self._lengths:
+            found.append(None if length == MISSING else self._text[start : start + length])
+            start += max(length, 0)
+        return dict(zip(self.layout.names, found, strict=True))
 
     def _category(self, place: int) -> str | None:
         length = self._lengths[place]
