@@ -59,18 +59,18 @@ class Metrics:
             "1 for the version that answers",
             ["propensity", "version", "role"],
             registry=own,
-            multiprocess_mode="mostrecent",
+            multiprocess_mode="livemostrecent",
         )
         self.up = Gauge(
             "foresell_dependency_up", "1 while it answers: online_store, ledger, registry", ["dependency"], registry=own,
-            multiprocess_mode="mostrecent",
+            multiprocess_mode="livemostrecent",
         )  # fmt: skip
         self.waiting = Gauge(
             "foresell_waiting",
             "work that waits: recorder, inbox, outbox",
             ["queue"],
             registry=own,
-            multiprocess_mode="mostrecent",
+            multiprocess_mode="livemostrecent",
         )
         self.lost = Counter("foresell_lost", "what could not be kept: recorder, shadow, log", ["what"], registry=own)
 

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -88,12 +90,22 @@ def test_without_its_store_the_service_shows_what_is_stored_and_with_it_fresh_sc
                 store.materialize(workspace, NOW)
             else:
                 server.signal(back)
-            until(lambda: not service.ask("lead-conversion", ids=[known["entity_id"]], records=NEW_LEAD)[0]["degraded"], 15)
+            until(partial(_is_fresh, service, known["entity_id"]))
             (again,) = service.ask("lead-conversion", ids=[known["entity_id"]])
             assert again["probability"] == known["probability"] and service.get("/readyz").status_code == 200
+            known = again
+            until(partial(_is_stored, service, again))
         assert service.end() == 0, service.log.read_text()
     log = service.log.read_text()
     assert "Traceback" not in log, log
+
+
+def _is_fresh(service: Running, entity_id: str) -> bool:
+    return not service.ask("lead-conversion", ids=[entity_id], records=NEW_LEAD)[0]["degraded"]
+
+
+def _is_stored(service: Running, score: dict[str, Any]) -> bool:
+    return bool(service.get(f"/v1/scores/lead/{score['entity_id']}").json()["scores"] == [score])
 
 
 def _shows_what_is_stored(service: Running, known: dict[str, object]) -> None:
