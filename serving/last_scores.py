@@ -1,7 +1,7 @@
 """The last scores of a night: what the ledger keeps of it, so that a later score can be compared with it and read back.
 
-They are kept while the partition is written; a night that breaks off leaves those it had made, which are true of its as_of. The
-partition is what counts: a ledger that does not answer costs nobody a score, is left alone for the rest of the night, and told of.
+They are kept while the partition is written; a night that breaks off leaves those it had made, which are true of its as_of.
+The partition is what counts: a ledger that does not answer costs nobody a score, is left alone for the night, and told of.
 """
 
 from __future__ import annotations
