@@ -248,8 +248,9 @@ def _change_versions(run: Run, seconds: float) -> int:
 def _watch(run: Run, parent: psutil.Process, began: float) -> None:
     """Note the workers' memory every few seconds."""
     while not run.ended.wait(5):
-        workers = [one for one in parent.children() if "spawn_main" in " ".join(one.cmdline())]
-        run.memory.append((time.monotonic() - began, run.phase, [one.memory_full_info().uss / 2**20 for one in workers]))
+        with suppress(psutil.Error):  # one has just ended
+            workers = [one for one in parent.children() if "spawn_main" in " ".join(one.cmdline())]
+            run.memory.append((time.monotonic() - began, run.phase, [one.memory_full_info().uss / 2**20 for one in workers]))
 
 
 def _play(run: Run, seconds: float, redis: Server, tracking: Server) -> None:

@@ -72,13 +72,19 @@ class Running:
     def workers(self) -> list[psutil.Process]:
         """The processes that answer."""
         children = psutil.Process(self.process.pid).children()
-        found = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-        return found or [psutil.Process(self.process.pid)]
+        return [child for child in children if _is_worker(child)] or [psutil.Process(self.process.pid)]
 
     def end(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=120)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return False
 
 
 @contextmanager
