@@ -95,7 +95,10 @@ class Demo:
         """Print a command as one would type it, and run it."""
         line = [*words, "--workspace", str(self.folder)]
         _print_typed("foresell", *line)
-        code = self.root.main(line, prog_name="foresell", standalone_mode=False)
+        self._run(line)
+
+    def _run(self, line: Sequence[str]) -> None:
+        code = self.root.main(list(line), prog_name="foresell", standalone_mode=False)
         if code:
             raise click.exceptions.Exit(int(code))
 
@@ -114,10 +117,12 @@ class Demo:
 
     def _key(self) -> str:
         """The secret of a new key; of what `foresell key create` prints only its beginning is shown."""
+        line = ["key", "create", "--name", "demo", "--scope", "score", "--workspace", str(self.folder)]
+        _print_typed("foresell", *line)
         with redirect_stdout(StringIO()) as printed:
-            self._type("key", "create", "--name", "demo", "--scope", "score")
-        typed, _, secret = printed.getvalue().strip().rpartition("\n")
-        results().print(f"\n{escape(typed)}\n{_hidden(secret)}", style="bold", highlight=False, soft_wrap=True)
+            self._run(line)
+        secret = printed.getvalue().strip()
+        results().print(_hidden(secret), highlight=False)
         return secret
 
     def _say_where(self, workspace: Workspace) -> None:

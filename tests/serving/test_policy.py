@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -180,13 +181,12 @@ def test_a_withheld_answer_takes_the_place_of_an_earlier_score(own: Workspace) -
 def test_who_is_no_longer_eligible_or_objects_is_not_shown_with_an_old_score(own: Workspace) -> None:
     night(own)
     plan = Catalog.load(own)
-    path = plan.path(own, "subscriptions")
-    subscriptions = pd.read_parquet(path)
-    gone = "C0001"
     with closing(Ledger.open(own)) as ledger:
         (gone, *_) = ledger.scored("churn")
-    subscriptions.loc[subscriptions["customer_id"] == gone, "ended_at"] = NOW.replace(tzinfo=None) - timedelta(days=1)
-    subscriptions.to_parquet(path, index=False)
+    path, ended = plan.path(own, "subscriptions"), f"if(customer_id = '{gone}', timestamp '2018-05-14', ended_at)"
+    with duckdb.connect() as connection:
+        connection.execute(f"create table changed as select * replace ({ended} as ended_at) from '{path}'")
+        connection.execute(f"copy changed to '{path}' (format parquet)")
     Catalog(**{**vars(plan), "version": "later"}).save(own)
     scores = night(own)
     with closing(Ledger.open(own)) as ledger:
