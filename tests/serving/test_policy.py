@@ -206,30 +206,6 @@ def test_an_objection_in_the_request_itself_counts(filled: Workspace) -> None:
     assert [answer.score.policy for answer in answers] == ["suppressed", None, "suppressed"]
 
 
-def test_a_stored_score_does_not_go_over_an_objection_while_the_online_store_is_away(
-    filled: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from features.errors import StoreError
-
-    batch.run(filled, NOW, ["lead-conversion"], quiet)
-    office = Office(with_policy(filled, "holdout = 0.2\nsuppress = {lead = [\"lead_origin = 'web'\"]}"))
-
-    def away(*arguments: object) -> None:
-        raise StoreError("the online store", expected="an answer", received="none", repair="wait")
-
-    monkeypatch.setattr(office.readers["lead"]._online, "read", away)
-    with closing(Ledger.open(filled)) as ledger:
-        ids = ledger.scored("lead-conversion")
-    ((*answers,),) = office.answer(["lead-conversion"], [Ask(each, {"origin": "web"}, True) for each in ids], NOW, CALL)
-    assert {answer.score.policy for answer in answers} == {"suppressed"}
-    ((*answers,),) = office.answer(["lead-conversion"], [Ask(each) for each in ids], NOW, CALL)
-    office.stop()
-    policy = Policy(PolicySettings(holdout=0.2), "lead")
-    for each, answer in zip(ids, answers, strict=True):
-        is_held = policy.withheld(each, {}) is not None
-        assert (answer.score.policy == "holdout") == is_held and answer.score.degraded != is_held
-
-
 def test_a_policy_over_a_column_that_is_not_there_stops_the_night_and_opens_no_desk(own: Workspace) -> None:
     wrong = with_policy(own, "suppress = {customer = [\"subscriptions_tier_latset = 'max'\"]}")
     failure = batch.run(wrong, NOW, ["churn"], quiet).failures["churn"]
