@@ -7,12 +7,14 @@ Labels are names of propensities, versions, stages and routes, so their number i
 
 from __future__ import annotations
 
+import os
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.values import ValueClass
 
 from serving.desk import Desk
@@ -28,6 +30,7 @@ class Metrics:
     """Every metric of one process."""
 
     def __init__(self) -> None:
+        _forget_the_dead()
         self.registry = own = CollectorRegistry()
         self._lock, self._lost = Lock(), Tally[str]()
         self._seated: set[tuple[str, str, str]] = set()
@@ -123,6 +126,17 @@ class Metrics:
         together = CollectorRegistry()
         MultiProcessCollector(together)
         return generate_latest(together)
+
+
+def _forget_the_dead() -> None:
+    """Let go of what a worker said of the present before it was killed; what it counted stays counted."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    for path in Path(folder).glob("gauge_live*.db") if folder else ():
+        pid = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, folder)
 
 
 def _outcome(score: Score) -> str:
