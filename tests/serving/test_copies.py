@@ -13,7 +13,7 @@ import pytest
 from features.settings import Settings, Workspace
 from serving import copies
 from training.model import CONTRACT_FILE, Model
-from training.registry import Named
+from training.registry import Named, Standing
 
 THIRD = Named("3", "8d2f60c1aaaa")
 
@@ -63,22 +63,22 @@ def test_a_damaged_copy_is_none(workspace: Workspace, model: Model, file: str, c
 
 def test_it_is_remembered_who_served_last(workspace: Workspace) -> None:
     assert copies.last_champion(workspace, "churn") is None
-    copies.crown(workspace, "churn", THIRD)
-    copies.crown(workspace, "churn", Named("4", "b"))
+    copies.remember(workspace, "churn", Standing(THIRD, None))
+    copies.remember(workspace, "churn", Standing(Named("4", "b"), None))
     assert copies.last_champion(workspace, "churn") == Named("4", "b") and copies.last_champion(workspace, "upsell") is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", '"3"', json.dumps({"version": "3"}), json.dumps({"version": "3", "run": "x"})])
 def test_a_damaged_memory_is_none(workspace: Workspace, content: str) -> None:
-    copies.crown(workspace, "churn", THIRD)
+    copies.remember(workspace, "churn", Standing(THIRD, None))
     (workspace.serving / "champions" / "churn" / copies.POINTER).write_text(content)
     assert copies.last_champion(workspace, "churn") is None
-    copies.crown(workspace, "churn", THIRD)
+    copies.remember(workspace, "churn", Standing(THIRD, None))
     assert copies.last_champion(workspace, "churn") == THIRD
 
 
 def test_where_nothing_can_be_written_the_service_goes_on(workspace: Workspace, model: Model) -> None:
     (workspace.root / "data").write_text("a file where the folder should be")
     copies.keep(workspace, "churn", THIRD, model)
-    copies.crown(workspace, "churn", THIRD)
+    copies.remember(workspace, "churn", Standing(THIRD, None))
     assert copies.copied(workspace, "churn", THIRD) is None and copies.last_champion(workspace, "churn") is None
