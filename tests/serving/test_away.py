@@ -46,7 +46,8 @@ class Server:
         until(self._answers, 300)
 
     def signal(self, number: int) -> None:
-        os.killpg(self.process.pid, number)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
         if number == signal.SIGKILL:
             self.process.wait()
 
@@ -185,6 +186,6 @@ def _compared_right(workspace: Workspace, said: dict[str, dict[str, float | None
     ledger.close()
     assert {one.entity_id for one in found} == {entity_id for entity_id in heard if said["1"][entity_id] is not None}
     for one in found:
-        assert (one.version, one.challenger_version) == ("1", "2")
-        assert one.probability == said["1"][one.entity_id or ""]
+        assert (one.champion, one.challenger) == ("1", "2")
+        assert one.champion_probability == said["1"][one.entity_id or ""]
         assert one.challenger_probability == said["2"][one.entity_id or ""]

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from features import store
 from features.errors import RegistryError
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
 from serving.address import free_port, listening, url
 from tests.serving.process import eventually, running
+from tests.serving.shop import NOW
 from training import registry
 
 pytestmark = pytest.mark.xdist_group("shop")
@@ -30,6 +32,14 @@ def with_settings(workspace: Workspace, text: str) -> Workspace:
     path = workspace.root / SETTINGS_FILE
     path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
     return Workspace.open(workspace.root)
+
+
+@pytest.fixture
+def filled(own: Workspace) -> Workspace:
+    """A workspace of one's own whose online store is filled."""
+    store.apply(own)
+    store.materialize(own, NOW)
+    return own
 
 
 def test_the_host_of_the_settings_counts_for_the_loopback_rule(own: Workspace) -> None:
@@ -49,37 +59,37 @@ def test_the_port_is_that_of_the_settings_unless_it_is_given(own: Workspace, giv
     assert result.exit_code == 1 and f"port {taken} of 127.0.0.1" in result.stderr
 
 
-def test_it_says_that_nobody_gets_in_before_a_key_was_made(own: Workspace) -> None:
+def test_it_says_that_nobody_gets_in_before_a_key_was_made(filled: Workspace) -> None:
     port = free_port("127.0.0.1")
-    with_settings(own, f"[serving]\nport = {port}\n")
+    with_settings(filled, f"[serving]\nport = {port}\n")
     with running(
-        [sys.executable, "-m", "foresell", "serve", "--workspace", str(own.root)], url("127.0.0.1", port), log(own)
+        [sys.executable, "-m", "foresell", "serve", "--workspace", str(filled.root)], url("127.0.0.1", port), log(filled)
     ) as at:
-        told = log(own).read_text()
+        told = log(filled).read_text()
         assert at.post("/v1/churn", json={"ids": ["C0001"]}).status_code == 401
         command = told.partition("nobody gets in yet: ")[2].splitlines()[0]
         made = CliRunner().invoke(main, [*command.split()[1:], "--json"])
         secret = json.loads(made.stdout)["secret"]
         headers = {"Authorization": f"Bearer {secret}"}
         eventually(lambda: at.post("/v1/churn", json={"ids": ["C0001"]}, headers=headers).status_code == 200)
-    assert secret not in log(own).read_text()
+    assert secret not in log(filled).read_text()
 
 
-def test_it_starts_without_mlflow_once_it_has_served_with_it(own: Workspace) -> None:
+def test_it_starts_without_mlflow_once_it_has_served_with_it(filled: Workspace) -> None:
     port = free_port("127.0.0.1")
-    settled = with_settings(own, f'[serving]\nkeys = "off"\nport = {port}\n')
-    command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(own.root)]
-    with running(command, url("127.0.0.1", port), log(own)) as at:
+    settled = with_settings(filled, f'[serving]\nkeys = "off"\nport = {port}\n')
+    command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(filled.root)]
+    with running(command, url("127.0.0.1", port), log(filled)) as at:
         before = at.post("/v1/churn", json={"ids": ["C0001"]}).json()["scores"][0]
     without = _without_mlflow(settled)
     with pytest.raises(RegistryError):
         registry.champion(without, "churn")
-    with running(command, url("127.0.0.1", port), log(own)) as at:
+    with running(command, url("127.0.0.1", port), log(filled)) as at:
         after = at.post("/v1/churn", json={"ids": ["C0001"]}).json()["scores"][0]
         assert at.post("/v1/upsell", json={"ids": ["C0001"]}).status_code == 503
     same = ("score", "probability", "reasons", "model_version", "feature_as_of")
     assert [after[name] for name in same] == [before[name] for name in same] and before["score"] is not None
-    assert "the versions that served last will" in log(own).read_text()
+    assert "the versions that served last will" in log(filled).read_text()
 
 
 def test_without_mlflow_and_without_a_copy_it_says_what_is_missing(own: Workspace) -> None:
