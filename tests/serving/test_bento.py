@@ -13,9 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from features import store
 from features.settings import SETTINGS_FILE, Workspace
 from serving.address import free_port, url
 from tests.serving.process import running
+from tests.serving.shop import NOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -70,6 +72,8 @@ def test_it_scores_from_another_folder_and_environment(
     settings = without_ours(BENTOML_HOME=str(tmp_path / "home"), FORESELL_WORKSPACE=str(own.root), FORESELL_WORKERS="2")
     with (own.root / SETTINGS_FILE).open("a", encoding="utf-8") as file:
         file.write('[serving]\nkeys = "off"\n')
+    store.apply(own)
+    store.materialize(own, NOW)
     command = [str(environment / "bentoml"), "serve", str(bento), "--host", "127.0.0.1", "--port", str(port)]
     ids = {"ids": [f"C{number:04d}" for number in range(100)]}
     with running(command, url("127.0.0.1", port), tmp_path / "log", settings, tmp_path) as at:
