@@ -37,6 +37,10 @@ _TABLES = {
 # id = "customer_id"
 # timestamp = "loaded_at"
 # columns = { credit_limit = { type = "number", unit = "money", meaning = "the credit limit" } }""",
+    "hooks": """\
+# [hooks.crm]
+# entity = "lead"
+# fields = { origin = "source" }""",
 }
 
 

@@ -112,5 +112,5 @@ def test_a_column_without_a_value_or_with_one_weighs_nothing():
     frame = data.frame.assign(age=np.nan, noise=1.0)
     for learner in LEARNERS.values():
         predictor = learner(Examples.of(frame, data.labels, DTYPES), False).predictor
-        assert predictor.importance()[[1, 3]].tolist() == [0.0, 0.0]
+        assert (predictor.importance()[[1, 3]] < 1e-20).all()  # some processors round a sum of zeros differently
         assert np.isfinite(predictor.raw(np.array([[0.0, 5.0, 0.0, np.nan], [np.nan] * 4]))).all()
