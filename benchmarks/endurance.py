@@ -35,7 +35,7 @@ import psutil
 
 from benchmarks.serving_world import NAME, World, fit, make_world
 from features.settings import SETTINGS_FILE, Workspace
-from serving.address import free_port
+from serving.http.address import free_port
 from training import registry
 from training.registry import Signature
 

@@ -20,7 +20,7 @@ from benchmarks.serving_world import NAME, World
 from features.settings import REPOSITORY
 from features.storage import FEAST_YAML
 from features.wire import RECORD, join_key, record_view
-from serving.address import free_port, url
+from serving.http.address import free_port, url
 
 HOST = "127.0.0.1"
 OURS, FLOOR, MLFLOW, FEAST = "foresell serve", "the floor", "mlflow models serve", "feast serve"

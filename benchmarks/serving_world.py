@@ -16,7 +16,7 @@ from features import propensity, snapshot, store
 from features.catalog import Catalog, StoredTable
 from features.settings import SETTINGS_FILE, Attribute, Workspace
 from features.views import feature_map, views
-from serving import keys
+from serving.http import keys
 from training import calibration, registry
 from training.contract import Column, Contract, Typical, Window, encode
 from training.model import Model

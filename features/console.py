@@ -103,7 +103,7 @@ def progress(what: str, total: int) -> Iterator[Tick]:
 def silence_telemetry() -> None:
     """Switch off what dependencies would send home; every door calls it before it opens its library.
 
-    OpenTelemetry stays on where the environment names a collector: traces go there, and nowhere else (serving.tracing).
+    OpenTelemetry stays on where the environment names a collector: traces go there, and nowhere else (serving.http.tracing).
     """
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

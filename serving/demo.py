@@ -26,9 +26,9 @@ from features.console import progress, results, step
 from features.errors import ForesellError, WorkspaceError
 from features.sample import make
 from features.settings import SETTINGS_FILE, Workspace
-from serving.address import free_port, url
 from serving.batch import with_champion
-from serving.keys import id_of
+from serving.http.address import free_port, url
+from serving.http.keys import id_of
 from serving.partition import PART, folder
 from training import registry
 

@@ -1,4 +1,4 @@
-"""The BentoML service, and the one door to BentoML. Thin: the routes are in serving.api, the scores in serving.scorer.
+"""The BentoML service, and the one door to BentoML. Thin: the routes are in serving.http.api, the scores in serving.scorer.
 
 `foresell serve` runs it; so does `FORESELL_WORKSPACE=DIR bentoml serve serving.service:Foresell`, there or in a Bento.
 """
@@ -21,9 +21,9 @@ from features.console import silence_telemetry
 from features.errors import ForesellError
 from features.settings import Workspace
 from features.store import Online
-from serving.address import listening, require_loopback
-from serving.api import Api, now
-from serving.problem import tell_problems
+from serving.http.address import listening, require_loopback
+from serving.http.api import Api, now
+from serving.http.problem import tell_problems
 
 silence_telemetry()
 import bentoml  # noqa: E402
@@ -46,7 +46,7 @@ api = Api()
 class Bare(Service[Any]):
     """A service as BentoML builds it, with our problem documents and without its middleware for traces.
 
-    That would put whole paths into spans, and a webhook's path holds a key; spans of our own are in serving.tracing.
+    That would put whole paths into spans, and a webhook's path holds a key; spans of our own are in serving.http.tracing.
     """
 
     def to_asgi(self, is_main: bool = True) -> Any:
@@ -80,10 +80,10 @@ class Foresell:
             TableError: nothing has been ingested.
             StoreError: the online store has not been set up.
         """
-        from serving.gate import Gate
+        from serving.http.gate import Gate
+        from serving.http.tracing import opened
         from serving.metrics import Metrics
         from serving.office import Office
-        from serving.tracing import opened
 
         workspace = _workspace()
         _require_loopback(workspace, listening() or {os.environ.get(HOST, EVERYWHERE)})

@@ -11,10 +11,10 @@ import click
 
 from features.console import Instant, emit, json_option, results, step, workspace_option
 from features.settings import Workspace
-from serving.keys import SCOPES
+from serving.http.keys import SCOPES
 
 if TYPE_CHECKING:
-    from serving.keys import Key, Scope
+    from serving.http.keys import Key, Scope
 
 MEANINGS = "; ".join(f"{scope}: {meaning}" for scope, meaning in SCOPES.items())
 
@@ -53,7 +53,7 @@ def create(
       foresell key create --name crm --scope score --workspace W
       foresell key create --name crm --scope score --scope hook --per-second 20 --expires 2027-01-01 --workspace W
     """
-    from serving import keys
+    from serving.http import keys
 
     now = datetime.now(UTC)
     made, secret = keys.create(
@@ -81,7 +81,7 @@ def list_keys(workspace: Workspace, as_json: bool) -> None:
     """
     from rich.table import Table
 
-    from serving import keys
+    from serving.http import keys
 
     now, kept = datetime.now(UTC), keys.load(workspace)
     if as_json:
@@ -109,7 +109,7 @@ def revoke(identity: str, workspace: Workspace, as_json: bool) -> None:
     Example:
       foresell key revoke 3f9a1c07 --workspace W
     """
-    from serving import keys
+    from serving.http import keys
 
     now = datetime.now(UTC)
     revoked = keys.revoke(workspace, identity, now)

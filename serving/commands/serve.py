@@ -28,7 +28,7 @@ def serve(workspace: Workspace, host: str | None, port: int | None, workers: int
       curl -s localhost:3000/v1/churn -H 'Authorization: Bearer fs_...' -H 'Content-Type: application/json' \\
            -d '{"ids": ["C0001"]}'
     """
-    from serving.address import require_free, require_loopback, url
+    from serving.http.address import require_free, require_loopback, url
 
     settings = workspace.settings.serving
     host, port = host or settings.host, port or settings.port
@@ -68,7 +68,7 @@ def _to_serve(workspace: Workspace) -> list[str]:
 
 
 def _tell_of_keys(workspace: Workspace) -> None:
-    from serving import keys
+    from serving.http import keys
 
     if workspace.settings.serving.keys == "required" and not keys.load(workspace):
         note(f"no API key was ever made, so nobody gets in yet: {COMMAND} --workspace {workspace.root}")

@@ -10,8 +10,8 @@ from features.errors import WorkspaceError, nearest
 from features.settings import Hook
 from serving.hooks.shape import Raw
 from serving.hooks.value import EXPECTED, NotAValueError, text, value
+from serving.http.problem import Flaw
 from serving.newcomer import Attribute, Given
-from serving.problem import Flaw
 
 LONGEST_ID = 200  # characters, as in a request
 

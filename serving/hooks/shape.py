@@ -22,7 +22,7 @@ from typing import Any
 from features.settings import Hook
 from serving.hooks.refusal import Unreadable
 from serving.hooks.soap import notifications
-from serving.problem import Flaw
+from serving.http.problem import Flaw
 
 MOST_RECORDS = 1_000
 GONE = ("deletion", "privacyDeletion")

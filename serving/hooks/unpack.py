@@ -13,8 +13,8 @@ from serving.hooks.delivery import require_sendable
 from serving.hooks.mapping import Received, links, received
 from serving.hooks.shape import read
 from serving.hooks.signature import schemes, secrets, verify
+from serving.http.problem import Flaw
 from serving.newcomer import Attribute
-from serving.problem import Flaw
 
 
 @dataclass(frozen=True)

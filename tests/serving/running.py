@@ -25,7 +25,7 @@ from features import storage, store
 from features.catalog import Catalog
 from features.settings import SETTINGS_FILE, Workspace
 from features.views import views
-from serving.address import free_port, url
+from serving.http.address import free_port, url
 from serving.scorer import scorer_of
 from tests.serving.shop import NOW
 from training import registry

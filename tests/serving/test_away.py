@@ -17,7 +17,7 @@ import pytest
 
 from features import store
 from features.settings import Workspace
-from serving.address import free_port
+from serving.http.address import free_port
 from serving.ledger import Ledger
 from serving.policy import share
 from tests.serving.running import Load, Running, copied, probabilities, running, until

@@ -15,7 +15,7 @@ import pytest
 
 from features import store
 from features.settings import SETTINGS_FILE, Workspace
-from serving.address import free_port, url
+from serving.http.address import free_port, url
 from tests.serving.process import running
 from tests.serving.shop import NOW
 

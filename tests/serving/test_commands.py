@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
-from serving.address import free_port
+from serving.http.address import free_port
 
 pytestmark = pytest.mark.xdist_group("shop")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from features.settings import Workspace
-from serving import keys
-from serving.keys import SECRET
+from serving.http import keys
+from serving.http.keys import SECRET
 from serving.partition import PART
 
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from features.settings import Workspace
-from serving import keys
+from serving.http import keys
 from serving.ledger import Ledger
 from tests.serving.running import Running, copied, running, until
 from tests.serving.shop import NOW

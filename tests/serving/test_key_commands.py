@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
-from serving import keys
-from serving.gate import Gate
+from serving.http import keys
+from serving.http.gate import Gate
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

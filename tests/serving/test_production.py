@@ -22,7 +22,7 @@ from features.errors import RegistryError
 from features.settings import Workspace
 from features.views import views
 from foresell import main
-from serving.address import free_port, url
+from serving.http.address import free_port, url
 from serving.scorer import records, scorer_of
 from tests.servers import database, mlflow_server, redis_server
 from tests.serving.process import eventually, running

@@ -16,7 +16,7 @@ from features import store
 from features.errors import RegistryError
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
-from serving.address import free_port, listening, url
+from serving.http.address import free_port, listening, url
 from tests.serving.process import eventually, running
 from tests.serving.shop import NOW
 from training import registry
@@ -106,7 +106,7 @@ def test_a_process_knows_where_it_listens() -> None:
 
 
 def test_a_process_knows_where_a_socket_listens_that_it_was_given() -> None:
-    code = "from serving.address import listening; print(sorted(listening()))"
+    code = "from serving.http.address import listening; print(sorted(listening()))"
     with socket.create_server(("127.0.0.5", 0)) as opened:
         told = subprocess.run(
             [sys.executable, "-c", code], pass_fds=[opened.fileno()], capture_output=True, text=True, check=True

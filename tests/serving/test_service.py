@@ -17,8 +17,8 @@ from features.cohort import cohort
 from features.settings import Workspace
 from features.views import feature_map, views
 from serving.answer import written
+from serving.http.size import MOST_BYTES
 from serving.scorer import Scorer, records
-from serving.size import MOST_BYTES
 from tests.serving.shop import LEADS, NOW
 from training.registry import champion
 

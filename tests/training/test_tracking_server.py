@@ -13,7 +13,7 @@ import pytest
 from features import snapshot
 from features.propensity import load
 from features.settings import SETTINGS_FILE, Workspace
-from serving.address import free_port
+from serving.http.address import free_port
 from tests.servers import database, mlflow_server
 from tests.training.conftest import ME, NOW, QUIET
 from tests.training.test_commands import call

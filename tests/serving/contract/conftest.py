@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from features.settings import Workspace
-from serving import keys
+from serving.http import keys
 from tests.serving.contract.running import Running, copied, own_redis, running, until
 from training import registry
 

@@ -20,7 +20,7 @@ import pytest
 
 from features import store
 from features.settings import SETTINGS_FILE, Workspace
-from serving.address import free_port, url
+from serving.http.address import free_port, url
 from tests.serving.shop import NOW
 
 

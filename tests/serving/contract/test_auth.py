@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from foresell import main
-from serving import keys
+from serving.http import keys
 from tests.serving.contract.conftest import Counter, key
 from tests.serving.contract.running import until
 

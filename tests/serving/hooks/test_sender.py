@@ -20,8 +20,8 @@ import httpx
 import pytest
 
 from features.settings import Settings, Workspace
-from serving.address import free_port
 from serving.hooks.sender import LEASE, MOST_ATTEMPTS, Sender, backoff, client
+from serving.http.address import free_port
 from serving.ledger import Ledger, Letter
 from tests.serving.hooks.payloads import NOW, hook
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 
 from features.errors import StoreError, WorkspaceError
 from features.settings import Workspace
-from serving.address import free_port
+from serving.http.address import free_port
 from serving.ledger import Ledger
 from tests.serving.ledger.conftest import open_workspace
 from tests.serving.ledger.entries import entry

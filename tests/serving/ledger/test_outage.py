@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from features.errors import StoreError
-from serving.address import free_port
+from serving.http.address import free_port
 from serving.ledger import Ledger
 from serving.recorder import Recorder
 from tests.serving.ledger.conftest import open_workspace

@@ -10,10 +10,10 @@ import pytest
 from pydantic import BaseModel
 
 from serving.desk import Desk
-from serving.example import answered
-from serving.openapi import Accepted, Answer, Status, Stored
-from serving.problem import Problem
-from serving.schema import schemas
+from serving.http.example import answered
+from serving.http.openapi import Accepted, Answer, Status, Stored
+from serving.http.problem import Problem
+from serving.http.schema import schemas
 from serving.scorer import Scorer
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from features.errors import CallError, WorkspaceError
 from features.settings import Settings, Workspace
-from serving import keys
+from serving.http import keys
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -27,7 +27,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from features.settings import Settings, Workspace
-from serving import keys
+from serving.http import keys
 workspace = Workspace(Path(sys.argv[1]), Settings())
 for number in range(int(sys.argv[2])):
     key, _ = keys.create(workspace, f"crm {number}", ["score"], 100, 200, None, datetime(2026, 6, 1, tzinfo=UTC))

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from features.errors import WorkspaceError
 from features.settings import Settings, Workspace
-from serving import keys
-from serving.gate import ANYBODY, Gate, NotAllowed, NotAuthenticated, Refused, TooMany
-from serving.keys import SCOPES, Scope
+from serving.http import keys
+from serving.http.gate import ANYBODY, Gate, NotAllowed, NotAuthenticated, Refused, TooMany
+from serving.http.keys import SCOPES, Scope
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

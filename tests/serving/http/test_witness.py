@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from serving.http.witness import NOTES, Notes, Witness
 from serving.metrics import Metrics
-from serving.witness import NOTES, Notes, Witness
 from tests.serving.test_metrics import read
 
 NOW = datetime(2018, 5, 15, tzinfo=UTC)

@@ -11,13 +11,13 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from features.errors import ForesellError
-from serving import example
 from serving.desk import Desk
 from serving.hooks.soap import ACKNOWLEDGED
+from serving.http import example
+from serving.http.problem import MEDIA_TYPE, Flaw, Problem
+from serving.http.request import Form
+from serving.http.schema import REFERENCE, schemas
 from serving.office import Office
-from serving.problem import MEDIA_TYPE, Flaw, Problem
-from serving.request import Form
-from serving.schema import REFERENCE, schemas
 from serving.score import Score
 
 REFUSALS = {

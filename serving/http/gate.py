@@ -22,8 +22,8 @@ from threading import Lock
 
 from features.errors import CallError, WorkspaceError
 from features.settings import Workspace
-from serving import keys
-from serving.keys import SCOPES, Key, Scope, Stamp
+from serving.http import keys
+from serving.http.keys import SCOPES, Key, Scope, Stamp
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the file of keys."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from features.errors import CallError
-from serving.address import require_loopback
+from serving.http.address import require_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "127.1", "::1", "localhost"])

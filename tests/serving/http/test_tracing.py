@@ -20,9 +20,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from features.console import COLLECTOR
+from serving.http.tracing import Traces, opened
+from serving.http.witness import NOTES, Witness
 from serving.metrics import Metrics
-from serving.tracing import Traces, opened
-from serving.witness import NOTES, Witness
 
 TOKEN = "fs_3f9a1c07_" + "s" * 43
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -147,7 +147,7 @@ def test_nothing_is_imported_unless_it_is_asked_for() -> None:
     code = (
         "import os, sys; [os.environ.pop(name, None) for name in ('OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_SDK_DISABLED')]\n"
         "from features.console import silence_telemetry; silence_telemetry()\n"
-        "import serving.witness; from serving.tracing import opened\n"
+        "import serving.http.witness; from serving.http.tracing import opened\n"
         "assert opened() is None and not [m for m in sys.modules if m.startswith('opentelemetry')]\n"
         "print(os.environ['OTEL_SDK_DISABLED'])\n"
         "os.environ.pop('OTEL_SDK_DISABLED'); os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'] = 'http://127.0.0.1:9'\n"

@@ -19,8 +19,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from features.errors import CallError, ForesellError
-from serving.gate import Refused
 from serving.hooks.refusal import Refusal
+from serving.http.gate import Refused
 
 MEDIA_TYPE = "application/problem+json"
 KIND = "urn:foresell:problem:"

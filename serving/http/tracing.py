@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from features.console import COLLECTOR
 
 if TYPE_CHECKING:
-    from serving.witness import Notes
+    from serving.http.witness import Notes
 
 NAME = "foresell"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

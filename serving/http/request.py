@@ -24,8 +24,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from serving.http.problem import BadRequest, Flaw, flaws_of, near
 from serving.newcomer import Attribute
-from serving.problem import BadRequest, Flaw, flaws_of, near
 from serving.reader import Ask
 
 MOST_ENTITIES = 1_000

@@ -1,5 +1,5 @@
 """The HTTP face: routes for scores, for stored scores, for webhooks and for those who look after the service. BentoML mounts it
-(serving.service); the description is in serving.openapi.
+(serving.service); the description is in serving.http.openapi.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 
 from features.errors import CallError, ForesellError
-from serving import problem
-from serving.gate import Gate
 from serving.hooks import call as hooks
-from serving.keys import Key, Scope
+from serving.http import problem
+from serving.http.gate import Gate
+from serving.http.keys import Key, Scope
+from serving.http.openapi import described, page
+from serving.http.problem import Flaw, near
+from serving.http.request import Asked, Form, Wrong
+from serving.http.size import LimitedSize
+from serving.http.tracing import Traces
+from serving.http.witness import NOTES, Notes, Witness
 from serving.metrics import Metrics
 from serving.office import Answer, Call, Office
-from serving.openapi import described, page
-from serving.problem import Flaw, near
 from serving.reader import Ask
-from serving.request import Asked, Form, Wrong
-from serving.size import LimitedSize
-from serving.tracing import Traces
-from serving.witness import NOTES, Notes, Witness
 
 FEW = 8  # entities; more are answered in a thread, so that a large request does not hold up a small one
 JSON = "application/json"

@@ -11,8 +11,8 @@ from features.condition import Condition
 from features.record import Record
 from serving.answer import written
 from serving.desk import Desk
+from serving.http.request import Form
 from serving.newcomer import Attribute, Value
-from serving.request import Form
 from serving.scorer import Scorer
 from training.contract import Column
 

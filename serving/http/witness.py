@@ -17,8 +17,8 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.http.tracing import Traces
 from serving.metrics import Metrics
-from serving.tracing import Traces
 
 NOTES = "foresell.notes"
 REQUEST_ID = b"x-request-id"
