@@ -50,7 +50,7 @@ class Floor:
 
     def contributions_of(self, row: np.ndarray) -> np.ndarray:
         """What each feature adds."""
-        return self.trees.contributions(row)[0, :-1]
+        return self.trees.explained(row).contributions[0, :-1]
 
     def row(self, data: bytes) -> np.ndarray:
         """A record as the model's row."""
@@ -59,7 +59,7 @@ class Floor:
         row = np.empty((1, len(self.names)))
         found = np.frombuffer(data, "<f8", count, HEADER_SIZE)
         row[0, [column for _, column in self.numbers]] = found[[place for place, _ in self.numbers]]
-        lengths = layout.lengths.unpack_from(data, HEADER_SIZE + 8 * count)
+        lengths = layout.fixed.unpack_from(data, HEADER_SIZE)[count:]
         text, start = data[HEADER_SIZE + layout.fixed.size :].decode(), 0
         for (column, codes), length in zip(self.categories, lengths, strict=True):
             row[0, column] = np.nan if length < 0 else codes.get(text[start : start + length], float(len(codes)))

@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -88,19 +88,9 @@ class Layout:
         return tuple(name for name, dtype in self.columns if dtype == "category")
 
     @cached_property
-    def names(self) -> tuple[str, ...]:
-        """In the order in which they are packed: numbers first."""
-        return (*self.numbers, *self.categories)
-
-    @cached_property
     def places(self) -> dict[str, int]:
-        """Where each name is in that order."""
-        return {name: place for place, name in enumerate(self.names)}
-
-    @cached_property
-    def lengths(self) -> struct.Struct:
-        """The categories' lengths alone."""
-        return struct.Struct(f"<{len(self.categories)}i")
+        """Where each name is in a record: numbers first, then categories."""
+        return {name: place for place, name in enumerate((*self.numbers, *self.categories))}
 
     @cached_property
     def fixed(self) -> struct.Struct:
@@ -173,13 +163,10 @@ def decode(layout: Layout, data: bytes) -> Values:
     return Values(layout, data)
 
 
-class Values(Mapping[str, Value]):
-    """The values of one record by name. Whether the record is whole is found out at once; a value is unpacked when asked for.
+class Values(dict[str, Value]):
+    """The values of one record by name, and the record itself, from which `numbers` takes many at once. Nobody changes them."""
 
-    A scorer asks for a few values of a thousand records, and takes the rest as a matrix (`numbers`).
-    """
-
-    __slots__ = ("_lengths", "_text", "layout", "packed")
+    __slots__ = ("layout", "packed")
 
     def __init__(self, layout: Layout, packed: bytes) -> None:
         """Take a record whose header is of this layout.
@@ -188,57 +175,19 @@ class Values(Mapping[str, Value]):
             ContractError: the record is damaged.
         """
         self.layout, self.packed = layout, packed
+        count = len(layout.numbers)
         try:
-            self._lengths = layout.lengths.unpack_from(packed, HEADER_SIZE + layout.fixed.size - layout.lengths.size)
-            self._text = packed[HEADER_SIZE + layout.fixed.size :].decode()
+            fixed = layout.fixed.unpack_from(packed, HEADER_SIZE)
+            text = packed[HEADER_SIZE + layout.fixed.size :].decode()
         except (struct.error, UnicodeDecodeError) as problem:
             raise _damaged(str(problem)) from None
-        belong = sum(self._lengths) - MISSING * self._lengths.count(MISSING)
-        if belong != len(self._text) or len(packed) < HEADER_SIZE + layout.fixed.size:
-            raise _damaged(f"{len(packed)} bytes, {len(self._text)} characters of text where {belong} belong")
-
-    def __getitem__(self, name: str) -> Value:
-        place = self.layout.places[name]
-        if place < len(self.layout.numbers):
-            return float(_NUMBER.unpack_from(self.packed, HEADER_SIZE + place * _NUMBER.size)[0])
-        return self._category(place - len(self.layout.numbers))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.layout.names)
-
-    def __len__(self) -> int:
-        return len(self.layout.names)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.layout.places
-
-    def keys(self) -> KeysView[str]:
-        """The names; compared with a set as fast as those of a dict, and without unpacking a value."""
-        return self.layout.places.keys()
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-    def unpacked(self) -> dict[str, Value]:
-        """All of them at once, in less than half the time that asking for each takes."""
-        found: list[Value] = list(self.layout.fixed.unpack_from(self.packed, HEADER_SIZE)[: len(self.layout.numbers)])
+        super().__init__(zip(layout.numbers, fixed, strict=False))
         start = 0
-        for length in self._lengths:
-            found.append(None if length == MISSING else self._text[start : start + length])
+        for name, length in zip(layout.categories, fixed[count:], strict=True):
+            self[name] = None if length == MISSING else text[start : start + length]
             start += max(length, 0)
-        return dict(zip(self.layout.names, found, strict=True))
-
-    def _category(self, place: int) -> str | None:
-        length = self._lengths[place]
-        if length == MISSING:
-            return None
-        start = sum(before for before in self._lengths[:place] if before != MISSING)
-        return self._text[start : start + length]
-
-
-def plain(values: Mapping[str, Value]) -> Mapping[str, Value]:
-    """The same values, for whoever asks for most of them."""
-    return values.unpacked() if isinstance(values, Values) else values
+        if start != len(text) or min(fixed[count:], default=MISSING) < MISSING:
+            raise _damaged(f"{len(text)} characters of text where {start} belong")
 
 
 def numbers(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> np.ndarray:
@@ -258,7 +207,7 @@ def numbers(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> np.nda
     packed = b"".join([row.packed[HEADER_SIZE : HEADER_SIZE + width] for row in rows])  # type: ignore[attr-defined]
     places = [layout.places[name] for name in names]
     if places and max(places) >= len(layout.numbers):
-        raise TypeError(f"{layout.names[max(places)]} is a category")
+        raise TypeError("a category where a number belongs")
     return np.frombuffer(packed, dtype="<f8").reshape(len(rows), len(layout.numbers))[:, places]
 
 

@@ -145,7 +145,7 @@ def _packed(workspace: Workspace, entity: str, as_of: datetime, ids: Sequence[st
 
     The snapshots are read as they are: the join of `historical` gives the same to the bit, at twenty times the cost.
     """
-    rows = snapshot.select_sql(workspace, entity, [as_of], layout.names)
+    rows = snapshot.select_sql(workspace, entity, [as_of], list(layout.places))
     with connect(workspace) as connection:
         for start in range(0, max(1, len(ids)), RECORDS_PER_CHUNK):
             chunk = ids[start : start + RECORDS_PER_CHUNK]

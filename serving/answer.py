@@ -8,7 +8,6 @@ from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from features.record import plain
 from serving.change import Case, changes, trend
 from serving.desk import Said
 from serving.ledger import Entry, Road, Stored
@@ -70,7 +69,7 @@ def entry(said: Said, answer: Answer, now: datetime, call: Call) -> Entry:
 def _stored(said: Said, answer: Answer) -> Stored:
     score = answer.score
     contributions = None if said.contributions is None else said.contributions.tobytes()
-    values = None if said.values is None else plain(said.values)
+    values = said.values
     features = None if values is None else {name: values[name] for name in said.scorer.remembered}
     return Stored(
         score.propensity, score.entity_id or "", score.scored_at, score.model_version, score.probability, answer.document,

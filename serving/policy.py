@@ -78,7 +78,7 @@ class Policy:
         for condition in conditions:
             if condition.holds(row):
                 return Withheld("suppressed", f"no score may be given of this {self._entity}: {condition}")
-        if entity_id is not None and share(f"holdout:{self._entity}:{entity_id}") < self._holdout:
+        if self._holdout and entity_id is not None and share(f"holdout:{self._entity}:{entity_id}") < self._holdout:
             return Withheld(
                 "holdout", f"held out: a stable {self._holdout:.0%} of all {self._entity}s is never scored for action"
             )

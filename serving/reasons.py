@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -66,14 +66,14 @@ class Wording:
 
     def sentence(self, value: Value) -> str:
         """What the value of this feature says about an entity."""
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if value is None or value != value:
             return _absence(self.feature)
+        topic = self._topic
         if isinstance(value, str):
-            topic = _topic(self.feature)
             return f"{topic}: {value}" if topic.startswith("Whether ") else f"{topic} is {value}"
         phrase = self._phrase(value)
         if not phrase:
-            return f"{_topic(self.feature)}: {shown(self.feature, value)}{self._comparison(value)}"
+            return f"{topic}: {shown(self.feature, value)}{self._comparison(value)}"
         return phrase if self.feature.kind == "holds" else f"{phrase} ({shown(self.feature, value)})"
 
     def _phrase(self, value: float) -> str:
@@ -87,6 +87,10 @@ class Wording:
         if self._is_high(value):
             return "" if self._high_is_several and value < 2 else self._high
         return self._low if self._is_low(value) and not self._low_is_none else ""
+
+    @cached_property
+    def _topic(self) -> str:
+        return _topic(self.feature)
 
     @cached_property
     def _high(self) -> str:
@@ -160,7 +164,8 @@ class Reasoner:
         twins: dict[str, list[int]] = {}
         for position, one in enumerate(wording):
             twins.setdefault(one.feature.measure, []).append(position)
-        self._twins = list(twins.values())
+        self._twins = [tuple(mine) for mine in twins.values()]
+        self._spoken = [tuple(self._names[i] for i in mine) for mine in self._twins]
         self._side_by_side = np.array([position for mine in self._twins for position in mine], dtype=np.intp)
         self._first = np.cumsum([0, *(len(mine) for mine in self._twins[:-1])])
 
@@ -175,10 +180,9 @@ class Reasoner:
             return [() for _ in rows]
         sums = np.add.reduceat(contributions[:, self._side_by_side], self._first, axis=1)
         largest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :TOP]
-        found = zip(rows, largest.tolist(), np.take_along_axis(sums, largest, 1).tolist(), contributions.tolist(), strict=True)
         return [
-            tuple(self._reason(row, measure, total, each) for measure, total in zip(measures, totals, strict=True) if total)
-            for row, measures, totals, each in found
+            tuple([self._reason(row, measure, total, each) for measure in measures if (total := totals[measure])])
+            for row, measures, totals, each in zip(rows, largest.tolist(), sums.tolist(), contributions, strict=True)
         ]
 
     def shown(self, name: str, value: Value) -> str:
@@ -188,16 +192,15 @@ class Reasoner:
             return _nothing(feature)
         return value if isinstance(value, str) else shown(feature, value)
 
-    def _reason(self, row: Mapping[str, Value], measure: int, total: float, contributions: Sequence[float]) -> Reason:
+    def _reason(self, row: Mapping[str, Value], measure: int, total: float, contributions: Floats) -> Reason:
         """Spoken about the twin that moved the score most in the direction of them all."""
-        twins, sign = self._twins[measure], 1 if total > 0 else -1
-        spoken = twins[0] if len(twins) == 1 else max(twins, key=lambda i: contributions[i] * sign)
+        twins, names = self._twins[measure], self._spoken[measure]
+        spoken = twins[0] if len(twins) == 1 else max(twins, key=lambda i: contributions[i] if total > 0 else -contributions[i])
         name = self._names[spoken]
         value = row[name]
         if value != value:
             value = None
-        names = tuple(self._names[i] for i in twins)
-        return Reason(name, names, value, self._wording[spoken].sentence(value), "raises" if sign > 0 else "lowers", total)
+        return Reason(name, names, value, self._wording[spoken].sentence(value), "raises" if total > 0 else "lowers", total)
 
 
 def shown(feature: Feature, value: float) -> str:
@@ -212,7 +215,8 @@ def shown(feature: Feature, value: float) -> str:
         value = round(value, 0 if abs(value) >= 10 else 1)
     if feature.unit == "share":
         return f"{value:.0%}".replace("%", " %")
-    return " ".join(part for part in (_plain(value), _unit(feature.unit, value)) if part)
+    words = "day" if feature.unit == "days" and value == 1 else _unit(feature.unit)
+    return f"{_plain(value)} {words}" if words else _plain(value)
 
 
 def _absence(feature: Feature) -> str:
@@ -253,9 +257,8 @@ def _plain(value: float) -> str:
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
-def _unit(unit: str, value: float) -> str:
+@cache
+def _unit(unit: str) -> str:
     """The unit behind the number; counts, scales such as `0-10` and the currency go without saying."""
-    if unit == "days" and value == 1:
-        return "day"
     words = unit.removeprefix("money").strip()
     return "" if words == "count" or re.match(r"^-?\d", words) else words

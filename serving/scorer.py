@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import compress, count
+from itertools import compress, count, repeat
 from typing import cast
 
 import numpy as np
@@ -96,11 +96,14 @@ class Scorer:
         Raises:
             ContractError: a record lacks a column, or has text where a number belongs.
         """
+        self._require_columns(records)
         return self.scored(records, scored_at).scores
 
     def scored(self, records: Sequence[Record], scored_at: datetime, lap: Lap = untimed) -> Scored:
-        """As `score`, with what the model saw; `lap` is called at the end of each stage: `predict`, `reasons`."""
-        self._require_columns(records)
+        """As `score`, of records that do not lack a column, with what the model saw.
+
+        `lap` is called at the end of each stage: `predict`, `reasons`.
+        """
         answers = [self._withheld(record, scored_at) for record in records]
         able = [record for record, answer in zip(records, answers, strict=True) if answer is None]
         if not able:
@@ -115,14 +118,14 @@ class Scorer:
         """The scores of those who get one, their features as numbers, and what each feature added."""
         values = [record.values for record in able]
         matrix = self.model.rows(values)
-        probabilities = self.model.probability(matrix)
+        probabilities, contributions = self.model.explained(matrix)
         percentiles = self.model.percentile(probabilities)
         lap("predict")
-        contributions = self.model.contributions(matrix)
         reasons = self._reasoner.reasons(values, contributions[:, :-1])
         lap("reasons")
-        columns = (able, probabilities.tolist(), percentiles.tolist(), reasons, self._missing(matrix))
-        return [self._score(*one, scored_at) for one in zip(*columns, strict=True)], matrix, contributions
+        absent, unseen = self._missing(matrix), self.model.unseen(matrix)
+        columns = (able, probabilities.tolist(), percentiles.tolist(), reasons, absent, unseen, repeat(scored_at, len(able)))
+        return list(map(self._score, *columns)), matrix, contributions
 
     def again(self, values: Sequence[Row]) -> tuple[Floats, Floats]:
         """The probabilities, and what each feature adds, of values that were kept, whatever policy or eligibility say.
@@ -130,8 +133,8 @@ class Scorer:
         Raises:
             ContractError: a feature of the model is not among them.
         """
-        matrix = self.model.rows(values)
-        return self.model.probability(matrix), self.model.contributions(matrix)[:, :-1]
+        probabilities, contributions = self.model.explained(self.model.rows(values))
+        return probabilities, contributions[:, :-1]
 
     def told(self, values: Row, contributions: Floats) -> tuple[Reason, ...]:
         """What moved a score, in words, by contributions of one's own: such as their difference from earlier ones."""
@@ -144,8 +147,7 @@ class Scorer:
     def warm(self) -> None:
         """Do once what costs more the first time, so that it is not the first caller who waits."""
         empty = np.full((1, len(self.model.columns)), np.nan)
-        self.model.percentile(self.model.probability(empty))
-        self.model.contributions(empty)
+        self.model.percentile(self.model.explained(empty)[0])
 
     def unscored(
         self, entity_id: str | None, why: str, feature_as_of: datetime | None, scored_at: datetime, policy: Held | None = None
@@ -171,7 +173,7 @@ class Scorer:
 
     def _score(
         self, record: Record, probability: float, percentile: float, reasons: tuple[Reason, ...], missing: tuple[str, ...],
-        scored_at: datetime,
+        unseen: tuple[str, ...], scored_at: datetime,
     ) -> Score:  # fmt: skip
         return Score(
             entity_id=record.entity_id,
@@ -186,7 +188,7 @@ class Scorer:
             expected_value=self._expected_value(probability, record.values),
             reasons=reasons,
             missing=missing,
-            unseen=tuple(self.model.unseen(record.values)),
+            unseen=unseen,
             stale=self._stale(record, scored_at),
             feature_as_of=record.as_of,
             scored_at=scored_at,

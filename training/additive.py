@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from features.settings import Strict
-from training.contract import Floats
+from training.contract import Explained, Floats
 
 Shape = Literal["line", "step", "code"]
 
@@ -66,10 +66,10 @@ class Additive(Strict):
             total = total + term.added(matrix[:, position])
         return total
 
-    def contributions(self, matrix: Floats) -> Floats:
-        """The terms as they are, and last the intercept."""
+    def explained(self, matrix: Floats) -> Explained:
+        """`raw`; the terms as they are, and last the intercept."""
         added = [term.added(matrix[:, position]) for position, term in enumerate(self.terms)]
-        return np.column_stack([*added, np.full(len(matrix), self.intercept)])
+        return Explained(self.raw(matrix), np.column_stack([*added, np.full(len(matrix), self.intercept)]))
 
     def importance(self) -> Floats:
         """The share of each feature in the sum of the spreads."""

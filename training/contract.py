@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,18 @@ from features.settings import Strict
 from training.calibration import Calibration
 
 Floats = NDArray[np.float64]
+
+
+class Explained(NamedTuple):
+    """What a predictor says of rows: the raw score of each, and its parts.
+
+    Attributes:
+        raw: log-odds before calibration, one per row.
+        contributions: what each feature adds: a column a feature, last the base; rows add up to `raw`.
+    """
+
+    raw: Floats
+    contributions: Floats
 
 
 class Typical(Strict):

@@ -114,7 +114,7 @@ class Groups:
         trees: a row a tree.
         masks: a row for each node and word of its tree.
         groups: a row a group.
-        columns: of all groups, one after the other.
+        columns: of all groups, one after the other; the last of each group, beyond the features, is what the row's leaf says.
         leaf: of each group, its first leaf; one more than groups.
         value: of each leaf.
         item: of each leaf, its first way; one more than leaves.
@@ -143,7 +143,7 @@ class Groups:
         Raises:
             Unsupported: the tables would be too large.
         """
-        lists = _Lists()
+        lists = _Lists(forest.features)
         for tree in _trees(forest):
             lists.add(len(tree.column), [Group.of(tree, root, path) for root, path in _roots(tree)])
         return lists.arrays()
@@ -160,9 +160,9 @@ def _trees(forest: Forest) -> Iterator[Tree]:
 
 
 def _roots(tree: Tree) -> Iterator[tuple[int, tuple[tuple[int, bool], ...]]]:
-    """The highest nodes, or leaves, whose group's pattern is short enough, with the way there; none in a tree of one leaf."""
+    """The highest nodes, or leaves, whose group's pattern is short enough, with the way there."""
     sizes = tree.sizes()
-    waiting: list[tuple[int, tuple[tuple[int, bool], ...]]] = [(0, ())] if sizes else []
+    waiting: list[tuple[int, tuple[tuple[int, bool], ...]]] = [(0 if sizes else ~0, ())]
     while waiting:
         node, path = waiting.pop()
         features = len({tree.column[passed] for passed, _ in path})
@@ -175,7 +175,8 @@ def _roots(tree: Tree) -> Iterator[tuple[int, tuple[tuple[int, bool], ...]]]:
 class _Lists:
     """`Groups` while they are gathered."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int) -> None:
+        self._features = features
         self.trees: list[tuple[int, ...]] = []
         self.masks: list[list[int]] = []
         self.groups: list[tuple[int, ...]] = []
@@ -199,8 +200,9 @@ class _Lists:
         self.trees.append((nodes, len(groups), words, lane))
 
     def _add(self, group: Group) -> None:
-        self.groups.append((self.numbers, len(self.columns), len(group.columns), (1 << group.bits) - 1))
-        self.numbers += len(group.columns) << group.bits
+        columns = [*group.columns, self._features]
+        self.groups.append((self.numbers, len(self.columns), len(columns), (1 << group.bits) - 1))
+        self.numbers += len(columns) << group.bits
         if group.bits > MOST_BITS or self.numbers > MOST_NUMBERS:
             raise Unsupported("tables that are too large")
         places = {column: place for place, column in enumerate(group.columns)}
@@ -208,7 +210,7 @@ class _Lists:
             self.value.append(value)
             self.ways += [(places[column], *way) for column, way in ways.items()]
             self.item.append(len(self.ways))
-        self.columns += group.columns
+        self.columns += columns
         self.leaf.append(len(self.value))
 
     def arrays(self) -> Groups:

@@ -66,6 +66,8 @@ def fill(
 ) -> None:  # fmt: skip
     """Fill the tables: what the leaves of a group give together, a row for each pattern, a column for each feature of the group.
 
+    The last column is the value of the leaf that the pattern leads to, 0 if it is not in the group.
+
     Args:
         groups: as in `explain`.
         leaf: of each group, its first leaf; one more than groups.
@@ -89,6 +91,8 @@ def fill(
                 for i in range(first, end):
                     on[i - first] = 1.0 if pattern & bits[i, 0] == bits[i, 1] else 0.0
                 _add_leaf(value[number], on, share[first:end], place[first:end], points, weights, before, row)
+                if on[: end - first].all():
+                    row[width - 1] = value[number]
 
 
 def _add_leaf(
@@ -132,7 +136,7 @@ def explain(
         groups: a row a group: its first place in `table`, its first place in `columns`, its number of features, its last pattern.
         columns: of the groups: which columns of a matrix a table's are.
         table: of `fill`.
-        out: is written: a row a case, a column a feature; the last is left alone.
+        out: is written: a row a case, a column a feature; last what the trees say, which is LightGBM's raw score to the last bit.
     """
     if len(matrix) <= ROW_BY_ROW:
         _row_by_row(matrix, trees, column, threshold, kind, codes, words, masks, groups, columns, table, out)
@@ -147,7 +151,7 @@ def _row_by_row(
     """First every choice, then every sum: so the processor fetches many rows of the tables at once."""
     most_words = trees[:, 2].max()
     chosen, patterns = np.empty(len(groups), dtype=np.int64), np.empty(most_words, dtype=np.int64)
-    sums = np.empty(matrix.shape[1])
+    sums = np.empty(out.shape[1])
     for row in range(len(matrix)):
         node = mask = group = 0
         for tree in range(len(trees)):
@@ -168,7 +172,7 @@ def _row_by_row(
             node, group = node + nodes, group + trees[tree, 1]
         sums[:] = 0.0
         _add_row(groups, columns, chosen, table, sums)
-        out[row, : len(sums)] = sums
+        out[row] = sums
 
 
 def _goes_left(value: float, threshold: float, kind: int, codes: Ints, words: Ints) -> bool:
@@ -202,8 +206,8 @@ def _side_by_side(
     columns: Ints, table: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """Blocks of rows, turned so that neighbours in memory are the same feature of different rows."""
-    features, most, most_words = matrix.shape[1], min(BLOCK, len(matrix)), trees[:, 2].max()
-    x, sums = np.empty((features, most)), np.empty((features, most))
+    most, most_words = min(BLOCK, len(matrix)), trees[:, 2].max()
+    x, sums = np.empty((matrix.shape[1], most)), np.empty((out.shape[1], most))
     patterns, chosen = np.empty((most_words, most), dtype=np.int64), np.empty(most, dtype=np.int64)
     for begin in range(0, len(matrix), most):
         rows = min(most, len(matrix) - begin)
@@ -226,8 +230,8 @@ def _side_by_side(
                 _add_group(groups[group], columns, patterns[at >> 6], at & 63, chosen, table, sums, rows)
                 group += 1
         for row in range(rows):
-            for feature in range(features):
-                out[begin + row, feature] = sums[feature, row]
+            for column_out in range(out.shape[1]):
+                out[begin + row, column_out] = sums[column_out, row]
 
 
 def _turn(matrix: Floats, begin: int, rows: int, x: Floats) -> None:

@@ -100,12 +100,13 @@ class Model:
         """The calibrated probability of the outcome, one per row."""
         return self.contract.calibration.probability(self.raw(matrix))
 
-    def contributions(self, matrix: Floats) -> Floats:
-        """Exact contributions to the raw score, in log-odds: a column a feature, last the base; rows add up to `raw`.
+    def explained(self, matrix: Floats) -> tuple[Floats, Floats]:
+        """`probability`, and exact contributions to the raw score in log-odds: a column a feature, last the base.
 
         Of trees these are TreeSHAP values; of an additive model each term, as far as it departs from its mean in training.
         """
-        return self.predictor.contributions(matrix)
+        raw, contributions = self.predictor.explained(matrix)
+        return self.contract.calibration.probability(raw), contributions
 
     def percentile(self, probability: Floats) -> Floats:
         """The share of the reference population with a lower probability, 0 to 1."""
@@ -113,9 +114,13 @@ class Model:
         shares: Floats = below / len(self._reference)
         return shares
 
-    def unseen(self, values: Mapping[str, Value]) -> list[str]:
-        """The categorical features whose value was unseen, or too rare to tell apart, when the model was fitted."""
-        return [name for name, codes in self._codes.items() if isinstance(values[name], str) and values[name] not in codes]
+    def unseen(self, matrix: Floats) -> list[tuple[str, ...]]:
+        """For each row the categorical features whose value was unseen, or too rare to tell apart, when the model was fitted."""
+        found: list[tuple[str, ...]] = [()] * len(matrix)
+        for place, name in self._categories:
+            for row in np.flatnonzero(matrix[:, place] == len(self._codes[name])).tolist():
+                found[row] = (*found[row], name)
+        return found
 
     def importance(self) -> dict[str, float]:
         """The share that each feature had in training, largest first: of the gain of trees, of the spread of terms."""

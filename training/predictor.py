@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from training.additive import Additive
-from training.contract import Floats
+from training.contract import Explained, Floats
 from training.trees import Trees
 
 TREES, ADDITIVE = ".txt", ".json"  # the files a predictor is kept in: LightGBM's own text, or plain numbers
@@ -24,8 +24,8 @@ class Predictor(Protocol):
     def raw(self, matrix: Floats) -> Floats:
         """Log-odds before calibration, one per row."""
 
-    def contributions(self, matrix: Floats) -> Floats:
-        """What each feature adds to `raw`: a column a feature, last the base; rows add up to `raw`."""
+    def explained(self, matrix: Floats) -> Explained:
+        """`raw` to the same bits, and what each feature adds to it."""
 
     def importance(self) -> Floats:
         """The share each feature had in training; they add up to 1, or to 0 where nothing was learned."""
@@ -48,8 +48,9 @@ class Mean:
     def raw(self, matrix: Floats) -> Floats:
         return self._mean([member.raw(matrix) for member in self.members])
 
-    def contributions(self, matrix: Floats) -> Floats:
-        return self._mean([member.contributions(matrix) for member in self.members])
+    def explained(self, matrix: Floats) -> Explained:
+        parts = [member.explained(matrix) for member in self.members]
+        return Explained(self._mean([part.raw for part in parts]), self._mean([part.contributions for part in parts]))
 
     def importance(self) -> Floats:
         return self._mean([member.importance() for member in self.members])

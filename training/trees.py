@@ -9,7 +9,7 @@ import lightgbm
 import numpy as np
 
 from features.errors import ContractError
-from training.contract import Floats
+from training.contract import Explained, Floats
 from training.treeshap import TreeShap, treeshap
 
 FEW_ROWS = 1_000  # below it, waking other threads costs more than it saves
@@ -44,14 +44,16 @@ class Trees:
         """LightGBM's raw score."""
         return np.asarray(self.booster.predict(matrix, raw_score=True, **_threads(matrix)), dtype=np.float64)
 
-    def contributions(self, matrix: Floats) -> Floats:
-        """Exact path-dependent TreeSHAP values (Lundberg et al. 2018), from tables; from LightGBM where there are none.
+    def explained(self, matrix: Floats) -> Explained:
+        """`raw`, and exact path-dependent TreeSHAP values (Lundberg et al. 2018).
 
-        The first call makes the tables, and compiles what reads them if no process on this machine has.
+        They are looked up in tables, or LightGBM is asked where there are none. The first call makes the tables, and compiles
+        what reads them if no process on this machine has.
         """
         if self._tables is not None and self._tables.takes(matrix):
             return self._tables(matrix)
-        return np.asarray(self.booster.predict(matrix, pred_contrib=True, **_threads(matrix)), dtype=np.float64)
+        contributions = self.booster.predict(matrix, pred_contrib=True, **_threads(matrix))
+        return Explained(self.raw(matrix), np.asarray(contributions, dtype=np.float64))
 
     @cached_property
     def _tables(self) -> TreeShap | None:

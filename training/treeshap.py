@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from training.contract import Floats
+from training.contract import Explained, Floats
 from training.forest import Forest, Unsupported, read
 from training.groups import Groups
 from training.kernels import Kernels, kernels
@@ -33,18 +33,20 @@ class TreeShap:
         self._loops, self._forest, self._groups = loops, forest, Groups.of(forest)
         self._table, self._base = self._tables(), forest.base
 
-    def __call__(self, matrix: Floats) -> Floats:
-        """The values of a matrix with as many columns as the forest has features: a column a feature, last the base."""
+    def __call__(self, matrix: Floats) -> Explained:
+        """Raw scores, to LightGBM's last bit, and the values of a matrix with as many columns as the forest has features."""
         rows = np.ascontiguousarray(matrix, dtype=np.float64)
-        out = np.full((len(rows), self._forest.features + 1), self._base)
+        out = np.empty((len(rows), self._forest.features + 1))
         threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if len(rows) < THREADS_FROM or threads == 1:
             self._explain(rows, out)
-            return out
-        bounds = list(pairwise(np.linspace(0, len(rows), threads + 1).astype(int).tolist()))
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda part: self._explain(rows[slice(*part)], out[slice(*part)]), bounds))
-        return out
+        else:
+            bounds = list(pairwise(np.linspace(0, len(rows), threads + 1).astype(int).tolist()))
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(lambda part: self._explain(rows[slice(*part)], out[slice(*part)]), bounds))
+        raw = out[:, -1].copy()
+        out[:, -1] = self._base
+        return Explained(raw, out)
 
     def takes(self, matrix: Floats) -> bool:
         """Whether a matrix has a column for each feature."""

@@ -49,7 +49,7 @@ def test_what_is_taken_out_to_centre_a_term_is_its_mean():
 def test_contributions_add_up_and_one_row_is_as_among_many_to_the_bit(name):
     rows = examples()
     predictor = LEARNERS[name](rows, False).predictor
-    together, parts = predictor.raw(rows.matrix), predictor.contributions(rows.matrix)
+    together, parts = predictor.raw(rows.matrix), predictor.explained(rows.matrix).contributions
     np.testing.assert_allclose(parts.sum(axis=1), together, atol=1e-12)
     assert parts[:, :-1].mean(axis=0) == pytest.approx(0, abs=1e-9), "a contribution departs from the mean in training"
     for position in range(0, rows.rows, 50):
@@ -71,7 +71,7 @@ def test_the_mean_of_two_is_their_mean_in_score_and_contributions_and_comes_back
     first, second = (LEARNERS[name](rows, False).predictor for name in ("naive-bayes", "logistic"))
     mean = Mean([first, second])
     np.testing.assert_allclose(mean.raw(rows.matrix), (first.raw(rows.matrix) + second.raw(rows.matrix)) / 2, atol=1e-12)
-    np.testing.assert_allclose(mean.contributions(rows.matrix).sum(axis=1), mean.raw(rows.matrix), atol=1e-12)
+    np.testing.assert_allclose(mean.explained(rows.matrix).contributions.sum(axis=1), mean.raw(rows.matrix), atol=1e-12)
     assert mean.importance().sum() == pytest.approx(1)
     assert sorted(mean.files()) == ["model-1.json", "model-2.json"]
     assert read(mean.files()).raw(rows.matrix).tobytes() == mean.raw(rows.matrix).tobytes()

@@ -55,17 +55,17 @@ def test_one_record_is_encoded_and_scored_as_among_many_to_the_bit(model):
     frame.loc[0, "plan"] = "platinum"
     frame["city"] = frame["city"].where(frame.index % 7 != 0, None)
     matrix = model.matrix(frame)
-    together, contributions = model.probability(matrix), model.contributions(matrix)
+    together, contributions = model.probability(matrix), model.explained(matrix)[1]
     for position, values in enumerate(frame.to_dict("records")):
         row = model.rows([values])
         assert row.tobytes() == matrix[position : position + 1].tobytes()
         assert model.probability(row)[0] == together[position]
-        assert (model.contributions(row)[0] == contributions[position]).all()
+        assert (model.explained(row)[1][0] == contributions[position]).all()
 
 
 def test_contributions_add_up_to_the_raw_score(model):
     matrix = model.matrix(customers(500, seed=3))
-    contributions = model.contributions(matrix)
+    contributions = model.explained(matrix)[1]
     assert contributions.shape == (500, len(DTYPES) + 1)
     np.testing.assert_allclose(contributions.sum(axis=1), model.raw(matrix), atol=1e-9)
 
@@ -128,8 +128,8 @@ def test_rare_and_unseen_categories_are_one_other_and_missing_is_not(model):
     codes = model.matrix(frame)[:, 1]
     assert codes[0] == codes[1] == 3.0
     assert np.isnan(codes[2])
-    assert model.unseen(frame.iloc[0].to_dict() | {"city": None}) == ["plan"]
-    assert model.unseen({"plan": None, "city": None, "recency": 1.0, "visits": 1.0}) == []
+    assert model.unseen(model.matrix(frame.assign(city=None))) == [("plan",), ("plan",), ()]
+    assert model.unseen(model.matrix(frame.assign(city="never heard of"))) == [("plan", "city"), ("plan", "city"), ("city",)]
     assert 0 < len(model.contract.features[3].categories) <= 200
 
 

@@ -65,10 +65,11 @@ def tables(trees: Trees) -> Any:
 
 def agree(found: lightgbm.Booster, matrix: Floats) -> None:
     trees = Trees(found.model_to_string())
-    values = tables(trees)(matrix)
+    raw, values = tables(trees)(matrix)
+    assert np.array_equal(raw, trees.booster.predict(matrix, raw_score=True, num_threads=1))
     assert np.abs(values - found.predict(matrix, pred_contrib=True)).max() < 1e-6
     assert np.abs(values.sum(axis=1) - trees.raw(matrix)).max() < 1e-6
-    assert np.array_equal(trees.contributions(matrix), values)
+    assert np.array_equal(trees.explained(matrix).contributions, values)
 
 
 PARAMETERS = st.fixed_dictionaries(
@@ -118,7 +119,7 @@ def test_trees_of_a_single_leaf_add_to_the_base_alone() -> None:
 
 def test_the_mean_of_several_is_the_mean_of_lightgbms() -> None:
     found = [booster({"extra_trees": True}, seed=seed) for seed in range(3)]
-    values = Mean([Trees(one.model_to_string()) for one in found]).contributions(matrix := strange(50, 1))
+    values = Mean([Trees(one.model_to_string()) for one in found]).explained(matrix := strange(50, 1)).contributions
     assert np.abs(values - np.mean([one.predict(matrix, pred_contrib=True) for one in found], axis=0)).max() < 1e-6
 
 
@@ -132,34 +133,34 @@ def test_rows_alone_and_among_many_are_equal_to_the_bit_on_one_thread_and_on_sev
 ) -> None:
     matrix = strange(2 * THREADS_FROM + kernels.BLOCK + 3, 7)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    alone = trees.contributions(matrix)
+    alone = trees.explained(matrix).contributions
     for threads in (2, 3, 7):
         monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
-        assert np.array_equal(trees.contributions(matrix), alone)
+        assert np.array_equal(trees.explained(matrix).contributions, alone)
     for count in (1, 2, kernels.ROW_BY_ROW, kernels.ROW_BY_ROW + 1, 33):
-        parts = [trees.contributions(matrix[begin : begin + count]) for begin in range(0, 99, count)]
+        parts = [trees.explained(matrix[begin : begin + count]).contributions for begin in range(0, 99, count)]
         assert np.array_equal(np.vstack(parts)[:99], alone[:99])
-    assert np.array_equal(trees.contributions(np.asfortranarray(matrix)), alone)
+    assert np.array_equal(trees.explained(np.asfortranarray(matrix)).contributions, alone)
 
 
 def test_callers_at_the_same_time_get_the_same_bits(trees: Trees) -> None:
     matrix = strange(THREADS_FROM + 50, 8)
-    expected = trees.contributions(matrix)
+    expected = trees.explained(matrix).contributions
     fresh = Trees(trees.text)  # whose tables are made by whoever comes first
     with ThreadPoolExecutor(8) as pool:
-        many = [pool.submit(fresh.contributions, matrix) for _ in range(8)]
-        single = [pool.submit(fresh.contributions, matrix[place : place + 1]) for place in range(200)]
-    assert all(np.array_equal(one.result(), expected) for one in many)
-    assert np.array_equal(np.vstack([one.result() for one in single]), expected[:200])
+        many = [pool.submit(fresh.explained, matrix) for _ in range(8)]
+        single = [pool.submit(fresh.explained, matrix[place : place + 1]) for place in range(200)]
+    assert all(np.array_equal(one.result().contributions, expected) for one in many)
+    assert np.array_equal(np.vstack([one.result().contributions for one in single]), expected[:200])
 
 
 def test_no_rows_have_no_contributions(trees: Trees) -> None:
-    assert trees.contributions(np.empty((0, COLUMNS))).shape == (0, COLUMNS + 1)
+    assert trees.explained(np.empty((0, COLUMNS))).contributions.shape == (0, COLUMNS + 1)
 
 
 def test_a_matrix_of_other_columns_is_refused_as_lightgbm_refuses_it(trees: Trees) -> None:
     with pytest.raises(lightgbm.basic.LightGBMError, match="number of features"):
-        trees.contributions(np.zeros((2, COLUMNS - 1)))
+        trees.explained(np.zeros((2, COLUMNS - 1)))
 
 
 def _several_classes() -> lightgbm.Booster:
@@ -181,7 +182,7 @@ def test_what_the_tables_cannot_hold_is_left_to_lightgbm(made: Callable[[], ligh
     found, matrix = made(), rows(20, 4)
     trees = Trees(found.model_to_string())
     assert trees._tables is None
-    assert np.array_equal(trees.contributions(matrix), found.predict(matrix, pred_contrib=True))
+    assert np.array_equal(trees.explained(matrix).contributions, found.predict(matrix, pred_contrib=True))
 
 
 def test_linear_trees_are_left_to_lightgbm_which_refuses_them() -> None:
@@ -192,9 +193,9 @@ def test_linear_trees_are_left_to_lightgbm_which_refuses_them() -> None:
         expected = found.predict(matrix, pred_contrib=True)
     except lightgbm.basic.LightGBMError as refused:
         with pytest.raises(lightgbm.basic.LightGBMError, match=str(refused)[:20]):
-            trees.contributions(matrix)
+            trees.explained(matrix)
     else:
-        assert np.array_equal(trees.contributions(matrix), expected)
+        assert np.array_equal(trees.explained(matrix).contributions, expected)
 
 
 def test_a_node_that_no_row_reached_is_left_to_lightgbm(trees: Trees) -> None:
@@ -212,7 +213,7 @@ def test_tables_that_would_be_too_large_are_left_to_lightgbm(trees: Trees, monke
             patch.setattr(groups, limit, 5)
             small = Trees(trees.text)
             assert small._tables is None
-            assert np.array_equal(small.contributions(matrix), expected)
+            assert np.array_equal(small.explained(matrix).contributions, expected)
 
 
 def test_without_numba_lightgbm_answers(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +228,7 @@ def test_without_numba_lightgbm_answers(trees: Trees, monkeypatch: pytest.Monkey
     monkeypatch.setattr(builtins, "__import__", without)
     bare, matrix = Trees(trees.text), rows(20, 4)
     assert bare._tables is None
-    assert np.array_equal(bare.contributions(matrix), trees.booster.predict(matrix, pred_contrib=True))
+    assert np.array_equal(bare.explained(matrix).contributions, trees.booster.predict(matrix, pred_contrib=True))
 
 
 def test_where_nothing_can_be_kept_it_compiles_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
