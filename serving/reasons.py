@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ Direction = Literal["raises", "lowers"]
 Range = tuple[float, float]
 
 TOP = 5
+SENTENCES_KEPT = 1_000  # of each feature
 NOT_KNOWN: Range = (math.nan, math.nan)
 LEAST_CHANGE = 0.1  # of -1 to 1; a smaller one is not worth calling risen or fallen
 _SAYS_NOTHING_HAPPENED = re.compile(r"\b(no|not|none|never|nothing|without)\b", re.IGNORECASE)
@@ -165,6 +166,7 @@ class Reasoner:
         for position, one in enumerate(wording):
             twins.setdefault(one.feature.measure, []).append(position)
         self._twins = [tuple(mine) for mine in twins.values()]
+        self._sentences = [lru_cache(SENTENCES_KEPT)(one.sentence) for one in wording]  # the same counts and days come again
         self._spoken = [tuple(self._names[i] for i in mine) for mine in self._twins]
         self._side_by_side = np.array([position for mine in self._twins for position in mine], dtype=np.intp)
         self._first = np.cumsum([0, *(len(mine) for mine in self._twins[:-1])])
@@ -200,7 +202,7 @@ class Reasoner:
         value = row[name]
         if value != value:
             value = None
-        return Reason(name, names, value, self._wording[spoken].sentence(value), "raises" if total > 0 else "lowers", total)
+        return Reason(name, names, value, self._sentences[spoken](value), "raises" if total > 0 else "lowers", total)
 
 
 def shown(feature: Feature, value: float) -> str:

@@ -44,17 +44,17 @@ api = Api()
 
 
 class Bare(Service[Any]):
-    """A service as BentoML builds it, with our problem documents and without its middleware for traces.
+    """A service as BentoML builds it, with our problem documents and without its middleware.
 
-    That would put whole paths into spans, and a webhook's path holds a key; spans of our own are in serving.http.tracing.
+    The one for traces would put whole paths into spans, and a webhook's path holds a key; spans of our own are in
+    serving.http.tracing. The one for timeouts keeps a timer for a minute after each answer, tens of thousands of them under load;
+    everything here has a deadline of its own. The one for contexts is for the methods of BentoML's own kind of service.
     """
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The whole application; every worker process calls this."""
-        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
         outer: Any = super().to_asgi(is_main)
-        outer.user_middleware = [one for one in outer.user_middleware if one.cls is not OpenTelemetryMiddleware]
+        outer.user_middleware = []
         tell_problems(outer, lambda: api.paths)  # a path that nobody has is refused there
         return outer
 
@@ -63,7 +63,6 @@ class Bare(Service[Any]):
     name=NAME,
     service_class=Bare,
     workers=int(os.environ.get(WORKERS, "1")),
-    traffic={"timeout": 60},
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
 )

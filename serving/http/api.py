@@ -27,7 +27,7 @@ from serving.http.keys import Key, Scope
 from serving.http.openapi import described, page
 from serving.http.problem import Flaw, near
 from serving.http.request import Asked, Form, Wrong
-from serving.http.size import LimitedSize
+from serving.http.size import LimitedSize, whole
 from serving.http.tracing import Traces
 from serving.http.witness import NOTES, Notes, Witness
 from serving.metrics import Metrics
@@ -145,7 +145,7 @@ class Api:
         notes = self._admitted(request, "/v1/hooks/{source}/{token}", "hook", request.path_params["token"])
         if source not in self.office.hooks:
             return _no_hook(source, sorted(self.office.hooks))
-        body = await request.body()
+        body = await whole(request)
         unpacked = await run_in_threadpool(
             self.office.receive, source, notes.request_id, notes.caller, _call(request, body), now()
         )
@@ -201,7 +201,7 @@ async def _body(request: Request) -> bytes:
     media_type = request.headers.get("content-type", "")
     if "json" not in media_type:
         raise problem.not_marked(media_type)
-    return await request.body()
+    return await whole(request)
 
 
 def _secret(request: Request) -> str | None:

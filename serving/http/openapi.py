@@ -22,7 +22,8 @@ from serving.score import Score
 
 REFUSALS = {
     400: "the body is not JSON", 401: "no API key, or none that lets anybody in", 403: "the key is not for this",
-    413: "the body is too large", 415: "the body is not marked as JSON", 422: "the request is wrong about every entity",
+    408: "the body did not come to its end", 413: "the body is too large",
+    415: "the body is not marked as JSON", 422: "the request is wrong about every entity",
     429: "the key has come too often", 503: "no score can be given now",
 }  # fmt: skip
 SUMMARY = "Who will buy, who will leave, who will grow: scores with reasons."
@@ -229,7 +230,7 @@ def _hook(office: Office) -> dict[str, Any]:
         "responses": {
             **answers,
             "404": _problem("no such source"),
-            **_refusals(400, 401, 403, 413, 422, 429, 503),
+            **_refusals(400, 401, 403, 408, 413, 422, 429, 503),
         },
     }
 

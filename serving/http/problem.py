@@ -28,6 +28,7 @@ MOST_FLAWS = 20
 LONGEST_NAME = 100
 BAD = {
     HTTPStatus.BAD_REQUEST: "The body is not JSON",
+    HTTPStatus.REQUEST_TIMEOUT: "The body did not come to its end",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not marked as JSON",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The request is wrong",
 }

@@ -1,16 +1,41 @@
-"""The size of a request: a body that is too large is refused and never held in memory."""
+"""The size of a request and the time it may take to come: a body that is too large is refused and never held in memory."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.http.problem import BadRequest, Flaw
+
+SECONDS_TO_COME = 60.0
 MOST_BYTES = 4 * 1024 * 1024  # a thousand records with every attribute take less than a quarter of it
 
 FORGOTTEN_BYTES = 4 * MOST_BYTES  # of what is too large, so much is read and thrown away before it is refused
+
+
+async def whole(request: Request) -> bytes:
+    """The body of a request.
+
+    Raises:
+        BadRequest: it takes too long to come.
+        HTTPException: it is too large.
+    """
+    try:
+        async with asyncio.timeout(SECONDS_TO_COME):
+            return await request.body()
+    except TimeoutError:
+        flaw = Flaw(
+            where="body",
+            expected=f"all of it within {SECONDS_TO_COME:g} seconds",
+            received="a part of it",
+            repair="send it again over a new connection",
+        )
+        raise BadRequest([flaw], HTTPStatus.REQUEST_TIMEOUT) from None
 
 
 @dataclass(frozen=True)
