@@ -15,11 +15,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import numpy as np
+import pandas as pd
+
+from benchmarks.serving_feast import KEY, VIEW, make_repo
 from benchmarks.serving_world import NAME, World
 from features.settings import REPOSITORY
-from features.storage import FEAST_YAML
-from features.wire import RECORD, join_key, record_view
 from serving.http.address import free_port, url
 
 HOST = "127.0.0.1"
@@ -140,7 +143,7 @@ def contenders(world: World, folder: Path, workers: Sequence[int], peers: bool) 
     found = [make(world, model, count) for count in workers for make in (_ours, _floor)]
     if peers:
         found += [_mlflow(world, folder, count) for count in workers]
-        found.append(_feast(world))
+        found.append(_feast(world, folder))
     return found
 
 
@@ -173,37 +176,43 @@ def _floor(world: World, model: Path, workers: int) -> Contender:
 
 
 def _mlflow(world: World, folder: Path, workers: int) -> Contender:
-    """The same booster; its caller sends the row as numbers, so that nothing is looked up."""
+    """The same booster with its signature; its caller sends the row by its columns' names, so that nothing is looked up."""
     import lightgbm
     import mlflow
 
     kept = folder / "mlflow"
     if not kept.exists():
         booster = lightgbm.Booster(model_str=world.model.files["model.txt"])
-        mlflow.lightgbm.save_model(booster, str(kept), pip_requirements=["lightgbm"])
+        example = pd.DataFrame(world.rows[:10], columns=world.model.columns)
+        signature = mlflow.models.infer_signature(example, booster.predict(example))
+        mlflow.lightgbm.save_model(booster, str(kept), pip_requirements=["lightgbm"], signature=signature)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(kept), "--env-manager", "local"]
     options = ["--host", HOST, "--port", "{port}", "--workers", str(workers)]
     return Contender(
         MLFLOW, workers, [*command, *options], "/invocations",
-        lambda customers: json.dumps({"inputs": world.rows[list(customers)].tolist()}),
+        lambda customers: _split(world, world.rows[list(customers)]),
     )  # fmt: skip
 
 
-def _feast(world: World) -> Contender:
-    """The look-up alone, of the same record."""
-    yaml, view = world.workspace.store / FEAST_YAML, record_view("customer")
-    command = [
-        str(Path(sys.executable).with_name("feast")),
-        "-c",
-        str(REPOSITORY / "features" / "repo"),
-        "-f",
-        str(yaml),
-        "serve",
-    ]
+def _split(world: World, rows: np.ndarray) -> str:
+    """Rows as MLflow's documentation sends them; JSON has no NaN."""
+    data = [[None if value != value else value for value in row] for row in rows.tolist()]
+    return json.dumps({"dataframe_split": {"columns": list(world.model.columns), "data": data}})
+
+
+def _feast(world: World, folder: Path) -> Contender:
+    """The look-up alone, of the same features, as Feast's own users keep them."""
+    repo = make_repo(world, _for_feast(world), folder / "feast")
+    command = [str(Path(sys.executable).with_name("feast")), "-c", str(repo), "serve"]
     options = ["--host", HOST, "--port", "{port}", "--no-access-log", "--max-requests", "0"]
+    features = [f"{VIEW}:{name}" for name in world.model.columns]
     return Contender(
         FEAST, 1, [*command, *options], "/get-online-features",
-        lambda customers: json.dumps(
-            {"features": [f"{view}:{RECORD}"], "entities": {join_key("customer"): [world.ids[one] for one in customers]}}
-        ),
+        lambda customers: json.dumps({"features": features, "entities": {KEY: [world.ids[one] for one in customers]}}),
     )  # fmt: skip
+
+
+def _for_feast(world: World) -> str:
+    """The next database of the world's Redis, as Feast writes an address."""
+    found = urlsplit(world.workspace.settings.store.online)
+    return f"{found.hostname}:{found.port},db={int(found.path.strip('/') or 0) + 1}"

@@ -11,7 +11,6 @@ run in one process, one after the other and several times; the best time counts,
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,9 +23,10 @@ import numpy as np
 import pandas as pd
 
 from features.console import messages
+from training import treeshap
 from training.contract import Floats
 from training.kernels import kernels
-from training.treeshap import TreeShap, treeshap
+from training.treeshap import TreeShap
 
 FEATURES, CATEGORIES, CODES = 60, 5, 12
 SEED = 7
@@ -70,7 +70,7 @@ def best(work: Callable[[], Any], times: int) -> float:
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
-    with patch.object(os, "cpu_count", lambda: number):
+    with patch.object(treeshap, "processors", lambda: number):
         yield
 
 
@@ -78,10 +78,10 @@ def table(booster: lightgbm.Booster, rows: int) -> str:
     """Rows a second and milliseconds a row, as Markdown."""
     text, matrix = booster.model_to_string(), made_up(rows, SEED + 1)
     compiled = best(kernels, 1)
-    ours = treeshap(text)
+    ours = treeshap.treeshap(text)
     if ours is None:
         raise SystemExit("numba is not there: nothing to compare")
-    loading = best(lambda: treeshap(text), TIMES)
+    loading = best(lambda: treeshap.treeshap(text), TIMES)
     few = matrix[:SLOW_ROWS]
     expected = booster.predict(few, pred_contrib=True)
     lines = [*_of_lightgbm(booster, few), *_of_tables(ours, matrix), *_of_woodelf(booster, matrix)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,7 @@ from training.forest import Forest, Unsupported, read
 from training.groups import Groups
 from training.kernels import Kernels, kernels
 
-THREADS_FROM = 256  # rows; below it, waking another thread costs more than it saves
+THREADS_FROM = 32  # rows; below it, waking another thread costs more than it saves
 
 
 class TreeShap:
@@ -37,13 +38,11 @@ class TreeShap:
         """Raw scores, to LightGBM's last bit, and the values of a matrix with as many columns as the forest has features."""
         rows = np.ascontiguousarray(matrix, dtype=np.float64)
         out = np.empty((len(rows), self._forest.features + 1))
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if len(rows) < THREADS_FROM or threads == 1:
-            self._explain(rows, out)
-        else:
-            bounds = list(pairwise(np.linspace(0, len(rows), threads + 1).astype(int).tolist()))
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda part: self._explain(rows[slice(*part)], out[slice(*part)]), bounds))
+        first, *others = _parts(len(rows))
+        waiting = [_pool().submit(self._explain, rows[part], out[part]) for part in others]
+        self._explain(rows[first], out[first])
+        for part in waiting:
+            part.result()
         raw = out[:, -1].copy()
         out[:, -1] = self._base
         return Explained(raw, out)
@@ -75,6 +74,22 @@ def treeshap(text: str) -> TreeShap | None:
         return TreeShap(read(text), kernels())
     except (Unsupported, ImportError):
         return None
+
+
+def processors() -> int:
+    """How many of the machine's processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _parts(rows: int) -> list[slice]:
+    """The rows for each processor."""
+    bounds = np.linspace(0, rows, 1 + (processors() if rows >= THREADS_FROM else 1)).astype(int).tolist()
+    return [slice(*pair) for pair in pairwise(bounds)]
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(processors(), "treeshap")
 
 
 def _quadrature(most: int) -> tuple[Floats, Floats]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from training import groups, kernels
+from training import groups, kernels, treeshap
 from training.contract import Floats
 from training.predictor import Mean
 from training.trees import Trees
@@ -132,10 +131,10 @@ def test_rows_alone_and_among_many_are_equal_to_the_bit_on_one_thread_and_on_sev
     trees: Trees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix = strange(2 * THREADS_FROM + kernels.BLOCK + 3, 7)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(treeshap, "processors", lambda: 1)
     alone = trees.explained(matrix).contributions
     for threads in (2, 3, 7):
-        monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
+        monkeypatch.setattr(treeshap, "processors", lambda threads=threads: threads)
         assert np.array_equal(trees.explained(matrix).contributions, alone)
     for count in (1, 2, kernels.ROW_BY_ROW, kernels.ROW_BY_ROW + 1, 33):
         parts = [trees.explained(matrix[begin : begin + count]).contributions for begin in range(0, 99, count)]
