@@ -50,6 +50,7 @@ class Lineup:
         self._names = tuple(sorted(propensity_files(workspace.root, workspace.settings)))
         self._scorers: dict[tuple[str, Named], Scorer] = {}
         self._complaints: dict[str, str] = {}
+        self._seen: dict[str, Standing | None] = {}  # at the last look
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="lineup", daemon=True)
         self.failure: RegistryError | None = None
@@ -100,8 +101,9 @@ class Lineup:
 
     def _desk(self, name: str, standing: Standing | None) -> Desk | ForesellError:
         present = self.desks.get(name)
-        if standing is None and isinstance(present, Desk):
+        if present is not None and self._is_settled(name, present, standing):
             return present
+        self._seen[name] = standing
         try:
             champion = self._champion(name, standing)
             if champion is None:
@@ -112,6 +114,13 @@ class Lineup:
                 self._complain(name, f"{name} stays with version {present.scorer.version}: {problem.received}")
                 return present
             return problem
+
+    def _is_settled(self, name: str, present: Desk | ForesellError, standing: Standing | None) -> bool:
+        """Whether a look at the registry changes nothing: what was in the way at the last one is tried again."""
+        if isinstance(present, Desk):
+            return standing is None or (standing == self._seen.get(name) and name not in self._complaints)
+        is_vacant = standing is not None and standing.champion is None and name not in self._workspace.settings.serving.pin
+        return is_vacant and standing == self._seen.get(name)
 
     def _champion(self, name: str, standing: Standing | None) -> Named | None:
         """The pinned version, else the champion, else the one that served last here."""
