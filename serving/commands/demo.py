@@ -17,7 +17,7 @@ import click
     show_default=True,
     help="A new folder, or the workspace of an earlier demo.",
 )
-@click.option("--customers", type=click.IntRange(1_000), help="Size of the sample CRM; default: 8,000, enough to learn from.")
+@click.option("--customers", type=click.IntRange(1_000), help="Size of the sample CRM; default: 6,000, enough to learn from.")
 @click.pass_context
 def demo(ctx: click.Context, root: Path, customers: int | None) -> None:
     """Make a sample CRM and take it all the way: check, train, promote, score, serve, ask.
