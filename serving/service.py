@@ -35,6 +35,8 @@ MEMORY = Path("/dev/shm")  # a mapped file on a disk that is full kills the work
 EVERYWHERE = "0.0.0.0"  # where BentoML listens unless it is told
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS_TO_IMPORT = 60  # a worker that says nothing for so long is replaced; uvicorn's 5 killed those that still imported
+SECONDS_TO_DRAIN = 6  # for the requests under way; then the office stops, and then spans are sent
+SECONDS_FOR_SPANS = 2.0
 ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for it
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -110,7 +112,7 @@ class Foresell:
         """Store what was answered, close, and let everything be collected again, so that libraries can close what they hold."""
         self.office.stop()
         if api.traces:
-            api.traces.stop()
+            api.traces.stop(SECONDS_FOR_SPANS)
         gc.unfreeze()
 
     async def __is_ready__(self) -> bool:
@@ -151,7 +153,7 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
         Online(workspace)  # what is wrong with it is said here in a sentence, before every worker says it in a traceback
         uvicorn.run(
             "serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False,
-            timeout_worker_healthcheck=SECONDS_TO_IMPORT,
+            timeout_worker_healthcheck=SECONDS_TO_IMPORT, timeout_graceful_shutdown=SECONDS_TO_DRAIN,
         )  # fmt: skip
 
 
