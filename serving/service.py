@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 
 from features.console import silence_telemetry
 from features.errors import ForesellError
@@ -24,6 +25,7 @@ from features.store import Online
 from serving.http.address import listening, require_loopback
 from serving.http.api import Api, now
 from serving.http.problem import tell_problems
+from serving.http.request_id import Identified
 
 silence_telemetry()
 import bentoml  # noqa: E402
@@ -46,7 +48,7 @@ api = Api()
 
 
 class Bare(Service[Any]):
-    """A service as BentoML builds it, with our problem documents and without its middleware for traces.
+    """A service as BentoML builds it, with our problem documents and ids of requests, and without its middleware for traces.
 
     That would put whole paths into spans, and a webhook's path holds a key; spans of our own are in serving.http.tracing.
     """
@@ -56,7 +58,8 @@ class Bare(Service[Any]):
         from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
         outer: Any = super().to_asgi(is_main)
-        outer.user_middleware = [one for one in outer.user_middleware if one.cls is not OpenTelemetryMiddleware]
+        kept = [one for one in outer.user_middleware if one.cls is not OpenTelemetryMiddleware]
+        outer.user_middleware = [Middleware(Identified), *kept]
         tell_problems(outer, lambda: api.paths)  # a path that nobody has is refused there
         return outer
 

@@ -6,6 +6,7 @@ Every flaw says where, what was expected, what was received and how to mend it, 
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,7 +22,9 @@ from starlette.responses import Response
 from features.errors import CallError, ForesellError
 from serving.hooks.refusal import Refusal
 from serving.http.gate import Refused
+from serving.http.request_id import HEADER, given
 
+_log = logging.getLogger("foresell")
 MEDIA_TYPE = "application/problem+json"
 KIND = "urn:foresell:problem:"
 MOST_FLAWS = 20
@@ -155,14 +158,16 @@ async def _tell_nobody(request: Request, error: Exception) -> Response:
 
 
 async def _tell_unexpected(request: Request, error: Exception) -> Response:
-    """A mistake of ours, told without its inner parts; the log has them."""
+    """A mistake of ours, told without its inner parts; the log has them. Nobody behind this gives the answer its id."""
+    its_id = given(request.scope)
+    _log.error("request %s: %s", its_id, type(error).__name__)
     flaw = Flaw(
         where=shown_path(request.url.path),
         expected="an answer",
         received="a mistake in Foresell",
-        repair="look into the service's log, and report it",
+        repair=f"look for request {its_id} in the service's log, and report it",
     )
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here", [flaw])
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here", [flaw], {HEADER: its_id})
 
 
 async def _tell_refused(paths: Callable[[], Sequence[str]], request: Request, error: Exception) -> Response:
