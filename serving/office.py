@@ -158,12 +158,16 @@ class Office:
         ])  # fmt: skip
         return unpacked
 
-    def status(self) -> dict[str, Any]:
-        """What the service is doing: versions, dependencies, what waits and what was lost."""
-        desks = self.lineup.desks
+    def status(self, of_keys: ForesellError | None) -> dict[str, Any]:
+        """What the service is doing: versions, dependencies, what waits and what was lost.
+
+        Args:
+            of_keys: what is wrong with the file of API keys, if anything is.
+        """
+        desks, failures = self.lineup.desks, {**self._failures(), "keys": of_keys}
         return {
             "desks": {name: _seated(desk) for name, desk in desks.items()},
-            "dependencies": {name: None if failure is None else failure.as_dict() for name, failure in self._failures().items()},
+            "dependencies": {name: None if failure is None else failure.as_dict() for name, failure in failures.items()},
             "waiting": {"recorder": self.recorder.waiting, **self._queues()},
             "lost": {"recorder": self.recorder.dropped, "shadow": self._shadow.left_out},
         }

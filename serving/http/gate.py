@@ -120,8 +120,8 @@ class Gate:
     Several workers each have a gate of their own, which lets in its share of a key's limit: one nth of `per_second` and of
     `burst`, of the latter at least one call. A caller that keeps a single connection to one of n workers has one nth, too.
 
-    While the file of keys cannot be read, or is not whole, or is gone, the keys that were last read stay in force: `unreadable`
-    counts the looks that failed, and `trouble` is what was wrong at the last look. Threads may share a gate.
+    While the file of keys cannot be read, or is not whole, or is gone, the keys that were last read stay in force, and `failure`
+    is what was wrong at the last look. Threads may share a gate.
     """
 
     def __init__(self, file: Path | None, workers: int = 1) -> None:
@@ -135,7 +135,7 @@ class Gate:
             WorkspaceError: the file cannot be read, or is not whole.
         """
         self.file, self.workers = file, workers
-        self.unreadable, self.trouble = 0, ""
+        self.failure: WorkspaceError | None = None
         self._known: dict[str, _Known] = {}
         self._seen: Stamp | None = None
         self._looked, self._looking = -inf, Lock()
@@ -201,9 +201,9 @@ class Gate:
         try:
             self._looked = now_monotonic
             self._read(file)
-            self.trouble = ""
+            self.failure = None
         except WorkspaceError as problem:
-            self.unreadable, self.trouble = self.unreadable + 1, problem.received
+            self.failure = problem
         finally:
             self._looking.release()
 

@@ -95,7 +95,7 @@ class Status(BaseModel):
 
     Attributes:
         desks: for each propensity the version that answers and the challenger that waits, or why it has none.
-        dependencies: for each of online store, ledger and registry what is wrong with it; null if nothing is.
+        dependencies: for each of online store, ledger, registry and keys (their file) what is wrong with it; null if nothing is.
         waiting: how much waits to be done.
         lost: how much could not be kept since the start.
     """
@@ -250,7 +250,7 @@ def _answer(scores: Iterable[Any]) -> dict[str, Any]:
 def _status(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "desks": {name: {"answers": one["model_version"], "challenger": None} for name, one in shown.items()},
-        "dependencies": {"online_store": None, "ledger": None, "registry": None},
+        "dependencies": {"online_store": None, "ledger": None, "registry": None, "keys": None},
         "waiting": {"recorder": 0},
         "lost": {"recorder": 0, "shadow": 0},
     }
