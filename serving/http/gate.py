@@ -90,16 +90,15 @@ class _Bucket:
     def __post_init__(self) -> None:
         self.tokens = self.size
 
-    def take(self, cost: float, now: float) -> float:
-        """Take `cost` tokens, of a full bucket all if it holds fewer; 0, or nothing and the seconds to wait."""
-        cost = min(cost, self.size)
+    def take(self, now: float) -> float:
+        """Take a token; 0, or nothing and the seconds to wait."""
         with self.lock:
             if now > self.filled_at:
                 self.tokens = min(self.size, self.tokens + (now - self.filled_at) * self.rate)
                 self.filled_at = now
-            if self.tokens < cost:
-                return (cost - self.tokens) / self.rate + self.filled_at - now + MICROSECOND
-            self.tokens -= cost
+            if self.tokens < 1:
+                return (1 - self.tokens) / self.rate + self.filled_at - now + MICROSECOND
+            self.tokens -= 1
             return 0.0
 
 
@@ -151,7 +150,7 @@ class Gate:
         """
         return cls(None if workspace.settings.serving.keys == "off" else keys.path(workspace), workers)
 
-    def admit(self, secret: str | None, scope: Scope, now_monotonic: float, now: datetime, cost: float = 1) -> Key:
+    def admit(self, secret: str | None, scope: Scope, now_monotonic: float, now: datetime) -> Key:
         """Let a caller in.
 
         Args:
@@ -159,7 +158,6 @@ class Gate:
             scope: what the caller asks for.
             now_monotonic: seconds on a clock that never jumps; limits and looks at the file go by it.
             now: the instant; only expiry goes by it.
-            cost: how many calls of the limit this one counts for; one that counts for more than the whole burst takes all of it.
 
         Returns:
             The caller's key: who asks, for the audit.
@@ -176,7 +174,7 @@ class Gate:
         known = self._authenticated(secret, now)
         if scope not in known.key.scopes:
             raise _not_for(known.key, scope)
-        wait = known.bucket.take(cost, now_monotonic)
+        wait = known.bucket.take(now_monotonic)
         if wait:
             raise TooMany(known.key, wait)
         return known.key
