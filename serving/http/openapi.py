@@ -17,6 +17,7 @@ from serving.http import example
 from serving.http.problem import MEDIA_TYPE, Flaw, Problem
 from serving.http.request import Form
 from serving.http.schema import REFERENCE, schemas
+from serving.limits import MOST_ENTITIES
 from serving.office import Office
 from serving.score import Score
 
@@ -169,7 +170,9 @@ def _scores(office: Office, name: str, form: Form, shown: Mapping[str, Any]) -> 
 
 
 def _waiting(desk: Desk | ForesellError | None) -> str:
-    return str(desk.repair) if isinstance(desk, ForesellError) else "One answer for every entity; 1 to 1,000 of them."
+    return (
+        str(desk.repair) if isinstance(desk, ForesellError) else f"One answer for every entity; 1 to {MOST_ENTITIES:,} of them."
+    )
 
 
 def _several(office: Office, several: Mapping[str, Form], shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from features.errors import CallError, ForesellError
 from serving.hooks.refusal import Refusal
 from serving.http.gate import Refused
 from serving.http.request_id import HEADER, given
+from serving.limits import MOST_ENTITIES
 
 _log = logging.getLogger("foresell")
 MEDIA_TYPE = "application/problem+json"
@@ -190,8 +191,8 @@ def _not_json(error: Mapping[str, Any]) -> Flaw:
 
 
 def _too_large(received: str) -> Flaw:
-    repair = "ask about up to 1,000 entities at a time, with no more than their ids and attributes"
-    return Flaw(where="body", expected="a request of up to 1,000 entities", received=received, repair=repair)
+    repair = f"ask about up to {MOST_ENTITIES:,} entities at a time, with no more than their ids and attributes"
+    return Flaw(where="body", expected=f"a request of up to {MOST_ENTITIES:,} entities", received=received, repair=repair)
 
 
 def _not_there(paths: Sequence[str], request: Request) -> Flaw:
