@@ -89,7 +89,7 @@ class Sender:
             self._put_off(letter, failure, now)
             if failure.busy:
                 busy.add(letter.source)
-                self._resting[letter.source] = now + (failure.wait or FIRST_WAIT)
+                self._resting[letter.source] = now + (FIRST_WAIT if failure.wait is None else failure.wait)
         return taken
 
     def _put_off(self, letter: Letter, failure: Failure, now: datetime) -> None:
