@@ -114,6 +114,13 @@ class ServingSettings(Strict):
     )
     store_deadline_ms: int = Field(default=200, ge=10, description="how long a look-up in the online store may take")
     ledger_deadline_ms: int = Field(default=100, ge=10, description="how long a look-up of a stored score may take")
+    keep_days: int = Field(
+        default=400,
+        ge=1,
+        le=36_500,
+        description="how many days the audit, comparisons with a challenger and scores that no CRM would take are kept; "
+        "`foresell score` removes older ones; the last score of each entity stays",
+    )
     pin: dict[str, str] = Field(
         default_factory=dict, description='`NAME = "VERSION"`: that version answers for the propensity, whoever is champion'
     )
@@ -130,6 +137,11 @@ class ServingSettings(Strict):
     def fresh_for(self) -> timedelta:
         """`fresh_for_hours`."""
         return timedelta(hours=self.fresh_for_hours)
+
+    @property
+    def keep(self) -> timedelta:
+        """`keep_days`."""
+        return timedelta(days=self.keep_days)
 
     @property
     def store_deadline(self) -> timedelta:

@@ -36,8 +36,9 @@ class LastScores:
         if self.failure is not None or not rows:
             return
         answers = [(one, Answer(one.score, written(one.score))) for one in said(scorer, rows, scored)]
+        entries = [entry(one, answer, self._as_of, NIGHT) for one, answer in answers]
         try:
-            self._ledger.keep_latest_many([[entry(one, answer, self._as_of, NIGHT) for one, answer in answers]])
+            self._ledger.keep_latest([one.stored for one in entries if one.stored])
         except ForesellError as failure:
             self.failure = failure
 

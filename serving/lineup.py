@@ -73,11 +73,11 @@ class Lineup:
         self._on_look = on_look
         self._thread.start()
 
-    def stop(self) -> None:
-        """Follow it no longer."""
+    def stop(self, timeout: float) -> None:
+        """Follow it no longer, and wait for the look under way, for at most so many seconds and no longer than a pause."""
         self._stopped.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=PAUSE)
+            self._thread.join(min(timeout, PAUSE))
 
     def _follow(self) -> None:
         while not self._stopped.wait(PAUSE):

@@ -65,8 +65,8 @@ class Metrics:
             multiprocess_mode="livemostrecent",
         )
         self.up = Gauge(
-            "foresell_dependency_up", "1 while it answers: online_store, ledger, registry", ["dependency"], registry=own,
-            multiprocess_mode="livemostrecent",
+            "foresell_dependency_up", "1 while it answers: online_store, ledger, registry, keys (their file)", ["dependency"],
+            registry=own, multiprocess_mode="livemostrecent",
         )  # fmt: skip
         self.waiting = Gauge(
             "foresell_waiting",

@@ -25,6 +25,7 @@ from features.tables import ENTITIES
 from features.views import views
 from serving.answer import Answer, Call, answered, entry, written
 from serving.breaker import Breaker
+from serving.deadline import Deadline
 from serving.desk import Desk, Said
 from serving.fallback import Fallback, says_something
 from serving.hooks.call import Call as WebhookCall
@@ -39,7 +40,7 @@ from serving.recorder import Recorder
 from serving.scorer import Lap, untimed
 from serving.shadow import Shadow
 
-SECONDS_TO_STOP = 10.0
+SECONDS_TO_STOP = 20.0  # for everything together
 RECEIVED = "received"  # in the audit, for what a webhook brought before it was scored
 
 
@@ -95,12 +96,15 @@ class Office:
             self._mail.start()
 
     def stop(self) -> None:
-        """Finish what was accepted, and close."""
+        """Finish what was accepted and close, within one deadline: what would be lost first, what may wait last."""
+        all_of_it = Deadline(SECONDS_TO_STOP)
         if self._mail is not None:
-            self._mail.stop(SECONDS_TO_STOP)
-        self.lineup.stop()
-        self._shadow.stop(SECONDS_TO_STOP)
-        self.recorder.stop(SECONDS_TO_STOP)
+            self._mail.stop_scoring(all_of_it.left / 2)  # the answers it gives have the other half to be stored
+        self.recorder.stop(all_of_it.left)
+        self._shadow.stop(all_of_it.left)
+        self.lineup.stop(all_of_it.left)
+        if self._mail is not None:
+            self._mail.stop_sending(all_of_it.left)
         self.ledger.close()
 
     def desk(self, name: str) -> Desk:
@@ -154,12 +158,16 @@ class Office:
         ])  # fmt: skip
         return unpacked
 
-    def status(self) -> dict[str, Any]:
-        """What the service is doing: versions, dependencies, what waits and what was lost."""
-        desks = self.lineup.desks
+    def status(self, of_keys: ForesellError | None) -> dict[str, Any]:
+        """What the service is doing: versions, dependencies, what waits and what was lost.
+
+        Args:
+            of_keys: what is wrong with the file of API keys, if anything is.
+        """
+        desks, failures = self.lineup.desks, {**self._failures(), "keys": of_keys}
         return {
             "desks": {name: _seated(desk) for name, desk in desks.items()},
-            "dependencies": {name: None if failure is None else failure.as_dict() for name, failure in self._failures().items()},
+            "dependencies": {name: None if failure is None else failure.as_dict() for name, failure in failures.items()},
             "waiting": {"recorder": self.recorder.waiting, **self._queues()},
             "lost": {"recorder": self.recorder.dropped, "shadow": self._shadow.left_out},
         }

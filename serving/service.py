@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 
 from features.console import silence_telemetry
 from features.errors import ForesellError
@@ -24,6 +25,7 @@ from features.store import Online
 from serving.http.address import listening, require_loopback
 from serving.http.api import Api, now
 from serving.http.problem import tell_problems
+from serving.http.request_id import Identified
 
 silence_telemetry()
 import bentoml  # noqa: E402
@@ -35,6 +37,8 @@ MEMORY = Path("/dev/shm")  # a mapped file on a disk that is full kills the work
 EVERYWHERE = "0.0.0.0"  # where BentoML listens unless it is told
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS_TO_IMPORT = 60  # a worker that says nothing for so long is replaced; uvicorn's 5 killed those that still imported
+SECONDS_TO_DRAIN = 6  # for the requests under way; then the office stops, and then spans are sent
+SECONDS_FOR_SPANS = 2.0
 ENVIRONMENT = {  # a service would rather hear that MLflow is away than wait for it
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -44,7 +48,7 @@ api = Api()
 
 
 class Bare(Service[Any]):
-    """A service as BentoML builds it, with our problem documents and without its middleware.
+    """A service as BentoML builds it, with our problem documents and ids of requests in place of its middleware.
 
     The one for traces would put whole paths into spans, and a webhook's path holds a key; spans of our own are in
     serving.http.tracing. The one for timeouts keeps a timer for a minute after each answer, tens of thousands of them under load;
@@ -54,7 +58,7 @@ class Bare(Service[Any]):
     def to_asgi(self, is_main: bool = True) -> Any:
         """The whole application; every worker process calls this."""
         outer: Any = super().to_asgi(is_main)
-        outer.user_middleware = []
+        outer.user_middleware = [Middleware(Identified)]
         tell_problems(outer, lambda: api.paths)  # a path that nobody has is refused there
         return outer
 
@@ -109,7 +113,7 @@ class Foresell:
         """Store what was answered, close, and let everything be collected again, so that libraries can close what they hold."""
         self.office.stop()
         if api.traces:
-            api.traces.stop()
+            api.traces.stop(SECONDS_FOR_SPANS)
         gc.unfreeze()
 
     async def __is_ready__(self) -> bool:
@@ -150,7 +154,7 @@ def run(workspace: Workspace, host: str, port: int, workers: int) -> None:
         Online(workspace)  # what is wrong with it is said here in a sentence, before every worker says it in a traceback
         uvicorn.run(
             "serving.service:asgi", factory=True, host=host, port=port, workers=workers, access_log=False,
-            timeout_worker_healthcheck=SECONDS_TO_IMPORT,
+            timeout_worker_healthcheck=SECONDS_TO_IMPORT, timeout_graceful_shutdown=SECONDS_TO_DRAIN,
         )  # fmt: skip
 
 

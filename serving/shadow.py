@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from features.errors import ForesellError
+from serving.deadline import Deadline
 from serving.desk import Desk, Said
 from serving.ledger import Compared, Ledger
 
@@ -34,11 +35,12 @@ class Shadow:
     def stop(self, timeout: float) -> None:
         """Finish what waits, for at most so many seconds."""
         if self._thread.is_alive():
+            deadline = Deadline(timeout)
             try:
                 self._waiting.put(None, timeout=timeout)
             except queue.Full:
                 return
-            self._thread.join(timeout)
+            self._thread.join(deadline.left)
 
     def hear(self, desk: Desk, answers: Sequence[Said], now: datetime) -> None:
         """Have the challenger of a desk asked about those who got a score from its champion; never waits."""

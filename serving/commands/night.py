@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from features.console import Instant, emit, fail, json_option, progress, results, workspace_option
+from features.console import Instant, emit, fail, json_option, progress, results, step, workspace_option
 from features.settings import Workspace
 
 if TYPE_CHECKING:
     from serving.batch import Night
+    from serving.ledger import Forgotten
 
 
 @click.command()
@@ -26,7 +27,7 @@ def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of:
 
     Writes WORKSPACE/scores/propensity=NAME/as_of=DATE/part-0.parquet, the scores with their reasons, and a receipt beside it.
     Running it again gives the same bytes. One propensity that fails does not stop the others, and a ledger that cannot store the
-    last scores costs no file.
+    last scores costs no file. Afterwards the ledger forgets what is older than `keep_days` in [serving].
 
     \b
     Example:
@@ -37,16 +38,38 @@ def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of:
     from serving import batch
 
     night = batch.run(workspace, as_of or Catalog.load(workspace).now, names, progress)
+    forgotten = _forgotten(workspace, datetime.now(UTC))
     for error in night.failures.values():
         fail(error)
     if as_json:
-        emit(_document(workspace, night))
+        emit(_document(workspace, night, forgotten))
     else:
         _print_night(workspace, night)
-    ctx.exit(1 if night.failures else 0)
+    ctx.exit(1 if night.failures or forgotten is None else 0)
 
 
-def _document(workspace: Workspace, night: Night) -> dict[str, object]:
+def _forgotten(workspace: Workspace, now: datetime) -> Forgotten | None:
+    """What the ledger removed for its age; None, and told, if it does not answer."""
+    from contextlib import closing
+
+    from features.errors import StoreError
+    from serving.ledger import Ledger
+
+    try:
+        with closing(Ledger.open(workspace)) as ledger:
+            forgotten = ledger.forget(now - workspace.settings.serving.keep)
+    except StoreError as error:
+        fail(error)
+        return None
+    if any(forgotten):
+        told = (
+            f"{forgotten.served:,} answers, {forgotten.shadow:,} comparisons and {forgotten.given_up:,} scores that no CRM took"
+        )
+        step(f"removed from the ledger, older than {workspace.settings.serving.keep_days:,} days: {told}")
+    return forgotten
+
+
+def _document(workspace: Workspace, night: Night, forgotten: Forgotten | None) -> dict[str, object]:
     from dataclasses import asdict
 
     from serving.partition import PART, folder
@@ -59,6 +82,7 @@ def _document(workspace: Workspace, night: Night) -> dict[str, object]:
         "as_of": night.as_of.isoformat(),
         "scored": scored,
         "failed": {name: error.as_dict() for name, error in night.failures.items()},
+        "forgotten": forgotten and forgotten._asdict(),
     }
 
 

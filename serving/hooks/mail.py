@@ -26,18 +26,20 @@ class Mail:
             clock: the instant of each round.
         """
         self._client = client()
-        self._rounds = [
-            Rounds("inbox", Worker(uuid4().hex, ledger, hooks, score).work, clock),
-            Rounds("outbox", Sender(ledger, hooks, self._client).send, clock),
-        ]
+        self._inbox = Rounds("inbox", Worker(uuid4().hex, ledger, hooks, score).work, clock)
+        self._outbox = Rounds("outbox", Sender(ledger, hooks, self._client).send, clock)
 
     def start(self) -> None:
         """Begin both."""
-        for rounds in self._rounds:
-            rounds.start()
+        self._inbox.start()
+        self._outbox.start()
 
-    def stop(self, patience_seconds: float) -> None:
-        """End both after the round under way; what waits then is done by the next service."""
-        for rounds in self._rounds:
-            rounds.stop(patience_seconds)
+    def stop_scoring(self, patience_seconds: float) -> None:
+        """Begin no more rounds of either, and wait for the scoring under way; what waits then is done by the next service."""
+        self._outbox.end()
+        self._inbox.stop(patience_seconds)
+
+    def stop_sending(self, patience_seconds: float) -> None:
+        """Wait for the sending under way; what is cut off is sent again by the next service."""
+        self._outbox.stop(patience_seconds)
         self._client.close()

@@ -11,9 +11,8 @@ from features.settings import Hook
 from serving.hooks.shape import Raw
 from serving.hooks.value import EXPECTED, NotAValueError, text, value
 from serving.http.problem import Flaw
+from serving.limits import LONGEST_ID
 from serving.newcomer import Attribute, Given
-
-LONGEST_ID = 200  # characters, as in a request
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,13 @@ class Rounds:
     def start(self) -> None:
         self._thread.start()
 
+    def end(self) -> None:
+        """Begin no more rounds."""
+        self._ending.set()
+
     def stop(self, patience_seconds: float = 10.0) -> bool:
         """End after the round under way; whether it has ended in that time."""
-        self._ending.set()
+        self.end()
         self._thread.join(patience_seconds)
         return not self._thread.is_alive()
 

@@ -23,8 +23,8 @@ from features.settings import Hook
 from serving.hooks.refusal import Unreadable
 from serving.hooks.soap import notifications
 from serving.http.problem import Flaw
+from serving.limits import MOST_ENTITIES
 
-MOST_RECORDS = 1_000
 GONE = ("deletion", "privacyDeletion")
 
 
@@ -149,8 +149,8 @@ def _other_object(hook: Hook, raw: Raw) -> Flaw:
 
 
 def _require_few(count: int) -> None:
-    if count > MOST_RECORDS:
-        raise _unreadable(f"up to {MOST_RECORDS:,} records", f"{count:,}", "send fewer records in a call")
+    if count > MOST_ENTITIES:
+        raise _unreadable(f"up to {MOST_ENTITIES:,} records", f"{count:,}", "send fewer records in a call")
 
 
 def _kind(value: Any) -> str:

@@ -22,12 +22,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from features.conversion import EARLIEST, LATEST
+from serving.limits import LONGEST_CATEGORY, is_storable
 from serving.newcomer import Given, Type
 
-LONGEST = 1_000  # characters of a category, as in a request
 EXPECTED: dict[Type, str] = {
     "number": "a finite number",
-    "category": f"text of up to {LONGEST:,} characters, or a link",
+    "category": f"text of up to {LONGEST_CATEGORY:,} characters, or a link",
     "timestamp": f"a time such as 2026-11-22T06:07:30Z, or milliseconds since 1970; after {EARLIEST} and before {LATEST}",
 }
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -70,7 +70,7 @@ def text(sent: Any) -> str:
         raise NotAValueError
     if isinstance(sent, (int, float)):
         return _digits(sent)
-    if "\x00" in sent or any("\ud800" <= character <= "\udfff" for character in sent):
+    if not is_storable(sent):
         raise NotAValueError
     return sent.strip()
 
@@ -118,7 +118,7 @@ def _link(sent: list[Any]) -> str | None:
 
 
 def _short(found: str) -> str:
-    if len(found) > LONGEST:
+    if len(found) > LONGEST_CATEGORY:
         raise NotAValueError
     return found
 

@@ -157,11 +157,12 @@ class Api:
 
     async def _status(self, request: Request) -> Response:
         self._admitted(request, "/v1/status", "admin")
-        return JSONResponse(await run_in_threadpool(self.office.status))
+        return JSONResponse(await run_in_threadpool(self.office.status, self.gate.failure))
 
     async def _metrics(self, request: Request) -> Response:
         self._admitted(request, "/metrics", "admin")
         await run_in_threadpool(self.office.measure, self.metrics)
+        self.metrics.up.labels("keys").set(self.gate.failure is None)
         await run_in_threadpool(self.office.measure_queues, self.metrics)
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -90,16 +90,15 @@ class _Bucket:
     def __post_init__(self) -> None:
         self.tokens = self.size
 
-    def take(self, cost: float, now: float) -> float:
-        """Take `cost` tokens, of a full bucket all if it holds fewer; 0, or nothing and the seconds to wait."""
-        cost = min(cost, self.size)
+    def take(self, now: float) -> float:
+        """Take a token; 0, or nothing and the seconds to wait."""
         with self.lock:
             if now > self.filled_at:
                 self.tokens = min(self.size, self.tokens + (now - self.filled_at) * self.rate)
                 self.filled_at = now
-            if self.tokens < cost:
-                return (cost - self.tokens) / self.rate + self.filled_at - now + MICROSECOND
-            self.tokens -= cost
+            if self.tokens < 1:
+                return (1 - self.tokens) / self.rate + self.filled_at - now + MICROSECOND
+            self.tokens -= 1
             return 0.0
 
 
@@ -120,8 +119,8 @@ class Gate:
     Several workers each have a gate of their own, which lets in its share of a key's limit: one nth of `per_second` and of
     `burst`, of the latter at least one call. A caller that keeps a single connection to one of n workers has one nth, too.
 
-    While the file of keys cannot be read, or is not whole, or is gone, the keys that were last read stay in force: `unreadable`
-    counts the looks that failed, and `trouble` is what was wrong at the last look. Threads may share a gate.
+    While the file of keys cannot be read, or is not whole, or is gone, the keys that were last read stay in force, and `failure`
+    is what was wrong at the last look. Threads may share a gate.
     """
 
     def __init__(self, file: Path | None, workers: int = 1) -> None:
@@ -135,7 +134,7 @@ class Gate:
             WorkspaceError: the file cannot be read, or is not whole.
         """
         self.file, self.workers = file, workers
-        self.unreadable, self.trouble = 0, ""
+        self.failure: WorkspaceError | None = None
         self._known: dict[str, _Known] = {}
         self._seen: Stamp | None = None
         self._looked, self._looking = -inf, Lock()
@@ -151,7 +150,7 @@ class Gate:
         """
         return cls(None if workspace.settings.serving.keys == "off" else keys.path(workspace), workers)
 
-    def admit(self, secret: str | None, scope: Scope, now_monotonic: float, now: datetime, cost: float = 1) -> Key:
+    def admit(self, secret: str | None, scope: Scope, now_monotonic: float, now: datetime) -> Key:
         """Let a caller in.
 
         Args:
@@ -159,7 +158,6 @@ class Gate:
             scope: what the caller asks for.
             now_monotonic: seconds on a clock that never jumps; limits and looks at the file go by it.
             now: the instant; only expiry goes by it.
-            cost: how many calls of the limit this one counts for; one that counts for more than the whole burst takes all of it.
 
         Returns:
             The caller's key: who asks, for the audit.
@@ -176,7 +174,7 @@ class Gate:
         known = self._authenticated(secret, now)
         if scope not in known.key.scopes:
             raise _not_for(known.key, scope)
-        wait = known.bucket.take(cost, now_monotonic)
+        wait = known.bucket.take(now_monotonic)
         if wait:
             raise TooMany(known.key, wait)
         return known.key
@@ -201,9 +199,9 @@ class Gate:
         try:
             self._looked = now_monotonic
             self._read(file)
-            self.trouble = ""
+            self.failure = None
         except WorkspaceError as problem:
-            self.unreadable, self.trouble = self.unreadable + 1, problem.received
+            self.failure = problem
         finally:
             self._looking.release()
 

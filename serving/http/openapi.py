@@ -17,6 +17,7 @@ from serving.http import example
 from serving.http.problem import MEDIA_TYPE, Flaw, Problem
 from serving.http.request import Form
 from serving.http.schema import REFERENCE, schemas
+from serving.limits import MOST_ENTITIES
 from serving.office import Office
 from serving.score import Score
 
@@ -96,7 +97,7 @@ class Status(BaseModel):
 
     Attributes:
         desks: for each propensity the version that answers and the challenger that waits, or why it has none.
-        dependencies: for each of online store, ledger and registry what is wrong with it; null if nothing is.
+        dependencies: for each of online store, ledger, registry and keys (their file) what is wrong with it; null if nothing is.
         waiting: how much waits to be done.
         lost: how much could not be kept since the start.
     """
@@ -170,7 +171,9 @@ def _scores(office: Office, name: str, form: Form, shown: Mapping[str, Any]) -> 
 
 
 def _waiting(desk: Desk | ForesellError | None) -> str:
-    return str(desk.repair) if isinstance(desk, ForesellError) else "One answer for every entity; 1 to 1,000 of them."
+    return (
+        str(desk.repair) if isinstance(desk, ForesellError) else f"One answer for every entity; 1 to {MOST_ENTITIES:,} of them."
+    )
 
 
 def _several(office: Office, several: Mapping[str, Form], shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,7 +254,7 @@ def _answer(scores: Iterable[Any]) -> dict[str, Any]:
 def _status(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "desks": {name: {"answers": one["model_version"], "challenger": None} for name, one in shown.items()},
-        "dependencies": {"online_store": None, "ledger": None, "registry": None},
+        "dependencies": {"online_store": None, "ledger": None, "registry": None, "keys": None},
         "waiting": {"recorder": 0},
         "lost": {"recorder": 0, "shadow": 0},
     }

@@ -6,6 +6,7 @@ Every flaw says where, what was expected, what was received and how to mend it, 
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,7 +22,10 @@ from starlette.responses import Response
 from features.errors import CallError, ForesellError
 from serving.hooks.refusal import Refusal
 from serving.http.gate import Refused
+from serving.http.request_id import HEADER, given
+from serving.limits import MOST_ENTITIES
 
+_log = logging.getLogger("foresell")
 MEDIA_TYPE = "application/problem+json"
 KIND = "urn:foresell:problem:"
 MOST_FLAWS = 20
@@ -156,14 +160,16 @@ async def _tell_nobody(request: Request, error: Exception) -> Response:
 
 
 async def _tell_unexpected(request: Request, error: Exception) -> Response:
-    """A mistake of ours, told without its inner parts; the log has them."""
+    """A mistake of ours, told without its inner parts; the log has them. Nobody behind this gives the answer its id."""
+    its_id = given(request.scope)
+    _log.error("request %s: %s", its_id, type(error).__name__)
     flaw = Flaw(
         where=shown_path(request.url.path),
         expected="an answer",
         received="a mistake in Foresell",
-        repair="look into the service's log, and report it",
+        repair=f"look for request {its_id} in the service's log, and report it",
     )
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here", [flaw])
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here", [flaw], {HEADER: its_id})
 
 
 async def _tell_refused(paths: Callable[[], Sequence[str]], request: Request, error: Exception) -> Response:
@@ -186,8 +192,8 @@ def _not_json(error: Mapping[str, Any]) -> Flaw:
 
 
 def _too_large(received: str) -> Flaw:
-    repair = "ask about up to 1,000 entities at a time, with no more than their ids and attributes"
-    return Flaw(where="body", expected="a request of up to 1,000 entities", received=received, repair=repair)
+    repair = f"ask about up to {MOST_ENTITIES:,} entities at a time, with no more than their ids and attributes"
+    return Flaw(where="body", expected=f"a request of up to {MOST_ENTITIES:,} entities", received=received, repair=repair)
 
 
 def _not_there(paths: Sequence[str], request: Request) -> Flaw:

@@ -25,23 +25,22 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from serving.http.problem import BadRequest, Flaw, flaws_of, near
+from serving.limits import LONGEST_CATEGORY, LONGEST_ID, MOST_ENTITIES, STORABLE, is_storable
 from serving.newcomer import Attribute
 from serving.reader import Ask
 
-MOST_ENTITIES = 1_000
 IDS, RECORDS = "ids", "records"
 
 
 def _storable(text: str) -> str:
-    text.encode()  # JSON can spell half a character, which no store can look up
-    if "\x00" in text:
-        raise ValueError("text without the character NUL")
+    if not is_storable(text):
+        raise ValueError(STORABLE)
     return text
 
 
 WITHOUT_NUL = {"pattern": r"^[^\u0000]*$"}
-EntityId = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=WITHOUT_NUL), AfterValidator(_storable)]
-Category = Annotated[str, Field(max_length=1_000, json_schema_extra=WITHOUT_NUL), AfterValidator(_storable)]
+EntityId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, json_schema_extra=WITHOUT_NUL), AfterValidator(_storable)]
+Category = Annotated[str, Field(max_length=LONGEST_CATEGORY, json_schema_extra=WITHOUT_NUL), AfterValidator(_storable)]
 Number = Annotated[float, BeforeValidator(lambda given: float(given) if isinstance(given, bool) else given)]
 Time = Annotated[datetime, Field(strict=False)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -182,7 +181,7 @@ def _refused(errors: Sequence[Any]) -> BadRequest:
 
 def _id_of(given: Any) -> str | None:
     found = given.get("id") if isinstance(given, Mapping) else given
-    return found if isinstance(found, str) and len(found) <= 200 and found.isprintable() else None
+    return found if isinstance(found, str) and len(found) <= LONGEST_ID and found.isprintable() else None
 
 
 def _fields(attributes: Iterable[Attribute]) -> dict[str, Any]:

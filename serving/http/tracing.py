@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from features.console import COLLECTOR
@@ -76,9 +77,11 @@ class Traces:
             span.set_status(StatusCode.ERROR)
         span.end(ended)
 
-    def stop(self) -> None:
-        """Send what is left, and end the thread."""
-        self._provider.shutdown()
+    def stop(self, patience_seconds: float) -> None:
+        """Send what is left, for at most so many seconds; OpenTelemetry itself would wait for half a minute."""
+        ending = Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        ending.start()
+        ending.join(patience_seconds)
 
 
 def opened() -> Traces | None:

@@ -13,15 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TextIO
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.http.request_id import given
 from serving.http.tracing import Traces
 from serving.metrics import Metrics
 
 NOTES = "foresell.notes"
-REQUEST_ID = b"x-request-id"
 
 
 @dataclass(slots=True)
@@ -29,7 +28,7 @@ class Notes:
     """What is noted of a request while it is answered.
 
     Attributes:
-        request_id: sent back as `X-Request-ID`, kept with the scores.
+        request_id: sent back with the answer, kept with the scores.
         route: the path's pattern, never the path: a webhook's holds a key.
         caller: the id of the key.
         entities: how many were asked about.
@@ -78,14 +77,13 @@ class Witness:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        notes = Notes(uuid4().hex)
+        notes = Notes(given(scope))
         scope[NOTES], began, status = notes, notes.last, 500
 
         async def noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (REQUEST_ID, notes.request_id.encode())]
             await send(message)
 
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from features.errors import CallError, StoreError
 from serving.ledger.address import Address
+from serving.limits import STORABLE
 
 FULL = "free some room on its disk; scores are answered meanwhile"
 REPAIRS = {
@@ -41,5 +42,5 @@ def unstorable(address: Address, message: str) -> CallError:
         address.where,
         expected="values that a database can hold",
         received=" ".join(message.split())[:300],
-        repair="give text without NUL and without halves of surrogate pairs, and plain numbers",
+        repair=f"give {STORABLE}, and plain numbers",
     )

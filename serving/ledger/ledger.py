@@ -9,13 +9,14 @@ from serving.ledger.address import Address
 from serving.ledger.database import WRITE_MS, Database
 from serving.ledger.inbox import Inbox
 from serving.ledger.outbox import NEVER, Outbox
+from serving.ledger.retention import Retention
 from serving.ledger.row import Waiting
 from serving.ledger.scores import Scores
 from serving.ledger.shadow import Shadow
 from serving.ledger.table import INBOX, OUTBOX
 
 
-class Ledger(Scores, Shadow, Inbox, Outbox):
+class Ledger(Scores, Shadow, Inbox, Outbox, Retention):
     """Every table of one database. Threads and processes may share it; each process opens its own."""
 
     @classmethod

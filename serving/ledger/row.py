@@ -152,6 +152,14 @@ class Letter(NamedTuple):
     attempts: int = 0
 
 
+class Forgotten(NamedTuple):
+    """How many rows of the audit, comparisons with a challenger, and scores that no CRM would take were removed for their age."""
+
+    served: int
+    shadow: int
+    given_up: int
+
+
 class Waiting(NamedTuple):
     """How many received records wait to be scored, how many scores wait to be sent, and how many were given up."""
 

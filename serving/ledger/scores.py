@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -77,28 +77,15 @@ class Scores(Part):
                 self._store(connection, [entry.stored for entry in entries if entry.stored])
                 self._database.write_many(connection, _APPEND, [_audited(entry) for entry in entries])
 
-    def keep_latest_many(self, chunks: Iterable[Sequence[Entry]], audit: bool = False) -> int:
-        """Store the scores of a batch, one transaction for each chunk, so that others get their turn in between.
-
-        Args:
-            chunks: such as 5,000 entries at a time; only one is held in memory.
-            audit: whether the audit gets a row for each, as in `keep`.
-
-        Returns:
-            How many scores were stored.
+    def keep_latest(self, scores: Sequence[Stored]) -> None:
+        """Store scores that nobody asked for, such as 5,000 of a night at a time, so that others get their turn in between.
 
         Raises:
-            StoreError, CallError: as `keep`; the chunks before this one are kept.
+            StoreError, CallError: as `keep`.
         """
-        stored = 0
-        for entries in chunks:
-            if audit:
-                self.keep(entries)
-            else:
-                with self._database.writing() as connection:
-                    self._store(connection, [entry.stored for entry in entries if entry.stored])
-            stored += sum(entry.stored is not None for entry in entries)
-        return stored
+        if scores:
+            with self._database.writing() as connection:
+                self._store(connection, scores)
 
     def audit(
         self,

@@ -101,6 +101,7 @@ SHADOW = Table(
     Column("challenger", Text, nullable=False),
     Column("challenger_probability", Double, nullable=False),
     Index("shadow_propensity", "propensity", "at"),
+    Index("shadow_at", "at"),
 )
 
 INBOX = Table(

@@ -7,6 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,8 @@ from click.testing import CliRunner, Result
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
 from serving.http.address import free_port
+from serving.ledger import Ledger
+from tests.serving.ledger.entries import entry
 
 pytestmark = pytest.mark.xdist_group("shop")
 
@@ -34,6 +38,32 @@ def test_score_prints_one_json_document(shop: Workspace) -> None:
 def test_score_without_an_as_of_scores_the_datas_own_now(shop: Workspace) -> None:
     result = run("score", "churn", "--workspace", str(shop.root))
     assert result.exit_code == 0 and "as_of=2018-05-15" in result.stdout and "churn" in result.stdout
+
+
+def test_a_night_removes_from_the_ledger_what_is_older_than_keep_days(own: Workspace) -> None:
+    now = datetime.now(UTC)
+    with (own.root / SETTINGS_FILE).open("a") as settings:
+        settings.write("[serving]\nkeep_days = 30\n")
+    with closing(Ledger.open(own)) as ledger:
+        ledger.keep([entry("old", at=now - timedelta(days=31)), entry("new", at=now - timedelta(days=29))])
+        result = run("score", "churn", "--workspace", str(own.root), "--json")
+        assert result.exit_code == 0 and "1 answers, 0 comparisons" in result.stderr
+        assert json.loads(result.stdout)["forgotten"] == {"served": 1, "shadow": 0, "given_up": 0}
+        assert [row.entity_id for row in ledger.audit()] == ["new"] and set(ledger.latest("churn", ["old", "new"])) == {
+            "old",
+            "new",
+        }
+
+
+def test_a_night_whose_ledger_can_forget_nothing_ends_with_1_and_says_so(own: Workspace) -> None:
+    own.serving.mkdir(parents=True, exist_ok=True)
+    (own.serving / "ledger.db").write_bytes(b"no database" * 1_000)
+    result = run(
+        "score", "churn", "--workspace", str(own.root), "--as-of", "2018-05-14", "--json"
+    )  # an older night stores nothing
+    document = json.loads(result.stdout)
+    assert result.exit_code == 1 and document["failed"] == {} and document["forgotten"] is None
+    assert "a new ledger is begun" in result.stderr
 
 
 def test_score_ends_with_1_if_a_propensity_failed(shop: Workspace) -> None:

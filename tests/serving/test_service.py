@@ -193,6 +193,11 @@ def test_another_method_is_told_to_post(client: httpx.Client) -> None:
     assert response.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/docs", "/docs.json", "/nope", "/v1/nope", "/v1/churn", "/metrics"])
+def test_every_answer_has_an_id(client: httpx.Client, path: str) -> None:
+    assert re.fullmatch("[0-9a-f]{32}", client.get(path).headers["X-Request-ID"])
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/nope", 404), ("POST", "/v2/churn", 404), ("POST", "/docs", 405)]
 )

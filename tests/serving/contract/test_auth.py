@@ -83,6 +83,27 @@ def test_a_key_made_or_revoked_while_the_service_runs_counts_at_once(counter: Co
     until(lambda: ask(counter, **{"X-API-Key": secret}).status_code == 401, seconds=10)
 
 
+def test_a_file_of_keys_that_is_damaged_while_the_service_runs_is_told_to_who_looks_after_it(counter: Counter) -> None:
+    file = keys.path(counter.workspace)
+    whole = file.read_bytes()
+    line = 'foresell_dependency_up{dependency="keys"}'
+    with counter.client("admin") as client:
+
+        def seen() -> tuple[Any, bool]:
+            dependencies = client.get("/v1/status").json()["dependencies"]
+            return dependencies["keys"], f"{line} 1.0" in client.get("/metrics").text
+
+        assert seen() == (None, True)
+        file.write_bytes(whole[:-20])
+        try:
+            until(lambda: seen()[0] is not None, seconds=10)
+            told, is_up = seen()
+            assert str(file) in told["where"] and told["repair"] and not is_up
+        finally:
+            file.write_bytes(whole)
+        until(lambda: seen() == (None, True), seconds=10)
+
+
 def test_bodies_and_batches_have_limits(counter: Counter) -> None:
     with counter.client() as client:
         require_refusal(client.post("/v1/churn", json={"ids": ["a" * 5_000_000]}), 413)
@@ -106,7 +127,7 @@ def test_the_log_names_nobody_and_the_audit_tells_who_asked_about_whom(counter: 
     until(lambda: audited(counter, who))
     text = counter.running.told()
     escaped = json.dumps(who)[1:-1]
-    assert not [word for word in (who, escaped, "%C3%9Cmit", "4711", told, *counter.secrets.values()) if word in text]
+    assert not [word for word in (who, escaped, "%C3%9Cmit", "mit-4711", told, *counter.secrets.values()) if word in text]
     assert {answer["caller"] for answer in audited(counter, who)} >= {keys.id_of(secret)}
     last = [line for line in counter.running.lines() if line["route"] == "/v1/lead-conversion"][-1]
     assert last["key"] == keys.id_of(secret) and last["status"] in (200, 400) and last["ms"] > 0 and last["request"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -89,7 +91,7 @@ def test_a_collector_receives_a_request_and_its_stages(collector: Collector) -> 
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "Authorization": f"Bearer {TOKEN}"}
     body = {"email": "ada@example.org", "id": "C0001"}
     assert client(traces).post(f"/v1/hooks/crm/{TOKEN}?token={TOKEN}", json=body, headers=headers).status_code == 202
-    traces.stop()
+    traces.stop(60)
     *stages, request = sorted(collector.spans, key=lambda span: (span.parent_span_id.hex() == PARENT, span.start_time_unix_nano))
     assert request.name == "POST /v1/hooks/{source}/{token}" and request.trace_id.hex() == TRACE
     assert [span.name for span in stages] == ["validate", "fetch", "predict"]
@@ -110,7 +112,7 @@ def test_no_trace_holds_a_key_or_what_was_sent(collector: Collector) -> None:
     asking.post(f"/v1/hooks/crm/{TOKEN}", json={"email": "ada@example.org"}, headers={"X-API-Key": TOKEN, "User-Agent": "Ada"})
     asking.post(f"/v1/elsewhere/{TOKEN}", json={})
     asking.request(TOKEN, f"/v1/hooks/crm/{TOKEN}")
-    traces.stop()
+    traces.stop(60)
     sent = b"".join(collector.bodies)
     assert len([span for span in collector.spans if not span.parent_span_id]) == 3
     assert not [word for word in (TOKEN, TOKEN.upper(), "s" * 43, "ada@", "Ada", "C0001") if word.encode() in sent]
@@ -120,7 +122,7 @@ def test_an_answer_that_failed_is_an_error(collector: Collector) -> None:
     traces = opened()
     assert traces is not None
     client(traces).post(f"/v1/hooks/crm/{TOKEN}", content=b"fail")
-    traces.stop()
+    traces.stop(60)
     assert [span.status.code for span in collector.spans if span.kind == 2] == [2]
 
 
@@ -130,7 +132,7 @@ def test_a_collector_that_is_away_costs_no_answer(monkeypatch: pytest.MonkeyPatc
     traces = opened()
     assert traces is not None
     assert client(traces).post(f"/v1/hooks/crm/{TOKEN}", json={}).status_code == 202
-    traces.stop()
+    traces.stop(60)
 
 
 @pytest.mark.parametrize("disabled", [None, "true", "TRUE"])
@@ -161,3 +163,15 @@ def test_the_service_has_no_middleware_that_traces_paths() -> None:
     from serving.service import Foresell
 
     assert "OpenTelemetryMiddleware" not in [one.cls.__name__ for one in Foresell.to_asgi().user_middleware]
+
+
+def test_a_collector_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://{}:{}".format(*silent.getsockname()))
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+        monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
+        traces = opened()
+        assert traces is not None
+        client(traces).post(f"/v1/hooks/crm/{TOKEN}", json={})
+        traces.stop(0.01)
+        assert [thread.name for thread in threading.enumerate() if thread.name == "traces"] == ["traces"], "it has not ended"

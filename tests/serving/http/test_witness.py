@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from serving.http.request_id import Identified
 from serving.http.witness import NOTES, Notes, Witness
 from serving.metrics import Metrics
 from tests.serving.test_metrics import read
@@ -37,7 +38,7 @@ async def broken(request: Request) -> Response:
 
 def ask(metrics: Metrics, log: TextIO | None, path: str, **more: Any) -> httpx.Response:
     app = Starlette(routes=[Route("/v1/churn/{token}", noted, methods=["POST"]), Route("/broken", broken)])
-    witness = Witness(app, lambda: metrics, lambda: NOW, log)
+    witness = Identified(Witness(app, lambda: metrics, lambda: NOW, log))
 
     async def call() -> httpx.Response:
         transport = httpx.ASGITransport(witness, raise_app_exceptions=False)
