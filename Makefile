@@ -12,6 +12,7 @@ WORKERS ?= 2
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 export GX_ANALYTICS_ENABLED := false
+export PYTHONDONTWRITEBYTECODE := # where it is set, every process compiles four thousand modules again
 
 .PHONY: demo test check docs lock clean
 
