@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import TypeAdapter
@@ -25,7 +25,7 @@ class Call:
     road: Road
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """One answer, and the same as JSON, exactly as it is sent and stored."""
 
@@ -40,12 +40,11 @@ def written(score: Score) -> bytes:
 
 def answered(said: Sequence[Said], before: Mapping[str, Stored]) -> list[Answer]:
     """The answers of one propensity, each beside the last stored score of its entity."""
-    scores = [one.score for one in said]
     for scorer in {id(one.scorer): one.scorer for one in said}.values():
         cases = {place: case for place, one in enumerate(said) if one.scorer is scorer and (case := _case(one, before))}
         for place, found in zip(cases, changes(scorer, list(cases.values())), strict=True):
-            scores[place] = replace(scores[place], change=found, trend=trend(found))
-    return [Answer(score, written(score)) for score in scores]
+            said[place].score.change, said[place].score.trend = found, trend(found)
+    return [Answer(one.score, written(one.score)) for one in said]
 
 
 def _case(said: Said, before: Mapping[str, Stored]) -> Case | None:

@@ -28,7 +28,7 @@ UNREADABLE = ", which read other features; what changed in the data cannot be to
 Again = tuple[float, Floats]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Case:
     """One entity then and now.
 

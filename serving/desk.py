@@ -19,7 +19,7 @@ from training.contract import Floats
 Known = Record | ForesellError | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Said:
     """One answer: the score, who gave it, and where there is one, what it was made from.
 

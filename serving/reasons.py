@@ -33,7 +33,7 @@ _SAYS_NOTHING_HAPPENED = re.compile(r"\b(no|not|none|never|nothing|without)\b", 
 _SAYS_SEVERAL = re.compile(r"\b(several|many|often)\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, for the reason why a Score is not
 class Reason:
     """One measure's part in one score.
 

@@ -34,7 +34,7 @@ class Cause:
     contribution: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Change:
     """From the last stored score to this one.
 
@@ -51,7 +51,7 @@ class Change:
     causes: tuple[Cause, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a request makes a thousand, and to freeze one takes twice as long as to make it
 class Score:
     """What is foreseen of one entity for one propensity, or why nothing is.
 

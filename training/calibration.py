@@ -63,7 +63,7 @@ class Calibration(Strict):
 
     def probability(self, raw: Floats) -> Floats:
         """The calibrated probability of raw scores, within [FLOOR, 1 - FLOOR]."""
-        return np.clip(sigmoid(self.log_odds(raw)), FLOOR, 1 - FLOOR)
+        return np.minimum(np.maximum(sigmoid(self.log_odds(raw)), FLOOR), 1 - FLOOR)
 
 
 def recency(as_of: pd.Series, labels: Labels, horizon: timedelta) -> Floats:

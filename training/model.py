@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ class Model:
             raise mismatch("the predictor", list(self.columns), list(predictor.columns))
         self._codes = {column.name: _coder(column) for column in contract.features if column.dtype == "category"}
         self._categories = [(place, name) for place, name in enumerate(self.columns) if name in self._codes]
+        self._of_categories = [place for place, _ in self._categories]
+        self._others = np.array([len(self._codes[name]) for _, name in self._categories], dtype=np.float64)
         self._numbers = tuple(name for name in self.columns if name not in self._codes)
         self._places = [place for place, name in enumerate(self.columns) if name not in self._codes]
 
@@ -117,9 +120,10 @@ class Model:
     def unseen(self, matrix: Floats) -> list[tuple[str, ...]]:
         """For each row the categorical features whose value was unseen, or too rare to tell apart, when the model was fitted."""
         found: list[tuple[str, ...]] = [()] * len(matrix)
-        for place, name in self._categories:
-            for row in np.flatnonzero(matrix[:, place] == len(self._codes[name])).tolist():
-                found[row] = (*found[row], name)
+        if self._categories:
+            others = matrix[:, self._of_categories] == self._others
+            for row in np.flatnonzero(others.any(axis=1)).tolist():
+                found[row] = tuple(compress((name for _, name in self._categories), others[row]))
         return found
 
     def importance(self) -> dict[str, float]:

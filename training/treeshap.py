@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 
@@ -83,8 +82,8 @@ def processors() -> int:
 
 def _parts(rows: int) -> list[slice]:
     """The rows for each processor."""
-    bounds = np.linspace(0, rows, 1 + (processors() if rows >= THREADS_FROM else 1)).astype(int).tolist()
-    return [slice(*pair) for pair in pairwise(bounds)]
+    number = processors() if rows >= THREADS_FROM else 1
+    return [slice(rows * i // number, rows * (i + 1) // number) for i in range(number)]
 
 
 @cache
