@@ -39,7 +39,7 @@ def written(score: Score) -> bytes:
 
 
 def answered(said: Sequence[Said], before: Mapping[str, Stored]) -> list[Answer]:
-    """The answers of one propensity, each beside the last stored score of its entity."""
+    """The answers of one propensity; each score is told what has changed since the last stored one of its entity."""
     for scorer in {id(one.scorer): one.scorer for one in said}.values():
         cases = {place: case for place, one in enumerate(said) if one.scorer is scorer and (case := _case(one, before))}
         for place, found in zip(cases, changes(scorer, list(cases.values())), strict=True):

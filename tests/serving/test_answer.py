@@ -69,7 +69,7 @@ def test_somebody_nameless_or_unknown_and_a_score_that_stood_in_are_not_stored(
 
 def test_answers_of_champion_and_challenger_are_each_compared_by_their_own_scorer(answers: list[Said]) -> None:
     one = scored(answers)
-    of_challenger = replace(one, scorer=Scorer(one.scorer.model, "4", {}))
+    of_challenger = replace(one, score=replace(one.score), scorer=Scorer(one.scorer.model, "4", {}))
     stored = kept(one).stored
     assert stored is not None
     first, second = answered([one, of_challenger], {stored.entity_id: stored})
