@@ -16,7 +16,7 @@ from serving.ledger import Entry, Ledger
 
 CAPACITY = 20_000
 EVERY_SECONDS = 0.1
-ENTRIES_AT_ONCE = 500
+ENTRIES_AT_ONCE = 5_000
 MOST_IN_A_WRITE = 5_000
 LONGEST_PAUSE = 10.0
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, select
 
 from serving.ledger.database import Part
@@ -142,7 +142,7 @@ def _packed(stored: Stored) -> tuple[Any, ...]:
 
 def _json(features: Mapping[str, float | str | None]) -> bytes:
     """Made when a score is written, which is after it was answered."""
-    return json.dumps({name: None if value != value else value for name, value in features.items()}).encode()
+    return to_json(features, inf_nan_mode="null")
 
 
 def _audited(entry: Entry) -> tuple[Any, ...]:
