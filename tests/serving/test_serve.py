@@ -12,13 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from features import store
 from features.errors import RegistryError
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
 from serving.http.address import free_port, listening, url
 from tests.serving.process import eventually, running
-from tests.serving.shop import NOW
 from training import registry
 
 pytestmark = pytest.mark.xdist_group("shop")
@@ -32,14 +30,6 @@ def with_settings(workspace: Workspace, text: str) -> Workspace:
     path = workspace.root / SETTINGS_FILE
     path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
     return Workspace.open(workspace.root)
-
-
-@pytest.fixture
-def filled(own: Workspace) -> Workspace:
-    """A workspace of one's own whose online store is filled."""
-    store.apply(own)
-    store.materialize(own, NOW)
-    return own
 
 
 def test_the_host_of_the_settings_counts_for_the_loopback_rule(own: Workspace) -> None:
