@@ -58,11 +58,8 @@ def service(
     if library is None:
         pytest.skip("libfaketime is not installed")
     folder = tmp_path_factory.mktemp("hardship")
-    workspace = copied(shop, folder / "workspace", HOOK)
-    settings = workspace.root / "foresell.toml"
-    settings.write_text(settings.read_text().replace('keys = "off"', 'keys = "required"'))
+    workspace = copied(shop, folder / "workspace", HOOK, keys="required")
     workspace.serving.symlink_to(disk, target_is_directory=True)
-    workspace = Workspace.open(workspace.root)
     _, made = keys.create(workspace, "crm", ("score", "hook", "admin"), 1_000, 1_000, None, NOW - 10 * YEAR)
     _, slow = keys.create(workspace, "slow", ("score",), 1, 5, None, NOW - 10 * YEAR)
     secret += [made, slow]
@@ -72,8 +69,6 @@ def service(
     }  # fmt: skip
     with Path("/dev/full").open("wb") as full, running(workspace, folder / "log", stdout=full, **environment) as found:
         yield found
-        assert found.end() == 0, found.log.read_text()
-        assert "Traceback" not in found.log.read_text(), found.log.read_text()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import httpx
 import pandas as pd
 import pytest
 
+from benchmarks.servers import redis
 from features import snapshot, store
 from features.catalog import Catalog
 from features.cohort import cohort
@@ -21,9 +22,8 @@ from serving import batch
 from serving.answer import written
 from serving.partition import PART, folder
 from serving.scorer import Scorer, records
-from tests.serving.contract.running import copied, own_redis, running
+from tests.serving.running import copied, running
 from tests.serving.shop import NOW, open_shop
-from training import registry
 from training.registry import champion
 
 pytestmark = pytest.mark.xdist_group("shop")
@@ -85,14 +85,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def served(request: pytest.FixtureRequest, large: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Its service over each kind of online store: the workspace and the address."""
     place = tmp_path_factory.mktemp(request.param)
-    with own_redis(place) if request.param == "redis" else nullcontext((None, None)) as (_, port):
-        online = f"redis://127.0.0.1:{port}" if port else "sqlite"
-        settings = f"""adapter = "canonical"
-            [serving]\nkeys = "off"
-            [store]\nonline = "{online}"
-            [mlflow]\ntracking_uri = "{registry.store_uri(large)}"
-            """
-        workspace = copied(large, place / "workspace", settings)
+    with redis(place) if request.param == "redis" else nullcontext() as server:
+        workspace = copied(large, place / "workspace", online=server.address if server else "sqlite")
         with running(workspace, place / "log") as found:
             yield workspace, found.address
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.serving.contract.conftest import SIGNED_WITH, Counter
-from tests.serving.contract.running import until
 from tests.serving.contract.test_auth import require_refusal
 from tests.serving.hooks.payloads import ESPOCRM, ODOO, SALESFORCE
+from tests.serving.running import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.serving.contract.conftest import Counter
-from tests.serving.contract.running import until
+from tests.serving.running import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
 
