@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,7 @@ from features.catalog import Catalog
 from features.settings import SETTINGS_FILE, Workspace
 from features.views import views
 from serving.http.address import free_port, url
+from serving.ledger import Ledger
 from serving.scorer import scorer_of
 from tests.serving.shop import NOW
 from training import registry
@@ -239,3 +240,21 @@ def wrong(answers: Sequence[tuple[float, float, int, str, list[dict[str, Any]]]]
             found.append((status, scores[:2]))
         found += [score for score in scores if score["probability"] != said[score["model_version"]][score["entity_id"]]]
     return found
+
+
+def end_under_load(workspace: Workspace, service: Running, said: Mapping[str, Mapping[str, float | None]]) -> None:
+    """End a service that is asked about churn without a pause: what it accepted is answered, and what it answered is stored.
+
+    Args:
+        workspace: the service's.
+        service: with one version or more, and no canary.
+        said: what each version says of everybody, by version and id.
+    """
+    with Load(service.address, sorted(next(iter(said.values()))), pause=0.005) as load:
+        until(lambda: len(load.answers) > 200)
+        service.end()
+    assert not wrong(load.answers, said)
+    assert set(load.lost) <= {"ConnectError", "ReadError", "RemoteProtocolError", "WriteError"}
+    with closing(Ledger.open(workspace)) as ledger:
+        kept = {one.request_id for one in ledger.audit(limit=10_000_000)}
+    assert {one[3] for one in load.answers} <= kept

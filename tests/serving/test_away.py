@@ -15,7 +15,7 @@ from features import store
 from features.settings import SETTINGS_FILE, Workspace
 from serving.ledger import Ledger
 from serving.policy import share
-from tests.serving.running import Load, Running, copied, is_ready, probabilities, running, until
+from tests.serving.running import Load, Running, copied, end_under_load, is_ready, probabilities, running, until
 from tests.serving.shop import MODEL_COLUMNS, NOW, learn
 from training import registry
 from training.registry import Signature, promote
@@ -55,6 +55,7 @@ def test_without_its_store_the_service_shows_what_is_stored_and_with_it_fresh_sc
             until(partial(is_ready, service.address))  # which asks about customers, too
             known = again
             until(partial(_is_stored, service, again))
+        end_under_load(workspace, service, probabilities(workspace, "churn", ["1"]))
 
 
 def _is_fresh(service: Running, entity_id: str) -> bool:

@@ -15,8 +15,12 @@ from click.testing import CliRunner, Result
 from features.errors import RegistryError
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
+from serving.answer import Call
 from serving.http.address import free_port, listening, url
+from serving.office import Office
+from serving.reader import Ask
 from tests.serving.running import running, until
+from tests.serving.shop import NOW
 from training import registry
 
 pytestmark = pytest.mark.xdist_group("shop")
@@ -63,8 +67,10 @@ def test_it_says_that_nobody_gets_in_before_a_key_was_made(filled: Workspace) ->
 
 def test_it_starts_without_mlflow_once_it_has_served_with_it(filled: Workspace) -> None:
     settled = with_settings(filled, '[serving]\nkeys = "off"\n')
-    with running(settled, log(filled)) as service:
-        (before,) = service.ask("churn", ids=["C0001"])
+    office = Office(settled)
+    ((answer,),) = office.answer(["churn"], [Ask("C0001")], NOW, Call("1", None, "http"))
+    before = json.loads(answer.document)
+    office.stop()
     without = _without_mlflow(settled)
     with pytest.raises(RegistryError):
         registry.champion(without, "churn")
