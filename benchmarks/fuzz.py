@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from benchmarks.malformed import Sent, malformed
-from tests.serving.contract.running import Running, running
+from tests.serving.running import Running, running
 from tests.serving.shop import open_shop
 
 PROBLEM = "application/problem+json"
@@ -109,7 +109,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shop = open_shop(Path(folder))
-        with running(shop, Path(folder) / "log") as service, httpx.Client(base_url=service.address, timeout=60) as client:
+        with running(shop, Path(folder) / "log") as service, service.client() as client:
             result = fuzz(service, client, options.bodies, options.seed)
             answers = client.post("/v1/churn", json={"ids": ["C0001"]}).status_code
     told = {

@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.materialise                            1,000,000 customers with 60 features
     .venv/bin/python -m benchmarks.materialise --entities 100000 --stores sqlite
 
-The world is one table of customers with 54 numbers and 6 categories as attributes; the snapshot is built and Feast is told of it
+The world is one table of customers with 53 numbers and 6 categories as attributes; the snapshot is built and Feast is told of it
 as `foresell snapshot` does. Each store is filled three times: empty at first, then with nothing changed, then with 2 % of the
 customers changed. Redis is started for the occasion on a free port. Materialisation and the reader run in processes of their own.
 """
@@ -16,31 +16,24 @@ import multiprocessing
 import random
 import resource
 import shutil
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 
+from benchmarks.servers import redis
+from benchmarks.serving_world import ingest
 from features import snapshot, store
-from features.catalog import Catalog, StoredTable
-from features.settings import Attribute, Settings, StoreSettings, Workspace
+from features.settings import Settings, StoreSettings, Workspace
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
-NUMBERS, CATEGORIES = 52, 6  # and the two that every customer has: the age of the account and the day of the week
-ATTRIBUTES = {f"n{i}": Attribute(type="number", fixed=True) for i in range(NUMBERS)} | {
-    f"c{i}": Attribute(type="category", fixed=True) for i in range(CATEGORIES)
-}
-CHANGED = 50  # one in so many customers has other values in the end
 IDS_PER_LOOK_UP = (1, 100)
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -61,23 +54,9 @@ class Fill:
 
 
 def make_world(root: Path, entities: int, turn: int = 0) -> Workspace:
-    """Customers whose attributes are a hash of their number, and their snapshot; in turn 1 one in 50 has others."""
-    path = root / "data" / "tables" / "world" / "customers.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = f"(i + case when i % {CHANGED} = 0 then {turn} * {entities} else 0 end)"
-    numbers = ", ".join(f"(hash({seed}, {i}) % 100000) / 7.0 as n{i}" for i in range(NUMBERS))
-    words = "['web', 'email', 'phone', 'shop', 'müßig', null]"
-    categories = ", ".join(f"{words}[(1 + hash({seed}, {NUMBERS + i}) % 6)::int] as c{i}" for i in range(CATEGORIES))
-    born = "timestamp '2020-01-01' + to_days((i % 1000)::int)"
-    with duckdb.connect() as connection:
-        connection.execute(
-            f"copy (select 'C' || lpad(i::varchar, 9, '0') as customer_id, {born} as created_at, {born} as known_at, "
-            f"null::timestamp as known_until, {numbers}, {categories} from range({entities}) t(i)) to '{path}' (format parquet)"
-        )
-        columns = {row[0]: row[1] for row in connection.execute(f"describe select * from '{path}'").fetchall()}
-    table = StoredTable("customers", "world/customers.parquet", entities, columns)
+    """The customers of serving_world, and their snapshot; in turn 1 one in 50 has other values."""
     workspace = Workspace(root, Settings())
-    Catalog(f"world-{turn}", "canonical", "2024-06-01", {"customers": table}, {"customers": ATTRIBUTES}).save(workspace)
+    ingest(workspace, entities, AS_OF, turn)
     snapshot.build(workspace, [AS_OF])
     return workspace
 
@@ -126,43 +105,13 @@ def measure(root: Path, address: str, name: str, what: str, entities: int) -> Fi
 def run(root: Path, name: str, entities: int) -> Iterator[Fill]:
     """The three fillings of one store."""
     make_world(root, entities)
-    with redis() if name == "redis" else _nothing("sqlite") as address:
+    with redis(root) if name == "redis" else nullcontext() as server:
+        address = server.address if server else "sqlite"
         store.apply(_workspace(root, address))
         yield measure(root, address, name, "empty", entities)
         yield measure(root, address, name, "nothing changed", entities)
         make_world(root, entities, turn=1)
         yield measure(root, address, name, "2 % changed", entities)
-
-
-@contextmanager
-def redis() -> Iterator[str]:
-    """A Redis of one's own on a free port; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", folder]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            _wait_for(port)
-            yield f"redis://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"redis-server does not listen at port {port}")
-
-
-@contextmanager
-def _nothing(address: str) -> Iterator[str]:
-    yield address
 
 
 def _workspace(root: Path, address: str) -> Workspace:

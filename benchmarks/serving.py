@@ -28,7 +28,7 @@ from statistics import median
 
 from pydantic import TypeAdapter
 
-from benchmarks.materialise import redis
+from benchmarks.servers import redis
 from benchmarks.serving_contenders import FEAST, FLOOR, MLFLOW, OURS, Contender, contenders, running
 from benchmarks.serving_load import Load, has_wrk, load
 from benchmarks.serving_result import Cell, Figures, Result, Stages, read_stages
@@ -65,8 +65,8 @@ class Size:
 def opened(size: Size, folder: Path) -> Iterator[tuple[World, Sequence[Contender]]]:
     """The world, and the contenders at work in it."""
     now = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)  # features are of last night
-    with redis() as address:
-        world = make_world(folder / "workspace", address, size.entities, size.trees, now)
+    with redis(folder) as online:
+        world = make_world(folder / "workspace", online.address, size.entities, size.trees, now)
         with running(contenders(world, folder, size.workers, size.peers), folder) as started:
             yield world, started
 

@@ -140,7 +140,7 @@ def contenders(world: World, folder: Path, workers: Sequence[int], peers: bool) 
     """Everybody, for each number of workers; Feast's server with one."""
     model = folder / "model"
     world.model.save(model)
-    found = [make(world, model, count) for count in workers for make in (_ours, _floor)]
+    found = [one for count in workers for one in (ours(world, count), _floor(world, model, count))]
     if peers:
         found += [_mlflow(world, folder, count) for count in workers]
         found.append(_feast(world, folder))
@@ -151,7 +151,8 @@ def _ids(world: World) -> Callable[[Sequence[int]], str]:
     return lambda customers: json.dumps({"ids": [world.ids[one] for one in customers]})
 
 
-def _ours(world: World, model: Path, workers: int) -> Contender:
+def ours(world: World, workers: int) -> Contender:
+    """What this repository is about."""
     command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(world.workspace.root)]
     headers = {**JSON, "Authorization": f"Bearer {world.secret}"}
     return Contender(

@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 
 from features.settings import SETTINGS_FILE, Workspace
-from tests.serving.contract.running import Running, running
+from tests.serving.running import Running, running
 from tests.serving.shop import CUSTOMERS, LEADS, open_shop
 
 PARTS = 10
@@ -93,7 +93,7 @@ def main() -> int:
         with (root / SETTINGS_FILE).open("a", encoding="utf-8") as settings:
             settings.write(HOOK)
         workspace = Workspace.open(root)
-        with running(workspace, root / "log") as service, httpx.Client(base_url=service.address, timeout=60) as client:
+        with running(workspace, root / "log") as service, service.client() as client:
             told = soak(service, client, options.requests)
     print(json.dumps(told, indent=2))
     return 1 if _unexpected(list(told["statuses"])) else 0

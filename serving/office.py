@@ -243,11 +243,31 @@ class Office:
         lap("fetch")
         said = [desk.answer(asks, known, now, lap) for desk in desks]
         answers = [answered(part, self._before(desk, asks)) for desk, part in zip(desks, said, strict=True)]
-        for desk, part, several in zip(desks, said, answers, strict=True):  # once it is certain that all of them are given
-            self.recorder.put([entry(one, answer, now, call) for one, answer in zip(part, several, strict=True)])
+        self._keep(said, answers, now, call)
+        for desk, part in zip(desks, said, strict=True):
             self._shadow.hear(desk, part, now)
         lap("change")
         return answers
+
+    def _keep(self, said: Sequence[Sequence[Said]], answers: Sequence[Sequence[Answer]], now: datetime, call: Call) -> None:
+        """Have answers stored, once it is certain that all of them are given.
+
+        What answers a webhook is stored here and now: its record leaves the inbox next, and the one behind it may bring only what
+        has changed since.
+
+        Raises:
+            StoreError: the ledger does not store an answer to a webhook.
+        """
+        entries = [
+            entry(one, answer, now, call)
+            for part, several in zip(said, answers, strict=True)
+            for one, answer in zip(part, several, strict=True)
+        ]
+        if call.road == "hook":
+            with self._of_ledger.guarding():
+                self.ledger.keep(entries)
+        else:
+            self.recorder.put(entries)
 
     def _answer_received(self, entity: str, names: Sequence[str], asks: Sequence[Ask], now: datetime) -> list[Answer]:
         """The answers about what a webhook brought; without names, of every propensity of the entity that has a champion."""
@@ -263,11 +283,15 @@ class Office:
         """What is asked, of those the online store does not know yet with what was given of them before.
 
         A webhook brings only what has changed; who is new today is in no snapshot before tonight.
+
+        Raises:
+            StoreError: the online store or the ledger does not answer; nobody waits, so the record does.
         """
         reader = self.readers[entity]
         known = reader.known([Ask(ask.entity_id) for ask in asks], now)
         new = [ask.entity_id or "" for ask, one in zip(asks, known, strict=True) if one is None]
-        before = {name: stored for desk in map(self.desk, names) for name, stored in self._latest(desk, new).items()}
+        with self._of_ledger.guarding():
+            before = {who: stored for name in names for who, stored in self.ledger.latest(name, new).items()}
         return [
             replace(ask, given={**reader.given_before(before[ask.entity_id or ""]), **ask.given})
             if ask.entity_id in before else ask
@@ -275,14 +299,14 @@ class Office:
         ]  # fmt: skip
 
     def _before(self, desk: Desk, asks: Sequence[Ask]) -> Mapping[str, Stored]:
-        """The last stored scores of those who are asked about."""
-        return self._latest(desk, [ask.entity_id for ask in asks if ask.entity_id is not None])
-
-    def _latest(self, desk: Desk, ids: Sequence[str]) -> Mapping[str, Stored]:
-        """The last stored scores; none where the ledger does not answer, for a score is worth more than its trend."""
+        """The last stored scores of those who are asked about; none where the ledger does not answer, for a score is worth more
+        than its trend.
+        """
         try:
             with self._of_ledger.guarding():
-                return self.ledger.latest(desk.scorer.propensity.name, ids)
+                return self.ledger.latest(
+                    desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None]
+                )
         except ForesellError:
             return {}
 

@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -24,6 +23,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.servers import Server, redis
 from features import lookup, snapshot, storage, store, wire
 from features.errors import ContractError, StoreError, WorkspaceError
 from features.record import Layout, decode, encode, numbers
@@ -104,37 +104,10 @@ def test_a_matrix_of_many_records_has_the_bits_of_each() -> None:
 # deadlines
 
 
-class Server:
-    """A Redis of one's own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.folder = folder
-        self.start()
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--save", "", "--dir", str(self.folder), "--daemonize", "no"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("redis-server did not start")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path)
-    yield made
-    made.process.send_signal(signal.SIGCONT)
-    made.kill()
+    with redis(tmp_path) as made:
+        yield made
 
 
 def given_up(ask: Callable[[], object], match: str) -> None:
@@ -145,17 +118,17 @@ def given_up(ask: Callable[[], object], match: str) -> None:
 
 @pytest.mark.redis
 def test_redis_may_die_hang_and_come_back(tmp_path: Path, server: Server) -> None:
-    made = world_of(tmp_path, f"redis://127.0.0.1:{server.port}?{AN_HOUR}", "a")
+    made = world_of(tmp_path, f"{server.address}?{AN_HOUR}", "a")
     store.apply(made)
     put(made, T, a=1.0)
     online = store.Online(made, DEADLINE)
     with ThreadPoolExecutor(16) as threads:
         assert list(threads.map(lambda _: minutes(online, "a"), range(64))) == [[1.0]] * 64
 
-        server.process.send_signal(signal.SIGSTOP)
+        server.signal(signal.SIGSTOP)
         given_up(lambda: list(threads.map(lambda _: online.read("customer", ["a"]), range(16))), "Timeout")
         given_up(lambda: store.Online(made, DEADLINE).ping("customer"), "Timeout")
-        server.process.send_signal(signal.SIGCONT)
+        server.signal(signal.SIGCONT)
         assert list(threads.map(lambda _: minutes(online, "a"), range(64))) == [[1.0]] * 64
 
         server.kill()

@@ -15,7 +15,7 @@ from features.customer import VIEWS
 from features.feature import Feature
 from features.propensity import Propensity
 from features.settings import SETTINGS_FILE, Workspace
-from tests.serving.contract.running import running
+from tests.serving.running import running
 from tests.serving.shop import NOW, fit, open_shop
 from training import registry
 from training.contract import Column, Typical

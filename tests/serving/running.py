@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -26,20 +27,28 @@ from features.catalog import Catalog
 from features.settings import SETTINGS_FILE, Workspace
 from features.views import views
 from serving.http.address import free_port, url
+from serving.ledger import Ledger
 from serving.scorer import scorer_of
 from tests.serving.shop import NOW
 from training import registry
 
 LONGEST_START = 600.0
+SERVE = (sys.executable, "-m", "foresell", "serve")
 
 
-def copied(shop: Workspace, root: Path, settings: str = "", serving: str = "", online: str = "sqlite") -> Workspace:
-    """A copy of the shop with a registry of its own, whose online store is filled already."""
+def copied(
+    shop: Workspace, root: Path, settings: str = "", serving: str = "", online: str = "sqlite", keys: str = "off"
+) -> Workspace:
+    """A copy of a shop with a registry and a filled online store of its own, and without what its service was asked."""
     shutil.copytree(shop.root, root, ignore=shutil.ignore_patterns("scores", "serving"))
     project = f'[store]\nonline = "{online}"\nproject = "{storage.project(shop)}"\n'
-    text = f'adapter = "canonical"\n{project}[serving]\nkeys = "off"\n{serving}\n{settings}\n'
+    text = f'adapter = "canonical"\n{project}[serving]\nkeys = "{keys}"\n{serving}\n{settings}\n'
     (root / SETTINGS_FILE).write_text(text, encoding="utf-8")
-    return Workspace.open(root)
+    workspace = Workspace.open(root)
+    if online != "sqlite":
+        store.apply(workspace)
+        store.materialize(workspace, NOW)
+    return workspace
 
 
 @dataclass
@@ -49,7 +58,9 @@ class Running:
     address: str
     process: subprocess.Popen[bytes]
     log: Path
-    seconds_to_ready: float = 0.0
+
+    def client(self, **headers: str) -> httpx.Client:
+        return httpx.Client(base_url=self.address, headers=headers, timeout=60)
 
     def ask(self, name: str, **body: Any) -> list[dict[str, Any]]:
         """The answers of a propensity, which must be there."""
@@ -74,10 +85,26 @@ class Running:
         children = psutil.Process(self.process.pid).children()
         return [child for child in children if _is_worker(child)] or [psutil.Process(self.process.pid)]
 
-    def end(self) -> int:
-        """SIGTERM, and the exit code."""
+    def resident(self) -> int:
+        """Bytes of memory that it holds."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def told(self) -> str:
+        """All it has printed, request log and complaints."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The request log."""
+        return [json.loads(line) for line in self.told().splitlines() if line.startswith('{"at"')]
+
+    def complaints(self) -> str:
+        """All but the request log."""
+        return "\n".join(line for line in self.told().splitlines() if not line.startswith('{"at"'))
+
+    def end(self) -> None:
+        """SIGTERM; it must end well."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=120)
+        assert self.process.wait(timeout=120) == 0, self.complaints()
 
 
 def _is_worker(process: psutil.Process) -> bool:
@@ -91,7 +118,7 @@ def _is_worker(process: psutil.Process) -> bool:
 def running(
     workspace: Workspace, log: Path, workers: int = 1, stdout: IO[bytes] | None = None, **environment: str
 ) -> Iterator[Running]:
-    """A service of a workspace, ready.
+    """A service of a workspace, as `started` has it, on a free port.
 
     Args:
         workspace: whose.
@@ -101,22 +128,32 @@ def running(
         environment: of the process, besides this one's.
     """
     port = free_port("127.0.0.1")
-    command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(workspace.root), "--port", str(port)]
-    command = [*command, "--workers", str(workers)]
-    with log.open("ab") as file:
-        process = subprocess.Popen(command, stdout=stdout or file, stderr=file, env={**os.environ, **environment})
-    found = Running(url("127.0.0.1", port), process, log)
-    try:
-        began = time.monotonic()
-        until(lambda: is_ready(found.address) or process.poll() is not None, LONGEST_START)
-        assert process.poll() is None, log.read_text()
-        found.seconds_to_ready = time.monotonic() - began
+    options = ["--workspace", str(workspace.root), "--port", str(port), "--workers", str(workers)]
+    with started([*SERVE, *options], url("127.0.0.1", port), log, {**os.environ, **environment}, stdout=stdout) as found:
         yield found
+
+
+@contextmanager
+def started(
+    command: Sequence[str], address: str, log: Path, environment: Mapping[str, str] | None = None,
+    folder: Path | None = None, stdout: IO[bytes] | None = None,
+) -> Iterator[Running]:  # fmt: skip
+    """A service that a command starts, ready; after the block it must have ended well, without a traceback or a leak."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command, stdout=stdout or file, stderr=file, env=environment, cwd=folder, start_new_session=True
+        )
+    found = Running(address, process, log)
+    try:
+        until(lambda: is_ready(address) or process.poll() is not None, LONGEST_START)
+        assert process.poll() is None, found.complaints()
+        yield found
+        found.end()
     finally:
-        family = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
-        for one in family:
-            one.kill()
+        with suppress(ProcessLookupError):  # its workers, too, which would outlive it
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    assert "Traceback" not in found.complaints() and "leaked" not in found.complaints(), found.complaints()
 
 
 def is_ready(address: str) -> bool:
@@ -127,13 +164,12 @@ def is_ready(address: str) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
-    """Wait for a condition; how long it took. It must come true some time."""
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until a condition is true; the time is only there to end a test that fails."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, f"not within {seconds} s"
         time.sleep(0.05)
-    return time.monotonic() - began
 
 
 def probabilities(workspace: Workspace, name: str, versions: Sequence[str]) -> dict[str, dict[str, float | None]]:
@@ -204,3 +240,21 @@ def wrong(answers: Sequence[tuple[float, float, int, str, list[dict[str, Any]]]]
             found.append((status, scores[:2]))
         found += [score for score in scores if score["probability"] != said[score["model_version"]][score["entity_id"]]]
     return found
+
+
+def end_under_load(workspace: Workspace, service: Running, said: Mapping[str, Mapping[str, float | None]]) -> None:
+    """End a service that is asked about churn without a pause: what it accepted is answered, and what it answered is stored.
+
+    Args:
+        workspace: the service's.
+        service: with one version or more, and no canary.
+        said: what each version says of everybody, by version and id.
+    """
+    with Load(service.address, sorted(next(iter(said.values()))), pause=0.005) as load:
+        until(lambda: len(load.answers) > 200)
+        service.end()
+    assert not wrong(load.answers, said)
+    assert set(load.lost) <= {"ConnectError", "ReadError", "RemoteProtocolError", "WriteError"}
+    with closing(Ledger.open(workspace)) as ledger:
+        kept = {one.request_id for one in ledger.audit(limit=10_000_000)}
+    assert {one[3] for one in load.answers} <= kept

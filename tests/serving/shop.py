@@ -8,18 +8,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pandas as pd
 
+from benchmarks.fitted import PASSED, column, fitted
 from features import propensity, snapshot, store
 from features.cohort import cohort
 from features.settings import SETTINGS_FILE, Attribute, Workspace
 from tests.worlds import make_workspace
-from training import calibration, registry
-from training.contract import Column, Contract, Typical, Window, encode
+from training import registry
+from training.contract import Column, encode
 from training.model import Model
-from training.trees import Trees
 
 NOW = datetime(2018, 5, 15, tzinfo=UTC)
 CUSTOMERS, LEADS = 400, 300
@@ -57,26 +56,7 @@ def open_shop(
 
 def fit(question: dict[str, Any], columns: Sequence[Column], frame: pd.DataFrame, labels: np.ndarray) -> Model:
     """A small model with a whole contract, calibrated on its own training rows."""
-    matrix = encode(frame, columns)
-    categories = [i for i, column in enumerate(columns) if column.dtype == "category"]
-    data = lightgbm.Dataset(matrix, labels, feature_name=[c.name for c in columns], categorical_feature=categories)
-    parameters = {"objective": "binary", "num_leaves": 15, "verbose": -1, "num_threads": 1, "seed": 1, "min_data_in_leaf": 10}
-    booster = lightgbm.train(parameters, data, 60)
-    raw = np.asarray(booster.predict(matrix, raw_score=True))
-    fitted = calibration.fit(raw, np.asarray(labels))
-    window = Window(first="2018-01-01", last="2018-01-01", rows=len(frame), positives=int(labels.sum()))
-    contract = Contract(
-        propensity=question,
-        candidate="lightgbm",
-        members=("model.txt",),
-        features=tuple(columns),
-        calibration=fitted,
-        reference=tuple(np.quantile(fitted.probability(raw), np.linspace(0, 1, 1001)).tolist()),
-        fingerprint="test",
-        windows={"train": window, "calibration": window, "test": window},
-        versions=dict.fromkeys(registry.REQUIREMENTS, "0"),
-    )
-    return Model(contract, Trees(booster.model_to_string()))
+    return fitted(question, columns, encode(frame, columns), np.asarray(labels), 60, {"num_leaves": 15, "min_data_in_leaf": 10})
 
 
 def crown(workspace: Workspace, name: str, seed: int = 5) -> None:
@@ -92,18 +72,8 @@ def learn(workspace: Workspace, name: str, columns: Sequence[str], seed: int = 5
     labels = (
         np.random.default_rng(seed).random(len(frame)) < 0.2 + 0.5 * (frame[columns[0]] > frame[columns[0]].median())
     ).astype(np.int8)
-    model = fit(question.model_dump(mode="json"), [_column(frame[column]) for column in columns], frame, labels)
-    record = registry.Record({}, {}, {"verdict": "pass"}, {"gates": []}, {"report/report.html": "<html>"})
-    registry.register(workspace, model, record)
-
-
-def _column(values: pd.Series) -> Column:
-    missing = float(values.isna().mean())
-    if values.dtype == object:
-        return Column(name=str(values.name), dtype="category", categories=tuple(sorted(values.dropna().unique())),
-                      typical=Typical(missing=missing))  # fmt: skip
-    p25, median, p75 = values.quantile([0.25, 0.5, 0.75]).tolist()
-    return Column(name=str(values.name), dtype="number", typical=Typical(missing=missing, p25=p25, median=median, p75=p75))
+    model = fit(question.model_dump(mode="json"), [column(frame[name]) for name in columns], frame, labels)
+    registry.register(workspace, model, PASSED)
 
 
 def _ids(letter: str, number: int, suffixes: Sequence[str]) -> list[str]:

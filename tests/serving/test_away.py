@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from benchmarks.servers import Server, redis, tracking
 from features import store
-from features.settings import Workspace
-from serving.http.address import free_port
+from features.settings import SETTINGS_FILE, Workspace
 from serving.ledger import Ledger
 from serving.policy import share
-from tests.serving.running import Load, Running, copied, probabilities, running, until
+from tests.serving.running import Load, Running, copied, end_under_load, is_ready, probabilities, running, until
 from tests.serving.shop import MODEL_COLUMNS, NOW, learn
+from training import registry
 from training.registry import Signature, promote
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
@@ -30,75 +26,36 @@ NEW_LEAD = [{"attributes": {"origin": "web", "budget": 25_000}}]
 CANARY = 0.3
 
 
-class Server:
-    """A server that can be killed, stopped and started again."""
-
-    def __init__(self, command: list[str], log: Path, probe: str) -> None:
-        self._command, self._log, self._probe = command, log, probe
-        self.start()
-
-    def start(self) -> None:
-        with self._log.open("ab") as file:
-            environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-            self.process = subprocess.Popen(
-                self._command, stdout=file, stderr=file, cwd=self._log.parent, env=environment, start_new_session=True
-            )
-        until(self._answers, 300)
-
-    def signal(self, number: int) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
-        if number == signal.SIGKILL:
-            self.process.wait()
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self._log.read_text()
-        try:
-            return httpx.get(self._probe, timeout=5).status_code == 200
-        except httpx.RemoteProtocolError:  # it listens, and speaks something else
-            return True
-        except httpx.TransportError:
-            return False
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
-    if not shutil.which("redis-server"):
-        pytest.skip("no redis-server here")
-    folder, port = tmp_path_factory.mktemp("redis"), str(free_port("127.0.0.1"))
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    server = Server(command, folder / "log", f"http://127.0.0.1:{port}")
-    yield server, f"redis://127.0.0.1:{port}"
-    server.signal(signal.SIGKILL)
+@pytest.fixture
+def online(tmp_path: Path) -> Iterator[Server]:
+    with redis(tmp_path) as made:
+        yield made
 
 
 def test_without_its_store_the_service_shows_what_is_stored_and_with_it_fresh_scores(
-    redis: tuple[Server, str], shop: Workspace, tmp_path: Path
+    online: Server, shop: Workspace, tmp_path: Path
 ) -> None:
-    server, address = redis
-    workspace = copied(shop, tmp_path / "workspace", online=address)
-    store.apply(workspace)
-    store.materialize(workspace, NOW)
+    workspace = copied(shop, tmp_path / "workspace", online=online.address)
     with running(workspace, tmp_path / "log") as service:
         fresh = {one["entity_id"]: one for one in service.ask("lead-conversion", ids=[f"L{number:04d}" for number in range(60)])}
         known = next(one for one in fresh.values() if one["score"] is not None)
         until(lambda: service.get(f"/v1/scores/lead/{known['entity_id']}").status_code == 200)
         for away, back in ((signal.SIGSTOP, signal.SIGCONT), (signal.SIGKILL, None)):
-            server.signal(away)
+            online.signal(away)
             _shows_what_is_stored(service, known)
             if back is None:
-                server.start()
+                online.kill()
+                online.start()
                 store.materialize(workspace, NOW)
             else:
-                server.signal(back)
+                online.signal(back)
             until(partial(_is_fresh, service, known["entity_id"]))
             (again,) = service.ask("lead-conversion", ids=[known["entity_id"]])
-            assert again["probability"] == known["probability"] and service.get("/readyz").status_code == 200
+            assert again["probability"] == known["probability"]
+            until(partial(is_ready, service.address))  # which asks about customers, too
             known = again
             until(partial(_is_stored, service, again))
-        assert service.end() == 0, service.log.read_text()
-    log = service.log.read_text()
-    assert "Traceback" not in log, log
+        end_under_load(workspace, service, probabilities(workspace, "churn", ["1"]))
 
 
 def _is_fresh(service: Running, entity_id: str) -> bool:
@@ -127,20 +84,16 @@ def _shows_what_is_stored(service: Running, known: dict[str, object]) -> None:
 @pytest.fixture(scope="module")
 def tracked(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Workspace]]:
     """A tracking server, and a workspace whose churn has a champion and a challenger there, and whose leads are pinned."""
-    folder, port = tmp_path_factory.mktemp("tracked"), free_port("127.0.0.1")
-    address = f"http://127.0.0.1:{port}"
+    folder = tmp_path_factory.mktemp("tracked")
     serving = f'pin = {{lead-conversion = "1"}}\ncanary = {{churn = {CANARY}}}\nshadow = ["churn"]\n'
-    workspace = copied(shop, folder / "workspace", f'[mlflow]\ntracking_uri = "{address}"\n', serving)
-    database = f"sqlite:///{workspace.mlruns / 'mlflow.db'}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--workers", "1",
-               "--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
-    server = Server(command, folder / "log", f"{address}/health")
-    local = Workspace(workspace.root, workspace.settings.model_copy(update={"mlflow": type(workspace.settings.mlflow)()}))
+    local = copied(shop, folder / "workspace", serving=serving)
     learn(local, "churn", MODEL_COLUMNS["churn"][:4], 6)
     learn(local, "lead-conversion", MODEL_COLUMNS["lead-conversion"][:4], 6)
     promote(local, "lead-conversion", ANNA, "2")
-    yield server, workspace
-    server.signal(signal.SIGKILL)
+    with tracking(folder, registry.store_uri(local)) as server:
+        with (local.root / SETTINGS_FILE).open("a", encoding="utf-8") as settings:
+            settings.write(f'[mlflow]\ntracking_uri = "{server.address}"\n')
+        yield server, Workspace.open(local.root)
 
 
 def test_pin_canary_and_shadow_hold_while_the_registry_is_away_and_when_it_is_back(
@@ -161,14 +114,13 @@ def test_pin_canary_and_shadow_hold_while_the_registry_is_away_and_when_it_is_ba
 
     with running(workspace, tmp_path / "log") as service:
         everybody(service)
-        server.signal(signal.SIGKILL)
+        server.kill()
         until(lambda: service.metric('foresell_dependency_up{dependency="registry"}') == 0.0)
         with Load(service.address, ids, callers=2, pause=0.01) as load:
             until(lambda: len(load.answers) > 100)
         assert not load.lost and all(status == 200 for _, _, status, *_ in load.answers)
         everybody(service)
         assert service.get("/readyz").status_code == 200
-        assert service.end() == 0, service.log.read_text()
     _compared_right(workspace, said, set(ids) - taken)
     with running(workspace, tmp_path / "log") as service:
         everybody(service)

@@ -16,7 +16,7 @@ import pytest
 from features import store
 from features.settings import SETTINGS_FILE, Workspace
 from serving.http.address import free_port, url
-from tests.serving.process import running
+from tests.serving.running import started
 from tests.serving.shop import NOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
@@ -76,7 +76,7 @@ def test_it_scores_from_another_folder_and_environment(
     store.materialize(own, NOW)
     command = [str(environment / "bentoml"), "serve", str(bento), "--host", "127.0.0.1", "--port", str(port)]
     ids = {"ids": [f"C{number:04d}" for number in range(100)]}
-    with running(command, url("127.0.0.1", port), tmp_path / "log", settings, tmp_path) as at:
+    with started(command, url("127.0.0.1", port), tmp_path / "log", settings, tmp_path) as made, made.client() as at:
         assert same(at.post("/v1/churn", json=ids)) == same(httpx.post(f"{service}/v1/churn", json=ids, timeout=60))
         for _ in range(20):
             httpx.post(f"{url('127.0.0.1', port)}/v1/churn", json={"ids": ["C0001"]}, timeout=60)

@@ -12,6 +12,7 @@ import httpx
 import pandas as pd
 import pytest
 
+from benchmarks.servers import redis
 from features import snapshot, store
 from features.catalog import Catalog
 from features.cohort import cohort
@@ -21,9 +22,8 @@ from serving import batch
 from serving.answer import written
 from serving.partition import PART, folder
 from serving.scorer import Scorer, records
-from tests.serving.contract.running import copied, own_redis, running
+from tests.serving.running import copied, running
 from tests.serving.shop import NOW, open_shop
-from training import registry
 from training.registry import champion
 
 pytestmark = pytest.mark.xdist_group("shop")
@@ -81,25 +81,19 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return open_shop(tmp_path_factory.mktemp("large"), customers=1_300, leads=1_200, suffixes=ODD)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
-def served(request: pytest.FixtureRequest, large: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Its service over each kind of online store: the workspace and the address."""
-    place = tmp_path_factory.mktemp(request.param)
-    with own_redis(place) if request.param == "redis" else nullcontext((None, None)) as (_, port):
-        online = f"redis://127.0.0.1:{port}" if port else "sqlite"
-        settings = f"""adapter = "canonical"
-            [serving]\nkeys = "off"
-            [store]\nonline = "{online}"
-            [mlflow]\ntracking_uri = "{registry.store_uri(large)}"
-            """
-        workspace = copied(large, place / "workspace", settings)
+@pytest.fixture(scope="module")
+def served(large: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, str]]:
+    """Its service over Redis: the workspace and the address."""
+    place = tmp_path_factory.mktemp("redis")
+    with redis(place) as server:
+        workspace = copied(large, place / "workspace", online=server.address)
         with running(workspace, place / "log") as found:
             yield workspace, found.address
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["churn", "lead-conversion"])
-def test_a_thousand_random_entities_are_equal_on_every_road(served: tuple[Workspace, str], name: str) -> None:
+def test_a_thousand_random_entities_are_equal_on_every_road(served: tuple[Workspace, str], large: Workspace, name: str) -> None:
     workspace, address = served
     registered = champion(workspace, name)
     question = registered.model.propensity
@@ -108,16 +102,17 @@ def test_a_thousand_random_entities_are_equal_on_every_road(served: tuple[Worksp
     ids = random.Random(11).sample(everybody["entity_id"].tolist(), 1_000)
     joined = store.historical(workspace, question.entity, pd.DataFrame({"entity_id": ids, "as_of": NOW}), scorer.columns)
     historical = {score.entity_id: score for score in scorer.score(records(joined), NOW)}
-    online = store.Online(workspace).read(question.entity, ids)
+    in_redis, in_sqlite = (store.Online(one).read(question.entity, ids) for one in (workspace, large))
     told = httpx.post(f"{address}/v1/{name}", json={"ids": ids}, timeout=60).json()["scores"]
     alone = [httpx.post(f"{address}/v1/{name}", json={"ids": [one]}, timeout=60).json()["scores"][0] for one in ids[:50]]
     batched = _batched(workspace, name)
     assert len(batched.keys() & set(ids)) > 300
     values = {row["entity_id"]: row for row in joined.to_dict("records")}
-    for entity_id, record, answer in zip(ids, online, told, strict=True):
-        score = historical[entity_id]
-        assert record is not None and answer["entity_id"] == entity_id
-        assert [bits(record.values[column]) for column in scorer.columns] == [bits(values[entity_id][c]) for c in scorer.columns]
+    for entity_id, one, other, answer in zip(ids, in_redis, in_sqlite, told, strict=True):
+        score, known = historical[entity_id], [bits(values[entity_id][column]) for column in scorer.columns]
+        assert one is not None and other is not None and answer["entity_id"] == entity_id
+        assert [bits(one.values[column]) for column in scorer.columns] == known
+        assert [bits(other.values[column]) for column in scorer.columns] == known
         assert _said(answer) == _said(json.loads(written(score)))
         assert score.eligible == (entity_id in batched)
         if score.eligible:

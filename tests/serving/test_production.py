@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.servers import Server, redis, tracking
 from features import store
 from features.catalog import Catalog
 from features.cohort import cohort
@@ -24,8 +24,8 @@ from features.views import views
 from foresell import main
 from serving.http.address import free_port, url
 from serving.scorer import records, scorer_of
-from tests.servers import database, mlflow_server, redis_server
-from tests.serving.process import eventually, running
+from tests.servers import POSTGRES, database
+from tests.serving.running import SERVE, started, until
 from tests.serving.shop import NOW, crown, open_shop
 from training.registry import champion, champion_version
 
@@ -40,11 +40,11 @@ class Production:
     """The shop where the profile keeps it, and MLflow, which can be stopped."""
 
     workspace: Workspace
-    mlflow: ExitStack
+    mlflow: Server
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "foresell", "serve", "--workspace", str(self.workspace.root)]
+        return [*SERVE, "--workspace", str(self.workspace.root)]
 
     @property
     def address(self) -> str:
@@ -65,31 +65,30 @@ class Production:
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
     folder = tmp_path_factory.mktemp("production")
-    redis, mlflow, http = (free_port("127.0.0.1") for _ in range(3))
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         for name, secret in SECRETS.items():
             patch.setenv(name, secret)
         feast, ledger, runs = (stack.enter_context(database(name)) for name in ("feast", "ledger", "mlflow"))
-        stack.enter_context(redis_server(folder, redis, SECRETS["REDIS_PASSWORD"]))
-        server = stack.enter_context(ExitStack())
-        server.enter_context(mlflow_server(runs, folder, mlflow))
+        online = stack.enter_context(redis(folder, SECRETS["REDIS_PASSWORD"]))
+        mlflow = stack.enter_context(tracking(folder, f"{POSTGRES}/{runs}"))
         settings = PROFILE.read_text(encoding="utf-8")
         for there, here in {
-            "redis:6379": f"127.0.0.1:{redis}", "mlflow:5000": f"ana:${{MLFLOW_PASSWORD}}@127.0.0.1:{mlflow}",
-            "port = 3000": f"port = {http}",
+            "redis:6379": online.address.removeprefix("redis://"),
+            "mlflow:5000": f"ana:${{MLFLOW_PASSWORD}}@{mlflow.address.removeprefix('http://')}",
+            "port = 3000": f"port = {free_port('127.0.0.1')}",
             "//foresell:${POSTGRES_": "//postgres:${POSTGRES_",
             "postgres:5432/feast": f"127.0.0.1:5432/{feast}", "postgres:5432/foresell": f"127.0.0.1:5432/{ledger}",
         }.items():  # fmt: skip
             assert there in settings
             settings = settings.replace(there, here)
-        yield Production(open_shop(folder / "shop", settings), server)
+        yield Production(open_shop(folder / "shop", settings), mlflow)
 
 
 def test_the_profile_serves_what_was_learned_and_goes_on_without_mlflow(production: Production) -> None:
     workspace = production.workspace
     score, admin = production.key("score"), production.key("admin")
     want = historical(workspace)
-    with running(production.command, production.address, production.log) as at:
+    with started(production.command, production.address, production.log) as service, service.client() as at:
         assert ask(at, want, score) == want
         assert at.post("/v1/churn", json={"ids": ["C0001"]}).status_code == 401
         for _ in range(ASKED):
@@ -97,15 +96,15 @@ def test_the_profile_serves_what_was_learned_and_goes_on_without_mlflow(producti
         assert counted(at, admin, "200") == ASKED + 1 and counted(at, admin, "401") == 1
         crown(workspace, "churn", seed=6)
         assert champion_version(workspace, "churn") == "2"
-        eventually(lambda: {version(production.address, score) for _ in range(20)} == {"2"})
+        until(lambda: {version(production.address, score) for _ in range(20)} == {"2"})
         second = historical(workspace)
         assert ask(at, second, score) == second and second != want
-        eventually(lambda: stored(at, score)["model_version"] == "2")
-    production.mlflow.close()
+        until(lambda: stored(at, score)["model_version"] == "2")
+    production.mlflow.kill()
     with pytest.raises(RegistryError) as away:
         champion(workspace, "churn")
     assert SECRETS["MLFLOW_PASSWORD"] not in str(away.value)
-    with running(production.command, production.address, production.log) as at:
+    with started(production.command, production.address, production.log) as service, service.client() as at:
         assert ask(at, second, score) == second
         assert 'foresell_dependency_up{dependency="registry"} 0.0' in at.get("/metrics", headers=admin).text
     told = production.log.read_text()

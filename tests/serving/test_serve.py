@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from features import store
 from features.errors import RegistryError
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
+from serving.answer import Call
 from serving.http.address import free_port, listening, url
-from tests.serving.process import eventually, running
+from serving.office import Office
+from serving.reader import Ask
+from tests.serving.running import running, until
 from tests.serving.shop import NOW
 from training import registry
 
@@ -32,14 +34,6 @@ def with_settings(workspace: Workspace, text: str) -> Workspace:
     path = workspace.root / SETTINGS_FILE
     path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
     return Workspace.open(workspace.root)
-
-
-@pytest.fixture
-def filled(own: Workspace) -> Workspace:
-    """A workspace of one's own whose online store is filled."""
-    store.apply(own)
-    store.materialize(own, NOW)
-    return own
 
 
 def test_the_host_of_the_settings_counts_for_the_loopback_rule(own: Workspace) -> None:
@@ -60,33 +54,29 @@ def test_the_port_is_that_of_the_settings_unless_it_is_given(own: Workspace, giv
 
 
 def test_it_says_that_nobody_gets_in_before_a_key_was_made(filled: Workspace) -> None:
-    port = free_port("127.0.0.1")
-    with_settings(filled, f"[serving]\nport = {port}\n")
-    with running(
-        [sys.executable, "-m", "foresell", "serve", "--workspace", str(filled.root)], url("127.0.0.1", port), log(filled)
-    ) as at:
-        told = log(filled).read_text()
+    with running(filled, log(filled)) as service, service.client() as at:
+        told = service.told()
         assert at.post("/v1/churn", json={"ids": ["C0001"]}).status_code == 401
         command = told.partition("nobody gets in yet: ")[2].splitlines()[0]
         made = CliRunner().invoke(main, [*command.split()[1:], "--json"])
         secret = json.loads(made.stdout)["secret"]
         headers = {"Authorization": f"Bearer {secret}"}
-        eventually(lambda: at.post("/v1/churn", json={"ids": ["C0001"]}, headers=headers).status_code == 200)
+        until(lambda: at.post("/v1/churn", json={"ids": ["C0001"]}, headers=headers).status_code == 200)
     assert secret not in log(filled).read_text()
 
 
 def test_it_starts_without_mlflow_once_it_has_served_with_it(filled: Workspace) -> None:
-    port = free_port("127.0.0.1")
-    settled = with_settings(filled, f'[serving]\nkeys = "off"\nport = {port}\n')
-    command = [sys.executable, "-m", "foresell", "serve", "--workspace", str(filled.root)]
-    with running(command, url("127.0.0.1", port), log(filled)) as at:
-        before = at.post("/v1/churn", json={"ids": ["C0001"]}).json()["scores"][0]
+    settled = with_settings(filled, '[serving]\nkeys = "off"\n')
+    office = Office(settled)
+    ((answer,),) = office.answer(["churn"], [Ask("C0001")], NOW, Call("1", None, "http"))
+    before = json.loads(answer.document)
+    office.stop()
     without = _without_mlflow(settled)
     with pytest.raises(RegistryError):
         registry.champion(without, "churn")
-    with running(command, url("127.0.0.1", port), log(filled)) as at:
-        after = at.post("/v1/churn", json={"ids": ["C0001"]}).json()["scores"][0]
-        assert at.post("/v1/upsell", json={"ids": ["C0001"]}).status_code == 503
+    with running(without, log(filled)) as service:
+        (after,) = service.ask("churn", ids=["C0001"])
+        assert service.post("upsell", ids=["C0001"]).status_code == 503
     same = ("score", "probability", "reasons", "model_version", "feature_as_of")
     assert [after[name] for name in same] == [before[name] for name in same] and before["score"] is not None
     assert "the versions that served last will" in log(filled).read_text()

@@ -1,4 +1,4 @@
-"""A service under load: versions change, workers are killed, and it ends, without an answer that is lost or wrong."""
+"""Two workers under load: versions change, one is killed, and they end, without an answer that is lost or wrong."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from features.settings import Workspace
-from serving.ledger import Ledger
-from tests.serving.running import Load, Running, copied, probabilities, running, until, wrong
+from tests.serving.running import Load, Running, copied, end_under_load, probabilities, running, until, wrong
 from tests.serving.shop import MODEL_COLUMNS, NOW, learn
 from training.registry import Signature, promote, rollback
 
@@ -20,21 +19,20 @@ ANNA = Signature("anna", NOW)
 
 
 class World(NamedTuple):
-    """A workspace whose churn has two versions, what each says of everybody, and its service."""
+    """A workspace whose churn has two versions, what each says of everybody, and its service of two workers."""
 
     workspace: Workspace
     said: dict[str, dict[str, float | None]]
     service: Running
-    workers: int
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
-def world(request: pytest.FixtureRequest, shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def world(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("swap")
     workspace = copied(shop, folder / "workspace")
     learn(workspace, "churn", MODEL_COLUMNS["churn"][:4], 6)
-    with running(workspace, folder / "log", request.param) as service:
-        yield World(workspace, probabilities(workspace, "churn", ["1", "2"]), service, request.param)
+    with running(workspace, folder / "log", workers=2) as service:
+        yield World(workspace, probabilities(workspace, "churn", ["1", "2"]), service)
 
 
 def test_promotions_and_rollbacks_reach_every_worker_without_a_wrong_answer(
@@ -60,8 +58,6 @@ def _all_of(load: Load, version: str, number: int = 100) -> bool:
 
 
 def test_when_a_worker_is_killed_the_other_answers_and_a_new_one_comes(world: World) -> None:
-    if world.workers == 1:
-        return
     before = {worker.pid for worker in world.service.workers()}
     victim = world.service.workers()[0]
     with Load(world.service.address, sorted(world.said["1"]), pause=0.01) as load:
@@ -76,14 +72,4 @@ def test_when_a_worker_is_killed_the_other_answers_and_a_new_one_comes(world: Wo
 
 
 def test_termination_answers_what_was_accepted_and_stores_what_was_answered(world: World) -> None:
-    with Load(world.service.address, sorted(world.said["1"]), pause=0.005) as load:
-        until(lambda: len(load.answers) > 200)
-        assert world.service.end() == 0, world.service.log.read_text()
-    assert not wrong(load.answers, world.said)
-    assert set(load.lost) <= {"ConnectError", "ReadError", "RemoteProtocolError", "WriteError"}
-    ledger = Ledger.open(world.workspace)
-    kept = {one.request_id for one in ledger.audit(limit=10_000_000)}
-    ledger.close()
-    assert {one[3] for one in load.answers} <= kept
-    log = world.service.log.read_text()
-    assert "Traceback" not in log and "leaked" not in log, log
+    end_under_load(world.workspace, world.service, world.said)

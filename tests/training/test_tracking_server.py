@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.servers import tracking
 from features import snapshot
 from features.propensity import load
 from features.settings import SETTINGS_FILE, Workspace
-from serving.http.address import free_port
-from tests.servers import database, mlflow_server
+from tests.servers import POSTGRES, database
 from tests.training.conftest import ME, NOW, QUIET
 from tests.training.test_commands import call
 from training import dataset, registry
@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.xdist_group("t
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an `mlflow server` on a fresh database."""
-    with database("mlflow") as name, mlflow_server(name, tmp_path_factory.mktemp("server"), free_port("127.0.0.1")) as address:
-        yield address
+    with database("mlflow") as name, tracking(tmp_path_factory.mktemp("server"), f"{POSTGRES}/{name}") as made:
+        yield made.address
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,18 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.servers import Server, redis
 from features.settings import Workspace
 from serving.http import keys
-from tests.serving.contract.running import Running, copied, own_redis, running, until
-from training import registry
+from tests.serving.running import Running, copied, is_ready, running, until
 
 SIGNED_WITH = "espocrm-signs-with-this"
-SETTINGS = """adapter = "canonical"
-[mlflow]
-tracking_uri = "{mlflow}"
-[store]
-online = "redis://127.0.0.1:{redis}"
-[hooks.odoo]
+SETTINGS = """[hooks.odoo]
 shape = "odoo"
 entity = "lead"
 object = "crm.lead"
@@ -48,29 +42,27 @@ fields = {{ lead_origin = "LeadSource", lead_budget = "AnnualRevenue" }}
 
 @dataclass(frozen=True)
 class Counter:
-    """A running service, its workspace, the process of its online store, what the CRM was told, and keys by scope."""
+    """A running service, its workspace, its online store, what the CRM was told, and keys by scope."""
 
     workspace: Workspace
     running: Running
-    redis: subprocess.Popen[bytes]
+    redis: Server
     told: list[tuple[str, dict[str, Any]]]
     secrets: dict[str, str] = field(repr=False)
 
     def client(self, scope: str = "all") -> httpx.Client:
         """A client with a key of that scope."""
-        headers = {"Authorization": f"Bearer {self.secrets[scope]}"}
-        return httpx.Client(base_url=self.running.address, headers=headers, timeout=60)
+        return self.running.client(Authorization=f"Bearer {self.secrets[scope]}")
 
     @contextmanager
     def slow_store(self) -> Iterator[None]:
         """The online store does not answer, as if its machine were stopped; afterwards the service is ready again."""
-        self.redis.send_signal(signal.SIGSTOP)
+        self.redis.signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self.redis.send_signal(signal.SIGCONT)
-        with httpx.Client(base_url=self.running.address, timeout=60) as client:
-            until(lambda: client.get("/readyz").status_code == 200)
+            self.redis.signal(signal.SIGCONT)
+        until(lambda: is_ready(self.running.address))
 
 
 @pytest.fixture(scope="session")
@@ -78,12 +70,12 @@ def counter(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The service, shared by all tests of this folder."""
     folder = tmp_path_factory.mktemp("counter")
     told: list[tuple[str, dict[str, Any]]] = []
-    with own_redis(folder) as (redis, port), _crm(told) as crm:
-        workspace = copied(shop, folder / "workspace", SETTINGS.format(
-            mlflow=registry.store_uri(shop), redis=port, crm=crm, secret=SIGNED_WITH))  # fmt: skip
+    with redis(folder) as online, _crm(told) as crm:
+        settings = SETTINGS.format(crm=crm, secret=SIGNED_WITH)
+        workspace = copied(shop, folder / "workspace", settings, online=online.address, keys="required")
         secrets = {scope: key(workspace, [scope]) for scope in keys.SCOPES} | {"all": key(workspace, list(keys.SCOPES))}
         with running(workspace, folder / "log") as found:
-            yield Counter(workspace, found, redis, told, secrets)
+            yield Counter(workspace, found, online, told, secrets)
 
 
 def key(workspace: Workspace, scopes: list[Any], per_second: float = 1e6, burst: int = 1_000_000) -> str:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from foresell import main
 from serving.http import keys
 from tests.serving.contract.conftest import Counter, key
-from tests.serving.contract.running import until
+from tests.serving.running import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.fuzz import fuzz
 from benchmarks.malformed import MUTATIONS, malformed
 from tests.serving.contract.conftest import Counter
-from tests.serving.contract.running import until
+from tests.serving.running import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
 

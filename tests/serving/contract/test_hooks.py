@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.serving.contract.conftest import SIGNED_WITH, Counter
-from tests.serving.contract.running import until
 from tests.serving.contract.test_auth import require_refusal
 from tests.serving.hooks.payloads import ESPOCRM, ODOO, SALESFORCE
+from tests.serving.running import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
 
@@ -25,22 +25,35 @@ def stored(counter: Counter, entity_id: str) -> list[dict[str, Any]]:
     return response.json()["scores"] if response.status_code == 200 else []
 
 
-def test_odoo_is_answered_while_the_store_is_slow_and_hears_the_score_once_afterwards(counter: Counter) -> None:
-    hook, count = f"/v1/hooks/odoo/{counter.secrets['hook']}", len(counter.told)
+def test_odoo_is_answered_while_the_store_is_slow_and_hears_the_score_afterwards(counter: Counter) -> None:
+    hook = f"/v1/hooks/odoo/{counter.secrets['hook']}"
     with counter.client() as client, counter.slow_store():
         first = client.post(hook, json={**ODOO, "_id": 88, "source": "web", "expected_revenue": 10_000.0})
         second = client.post(hook, json={**ODOO, "_id": 88, "source": "fair"})
         assert first.status_code == second.status_code == 202, first.text
         assert first.json()["accepted"] == 1 and first.json()["flaws"] == [] and len(first.json()["id"]) == 32
         assert first.headers["x-request-id"] == first.json()["id"] != second.json()["id"]
-        assert stored(counter, "88") == [] and len(counter.told) == count
-    until(lambda: stored(counter, "88"))
-    until(lambda: len(counter.told) > count)
-    (score,) = stored(counter, "88")
-    assert counter.told[count:] == [("/lead/88/lead-conversion", score)]
+        assert stored(counter, "88") == [] == told(counter, "88")
+    until(lambda: nothing_waits(counter))
+    heard = told(counter, "88")
+    assert 1 <= len(heard) <= 2, "two calls give one score, or two where the store comes back between them"
+    until(lambda: stored(counter, "88") == heard[-1:])
+    score = heard[-1]
     assert score["score"] is not None and not {"lead_origin", "lead_budget"} & set(score["missing"])
     reasons = {reason["feature"]: reason["value"] for reason in score["reasons"]}
     assert reasons.get("lead_origin", "fair") == "fair", "of two calls the later field counts"
+
+
+def told(counter: Counter, entity_id: str) -> list[dict[str, Any]]:
+    """The scores of a lead that the CRM was told, in order."""
+    return [score for path, score in list(counter.told) if path == f"/lead/{entity_id}/lead-conversion"]
+
+
+def nothing_waits(counter: Counter) -> bool:
+    """Whether every webhook is scored, and every score sent."""
+    with counter.client("admin") as client:
+        waiting = client.get("/v1/status").json()["waiting"]
+    return (waiting.get("inbox"), waiting.get("outbox")) == (0, 0)
 
 
 def test_odoos_other_records_are_told_and_left_out(counter: Counter) -> None:

@@ -1,0 +1,102 @@
+"""Servers started for the occasion on free ports, which may be killed and started again: a Redis, an MLflow tracking server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.request import urlopen
+
+from serving.http.address import free_port, url
+
+HOST = "127.0.0.1"
+PATIENCE = 300.0  # seconds; MLflow imports for half a minute on a busy machine
+
+
+class Server:
+    """A server and whatever it starts, until the end of the block.
+
+    Attributes:
+        address: where it is asked.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, address: str, answers: Callable[[], bool]) -> None:
+        """Start it.
+
+        Args:
+            command: what starts it.
+            folder: where it runs, and where `servers.log` gets what it prints.
+            address: where it will be asked.
+            answers: tells whether it answers.
+
+        Raises:
+            RuntimeError: it does not.
+        """
+        self.address = address
+        self._command, self._folder, self._answers = command, folder, answers
+        self.start()
+
+    def start(self) -> None:
+        """Start it, once more after `kill`, and wait until it answers."""
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # six processes that nothing here needs
+        with (self._folder / "servers.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, cwd=self._folder, env=environment, start_new_session=True
+            )
+        ends = time.monotonic() + PATIENCE
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > ends:
+                self.kill()
+                raise RuntimeError(f"{self._command[0]} does not answer: {(self._folder / 'servers.log').read_text()}")
+            time.sleep(0.05)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all of its processes."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        """End it without a warning; twice is once."""
+        self.signal(signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def redis(folder: Path, password: str = "", keeps: bool = False) -> Server:
+    """A Redis, which keeps what it holds in the folder or nowhere; its `address` is without the password."""
+    from redis import Redis, RedisError
+
+    port = free_port(HOST)
+
+    def pings() -> bool:
+        with suppress(RedisError), Redis(port=port, password=password or None) as client:
+            return bool(client.ping())
+        return False
+
+    command = ["redis-server", "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "yes" if keeps else "no"]
+    return Server([*command, "--dir", ".", "--requirepass", password], folder, f"redis://{HOST}:{port}", pings)
+
+
+def tracking(folder: Path, backend: str) -> Server:
+    """An MLflow tracking server over a database, which hands out the artifacts below the folder itself."""
+    port = free_port(HOST)
+    address = url(HOST, port)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--workers", "1",
+               "--artifacts-destination", str(folder / "artifacts"), "--host", HOST, "--port", str(port)]  # fmt: skip
+    return Server(command, folder, address, lambda: _is_healthy(address))
+
+
+def _is_healthy(address: str) -> bool:
+    with suppress(OSError), urlopen(f"{address}/health", timeout=5) as response:
+        return bool(response.status == 200)
+    return False

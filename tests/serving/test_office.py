@@ -1,0 +1,68 @@
+"""The office: what webhooks bring of one and the same new lead, call by call, is all in its last score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from features.errors import StoreError
+from features.settings import SETTINGS_FILE, Workspace
+from serving.hooks.call import Call
+from serving.ledger import Ledger
+from serving.office import Office
+from serving.recorder import Recorder
+from tests.serving.running import until
+from tests.serving.shop import NOW
+
+pytestmark = pytest.mark.xdist_group("shop")
+AN_HOUR = 3_600.0
+
+
+@pytest.fixture
+def office(filled: Workspace) -> Iterator[Office]:
+    """It scores what webhooks bring, and writes down only in an hour what it answers others."""
+    with (filled.root / SETTINGS_FILE).open("a", encoding="utf-8") as settings:
+        settings.write('[hooks.crm]\nentity = "lead"\nid = "id"\n')
+    opened = Office(Workspace.open(filled.root))
+    opened.recorder.stop(10)
+    opened.recorder = Recorder(opened.ledger, every_seconds=AN_HOUR)
+    opened.start(lambda: NOW)
+    yield opened
+    opened.stop()
+
+
+def bring(office: Office, call: str, **fields: Any) -> None:
+    """A call about one new lead, until it is scored."""
+    body = json.dumps({"id": "new", **fields}).encode()
+    office.receive("crm", call, None, Call("POST", "http://127.0.0.1/", {}, body), NOW)
+    until(lambda: office.ledger.waiting().inbox == 0)
+
+
+def remembered(office: Office) -> dict[str, Any]:
+    """What the last score of the new lead was made from."""
+    found: dict[str, Any] = json.loads(bytes(office.ledger.of_entity(["lead-conversion"], "new")[0].features or b""))
+    return {name: found[name] for name in ("lead_origin", "lead_budget")}
+
+
+def test_the_next_webhook_finds_what_the_one_before_brought(office: Office) -> None:
+    bring(office, "1", origin="web", budget=10_000)
+    bring(office, "2", origin="fair")
+    assert remembered(office) == {"lead_origin": "fair", "lead_budget": 10_000}
+
+
+def test_a_ledger_that_does_not_answer_makes_no_webhook_forget(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(office, "1", origin="web", budget=10_000)
+    asked, failing = Ledger.latest, [True]
+
+    def fails_once(ledger: Ledger, *arguments: Any) -> Any:
+        if failing:
+            failing.clear()
+            raise StoreError("the ledger", expected="an answer", received="none in time", repair="wait")
+        return asked(ledger, *arguments)
+
+    monkeypatch.setattr(Ledger, "latest", fails_once)
+    bring(office, "2", origin="fair")
+    assert not failing and remembered(office) == {"lead_origin": "fair", "lead_budget": 10_000}
