@@ -97,6 +97,12 @@ def filled(own: Workspace) -> Workspace:
     return own
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client asks a server that is away once, and not three times."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
 @pytest.fixture(scope="session")
 def service(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The shop's service, started with `foresell serve` and stopped with SIGTERM; its address."""

@@ -96,6 +96,7 @@ def tracked(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield server, Workspace.open(local.root)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_pin_canary_and_shadow_hold_while_the_registry_is_away_and_when_it_is_back(
     tracked: tuple[Server, Workspace], tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_it_says_that_nobody_gets_in_before_a_key_was_made(filled: Workspace) ->
     assert secret not in log(filled).read_text()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_it_starts_without_mlflow_once_it_has_served_with_it(filled: Workspace) -> None:
     settled = with_settings(filled, '[serving]\nkeys = "off"\n')
     office = Office(settled)
@@ -82,6 +83,7 @@ def test_it_starts_without_mlflow_once_it_has_served_with_it(filled: Workspace) 
     assert "the versions that served last will" in log(filled).read_text()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_without_mlflow_and_without_a_copy_it_says_what_is_missing(own: Workspace) -> None:
     result = serve(_without_mlflow(with_settings(own, '[serving]\nkeys = "off"\n')))
     assert result.exit_code == 1 and "tracking_uri" in result.stderr and "Traceback" not in result.output
