@@ -119,15 +119,3 @@ def test_the_batch_gives_the_same_bytes_twice(sample_workspace: Path) -> None:
 
     first = parts()
     assert len(first) == 6 and parts() == first
-
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("sample")
-def test_training_twice_gives_the_same_model(sample_workspace: Path) -> None:
-    workspace = Workspace.open(sample_workspace)
-    before = registry.champion(workspace, "upsell").model
-    foresell("train", "upsell", "--workspace", sample_workspace)
-    version = registry.newest_version(workspace, "upsell")
-    assert version
-    again = registry.load(workspace, "upsell", version).model
-    assert again.files == before.files and again.contract == before.contract
