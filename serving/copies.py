@@ -35,8 +35,12 @@ def keep(workspace: Workspace, name: str, named: Named, model: Model) -> None:
         _log.warning("no copy of %s version %s: %s", name, named.version, problem)
 
 
-def remember(workspace: Workspace, name: str, now: Standing) -> None:
-    """Remember which version serves, which waits, and which served before; copies of others are removed."""
+def remember(workspace: Workspace, name: str, now: Standing) -> bool:
+    """Remember which version serves, which waits, and which served before; copies of others are removed.
+
+    Returns:
+        Whether it is remembered; a disk that is full is no reason not to serve.
+    """
     try:
         before, previous = _pointed_at(workspace, name)
         if before != now:
@@ -47,6 +51,8 @@ def remember(workspace: Workspace, name: str, now: Standing) -> None:
             _remove(set(old) - {_folder(workspace, name, one) for one in (now.champion, now.challenger, previous) if one})
     except OSError as problem:
         _log.warning("not remembered which version of %s serves: %s", name, problem)
+        return False
+    return True
 
 
 def last(workspace: Workspace, name: str) -> Standing:

@@ -24,6 +24,7 @@ from training import registry
 from training.registry import Named, Standing
 
 PAUSE = 2.0  # seconds between two looks at the registry
+LOOKS_UNTIL_ASKED_AGAIN = 15  # why nobody answers
 Desks = Mapping[str, Desk | ForesellError]
 _log = logging.getLogger("foresell")
 
@@ -50,7 +51,9 @@ class Lineup:
         self._names = tuple(sorted(propensity_files(workspace.root, workspace.settings)))
         self._scorers: dict[tuple[str, Named], Scorer] = {}
         self._complaints: dict[str, str] = {}
-        self._seen: dict[str, Standing | None] = {}  # at the last look
+        self._seen: dict[str, Standing] = {}  # at the last look, of those with whom nothing was amiss
+        self._amiss: set[str] = set()
+        self._looks = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="lineup", daemon=True)
         self.failure: RegistryError | None = None
@@ -59,6 +62,7 @@ class Lineup:
     def refresh(self) -> None:
         """Open a desk for every version that should answer and does not yet, and close those that should no longer."""
         standing = self._standing()
+        self._amiss, self._looks = set(), self._looks + 1
         desks = MappingProxyType(
             {name: self._desk(name, standing[name] if standing is not None else None) for name in self._names}
         )
@@ -67,6 +71,8 @@ class Lineup:
             self.desks = desks
             self._on_change(desks)
             self._forget()
+        if standing is not None:
+            self._seen = {name: found for name, found in standing.items() if name not in self._amiss}
 
     def start(self, on_look: Callable[[], None] = lambda: None) -> None:
         """Follow the registry in a thread of its own, which calls `on_look` after each look."""
@@ -103,24 +109,27 @@ class Lineup:
         present = self.desks.get(name)
         if present is not None and self._is_settled(name, present, standing):
             return present
-        self._seen[name] = standing
         try:
             champion = self._champion(name, standing)
             if champion is None:
                 return self.failure or self._no_champion(name)
             return self._open(name, champion, (standing or copies.last(self._workspace, name)).challenger)
         except ForesellError as problem:
+            self._amiss.add(name)
             if isinstance(present, Desk):
                 self._complain(name, f"{name} stays with version {present.scorer.version}: {problem.received}")
                 return present
             return problem
 
     def _is_settled(self, name: str, present: Desk | ForesellError, standing: Standing | None) -> bool:
-        """Whether a look at the registry changes nothing: what was in the way at the last one is tried again."""
-        if isinstance(present, Desk):
-            return standing is None or (standing == self._seen.get(name) and name not in self._complaints)
-        is_vacant = standing is not None and standing.champion is None and name not in self._workspace.settings.serving.pin
-        return is_vacant and standing == self._seen.get(name)
+        """Whether a look at the registry changes nothing: what was in the way at the last one is tried again.
+
+        Why a desk is vacant is found out again every half minute, for it may be a file that was mended.
+        """
+        if standing is None:
+            return isinstance(present, Desk)
+        is_due = not isinstance(present, Desk) and self._looks % LOOKS_UNTIL_ASKED_AGAIN == 0
+        return standing == self._seen.get(name) and not is_due
 
     def _champion(self, name: str, standing: Standing | None) -> Named | None:
         """The pinned version, else the champion, else the one that served last here."""
@@ -134,7 +143,11 @@ class Lineup:
         serving = self._workspace.settings.serving
         wanted = challenger if name in serving.shadow or serving.canary.get(name) else None
         scorer, other = self._scorer(name, champion), self._challenger(name, wanted)
-        copies.remember(self._workspace, name, Standing(champion, wanted))
+        is_remembered = copies.remember(self._workspace, name, Standing(champion, wanted))
+        if is_remembered and (other is not None) == (wanted is not None):
+            self._complaints.pop(name, None)
+        else:
+            self._amiss.add(name)
         return Desk(scorer, other, serving.canary.get(name, 0.0), name in serving.shadow)
 
     def _challenger(self, name: str, wanted: Named | None) -> Scorer | None:

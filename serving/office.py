@@ -41,6 +41,7 @@ from serving.scorer import Lap, untimed
 from serving.shadow import Shadow
 
 SECONDS_TO_STOP = 20.0  # for everything together
+SECONDS_TO_STORE = 5.0
 RECEIVED = "received"  # in the audit, for what a webhook brought before it was scored
 
 
@@ -232,7 +233,7 @@ class Office:
 
         Raises:
             ForesellError: a propensity has no champion.
-            StoreError: the online store does not answer, and nobody has a stored score.
+            StoreError: the online store does not answer, and nobody has a stored score; or the answer to a webhook is not stored.
         """
         desks = [self.desk(name) for name in names]
         reader = self.readers[desks[0].entity]
@@ -252,8 +253,8 @@ class Office:
     def _keep(self, said: Sequence[Sequence[Said]], answers: Sequence[Sequence[Answer]], now: datetime, call: Call) -> None:
         """Have answers stored, once it is certain that all of them are given.
 
-        What answers a webhook is stored here and now: its record leaves the inbox next, and the one behind it may bring only what
-        has changed since.
+        What answers a webhook is waited for: its record leaves the inbox next, and the one behind it may bring only what has
+        changed since.
 
         Raises:
             StoreError: the ledger does not store an answer to a webhook.
@@ -263,11 +264,14 @@ class Office:
             for part, several in zip(said, answers, strict=True)
             for one, answer in zip(part, several, strict=True)
         ]
-        if call.road == "hook":
-            with self._of_ledger.guarding():
-                self.ledger.keep(entries)
-        else:
-            self.recorder.put(entries)
+        self.recorder.put(entries)
+        if call.road == "hook" and not self.recorder.flush(SECONDS_TO_STORE):
+            raise StoreError(
+                "the ledger",
+                expected=f"the answer to a webhook stored within {SECONDS_TO_STORE:g} seconds",
+                received="it is not stored yet",
+                repair="nothing is lost: its record waits; see the log for what keeps the ledger",
+            )
 
     def _answer_received(self, entity: str, names: Sequence[str], asks: Sequence[Ask], now: datetime) -> list[Answer]:
         """The answers about what a webhook brought; without names, of every propensity of the entity that has a champion."""

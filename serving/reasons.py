@@ -72,6 +72,7 @@ class Wording:
         topic = self._topic
         if isinstance(value, str):
             return f"{topic}: {value}" if topic.startswith("Whether ") else f"{topic} is {value}"
+        value += 0.0  # the zero below zero is a zero
         phrase = self._phrase(value)
         if not phrase:
             return f"{topic}: {shown(self.feature, value)}{self._comparison(value)}"

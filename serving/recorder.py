@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Lock, Thread
 
 from features.errors import StoreError
 from serving.ledger import Entry, Ledger
@@ -45,7 +45,9 @@ class Recorder:
         self._entries: deque[Entry] = deque()
         self._writing: deque[Sequence[Entry]] = deque()
         self._failing = False
+        self._put = self._gone = 0  # how many were put, and of these written or given up
         self._lock, self._wake, self._stopping, self._given_up = Lock(), Event(), Event(), Event()
+        self._went = Condition(self._lock)
         self._thread = Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -62,12 +64,29 @@ class Recorder:
                 self.dropped += len(entries)
                 return
             self._entries.extend(entries)
+            self._put += len(entries)
             for _ in range(min(self._count() - self._capacity, len(self._entries))):
                 self._entries.popleft()
                 self.dropped += 1
+                self._gone += 1
             enough = len(self._entries) >= ENTRIES_AT_ONCE
         if enough:
             self._wake.set()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything that was put before is written.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            Whether it is; not when anything was given up meanwhile, or the recorder has been stopped.
+        """
+        with self._went:
+            target, dropped = self._put, self.dropped
+            self._wake.set()
+            self._went.wait_for(lambda: self._gone >= target or self._stopping.is_set(), timeout)
+            return self._gone >= target and self.dropped == dropped and not self._stopping.is_set()
 
     def stop(self, timeout: float) -> bool:
         """Write what is left and end the thread.
@@ -134,7 +153,8 @@ class Recorder:
 
     def _forget(self) -> None:
         with self._lock:
-            self._writing.popleft()
+            self._gone += len(self._writing.popleft())
+            self._went.notify_all()
             recovered, self._failing = self._failing, False
         if recovered:
             _log.warning("the ledger answers again; %d entries wait, %d were dropped", self.waiting, self.dropped)
@@ -148,6 +168,8 @@ class Recorder:
                 self._writing.extendleft((chunk[middle:], chunk[:middle]))
                 return
             self.dropped += 1
+            self._gone += 1
+            self._went.notify_all()
         _log.warning("an entry of request %s cannot be stored: %s", chunk[0].request_id, type(error).__name__)
 
     def _tell(self, error: StoreError) -> None:

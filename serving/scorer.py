@@ -118,7 +118,7 @@ class Scorer:
         """The scores of those who get one, their features as numbers, and what each feature added."""
         values = [record.values for record in able]
         matrix = self.model.rows(values)
-        probabilities, contributions = self.model.explained(matrix)
+        probabilities, contributions = self.model.foreseen(matrix)
         percentiles = self.model.percentile(probabilities)
         lap("predict")
         reasons = self._reasoner.reasons(values, contributions[:, :-1])
@@ -133,7 +133,7 @@ class Scorer:
         Raises:
             ContractError: a feature of the model is not among them.
         """
-        probabilities, contributions = self.model.explained(self.model.rows(values))
+        probabilities, contributions = self.model.foreseen(self.model.rows(values))
         return probabilities, contributions[:, :-1]
 
     def told(self, values: Row, contributions: Floats) -> tuple[Reason, ...]:
@@ -147,7 +147,7 @@ class Scorer:
     def warm(self) -> None:
         """Do once what costs more the first time, so that it is not the first caller who waits."""
         empty = np.full((1, len(self.model.columns)), np.nan)
-        self.model.percentile(self.model.explained(empty)[0])
+        self.model.percentile(self.model.foreseen(empty).probability)
 
     def unscored(
         self, entity_id: str | None, why: str, feature_as_of: datetime | None, scored_at: datetime, policy: Held | None = None

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -51,15 +50,10 @@ class Calibration(Strict):
 
     def log_odds(self, raw: Floats) -> Floats:
         """The calibrated log-odds of raw scores."""
-        x, y = self._knots
-        inside: Floats = np.interp(raw, x, y)
-        beyond = self.below * np.minimum(raw - x[0], 0.0) + self.above * np.maximum(raw - x[-1], 0.0)
+        inside: Floats = np.interp(raw, self.x, self.y)
+        beyond = self.below * np.minimum(raw - self.x[0], 0.0) + self.above * np.maximum(raw - self.x[-1], 0.0)
         result: Floats = inside + beyond
         return result
-
-    @cached_property
-    def _knots(self) -> tuple[Floats, Floats]:
-        return np.array(self.x), np.array(self.y)
 
     def probability(self, raw: Floats) -> Floats:
         """The calibrated probability of raw scores, within [FLOOR, 1 - FLOOR]."""

@@ -83,7 +83,7 @@ def insights(model: Model, frame: pd.DataFrame, labels: Labels, probability: Flo
 
 def importance(model: Model, matrix: Floats, seed: int) -> dict[str, float]:
     """The mean absolute contribution of each feature, in log-odds before calibration, in the order of the model."""
-    contributions = model.explained(_some(matrix, EXPLAINED_ROWS, seed))[1][:, :-1]
+    contributions = model.foreseen(_some(matrix, EXPLAINED_ROWS, seed)).contributions[:, :-1]
     return dict(zip(model.columns, np.abs(contributions).mean(axis=0).tolist(), strict=True))
 
 

@@ -133,8 +133,8 @@ def explain(
         codes: of each node, where its words of codes begin and end.
         words: of codes.
         masks: for each node, and each word of its tree: what a decision to the left leaves, and one to the right.
-        groups: a row a group: its first place in `table`, its first place in `columns`, its number of features, its last pattern.
-        columns: of the groups: which columns of a matrix a table's are.
+        groups: a row a group: its first place in `table`, its first place in `columns`, its number of columns, its last pattern.
+        columns: of the groups: which columns of `out` a table's are; of a feature, they are those of the matrix.
         table: of `fill`.
         out: is written: a row a case, a column a feature; last what the trees say, which is LightGBM's raw score to the last bit.
     """

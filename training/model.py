@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,18 @@ from training.predictor import Predictor, read
 
 CONTRACT_FILE = "contract.json"
 Value = float | str | None
+
+
+class Foreseen(NamedTuple):
+    """What a model says of rows.
+
+    Attributes:
+        probability: calibrated, one per row.
+        contributions: to the raw score, in log-odds: a column a feature, last the base.
+    """
+
+    probability: Floats
+    contributions: Floats
 
 
 class Model:
@@ -103,13 +116,13 @@ class Model:
         """The calibrated probability of the outcome, one per row."""
         return self.contract.calibration.probability(self.raw(matrix))
 
-    def explained(self, matrix: Floats) -> tuple[Floats, Floats]:
-        """`probability`, and exact contributions to the raw score in log-odds: a column a feature, last the base.
+    def foreseen(self, matrix: Floats) -> Foreseen:
+        """Probabilities, and exact contributions to the raw score.
 
         Of trees these are TreeSHAP values; of an additive model each term, as far as it departs from its mean in training.
         """
         raw, contributions = self.predictor.explained(matrix)
-        return self.contract.calibration.probability(raw), contributions
+        return Foreseen(self.contract.calibration.probability(raw), contributions)
 
     def percentile(self, probability: Floats) -> Floats:
         """The share of the reference population with a lower probability, 0 to 1."""

@@ -18,7 +18,7 @@ from training.forest import Forest, Unsupported, read
 from training.groups import Groups
 from training.kernels import Kernels, kernels
 
-THREADS_FROM = 32  # rows; below it, waking another thread costs more than it saves
+ROWS_A_THREAD = 16  # at least; for fewer, waking another thread costs more than it saves
 
 
 class TreeShap:
@@ -82,7 +82,7 @@ def processors() -> int:
 
 def _parts(rows: int) -> list[slice]:
     """The rows for each processor."""
-    number = processors() if rows >= THREADS_FROM else 1
+    number = min(processors(), max(1, rows // ROWS_A_THREAD))
     return [slice(rows * i // number, rows * (i + 1) // number) for i in range(number)]
 
 

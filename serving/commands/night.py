@@ -52,13 +52,13 @@ def _forgotten(workspace: Workspace, now: datetime) -> Forgotten | None:
     """What the ledger removed for its age; None, and told, if it does not answer."""
     from contextlib import closing
 
-    from features.errors import StoreError
+    from features.errors import ForesellError
     from serving.ledger import Ledger
 
     try:
         with closing(Ledger.open(workspace)) as ledger:
             forgotten = ledger.forget(now - workspace.settings.serving.keep)
-    except StoreError as error:
+    except ForesellError as error:
         fail(error)
         return None
     if any(forgotten):

@@ -150,7 +150,8 @@ async def _tell_error(request: Request, error: Exception) -> Response:
 
 async def _tell_bad(request: Request, error: Exception) -> Response:
     assert isinstance(error, BadRequest)
-    return problem(error.status, BAD[error.status], error.flaws)
+    headers = {"Connection": "close"} if error.status == HTTPStatus.REQUEST_TIMEOUT else None
+    return problem(error.status, BAD[error.status], error.flaws, headers)
 
 
 async def _tell_nobody(request: Request, error: Exception) -> Response:

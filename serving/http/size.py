@@ -53,12 +53,12 @@ class LimitedSize:
 
 def _counted(scope: Scope, receive: Receive) -> Receive:
     announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    whole, streamed = int(announced) if announced.isdigit() else 0, 0
+    length, streamed = int(announced) if announced.isdigit() else 0, 0
 
     async def counted() -> Message:
         nonlocal streamed
-        if whole > MOST_BYTES:
-            await _forget(receive, whole)
+        if length > MOST_BYTES:
+            await _forget(receive, length)
             raise _too_large()
         message = await receive()
         streamed += len(message.get("body", b""))

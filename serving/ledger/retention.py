@@ -49,5 +49,5 @@ class Retention(Part):
             if removed:
                 time.sleep(PAUSE_SECONDS)
             with self._database.writing() as connection:
-                removed += connection.execute(delete(at.table).where(number.in_(oldest))).rowcount
+                removed += connection.execute(delete(at.table).where(number.in_(oldest), is_old)).rowcount
         return removed

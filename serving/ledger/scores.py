@@ -142,7 +142,8 @@ def _packed(stored: Stored) -> tuple[Any, ...]:
 
 def _json(features: Mapping[str, float | str | None]) -> bytes:
     """Made when a score is written, which is after it was answered."""
-    return to_json(features, inf_nan_mode="null")
+    known = {name: None if value != value else value for name, value in features.items()}
+    return to_json(known, inf_nan_mode="constants")
 
 
 def _audited(entry: Entry) -> tuple[Any, ...]:

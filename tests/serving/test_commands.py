@@ -55,6 +55,14 @@ def test_a_night_removes_from_the_ledger_what_is_older_than_keep_days(own: Works
         }
 
 
+def test_a_night_whose_ledger_cannot_be_opened_tells_what_was_scored(own: Workspace) -> None:
+    with (own.root / SETTINGS_FILE).open("a", encoding="utf-8") as settings:
+        settings.write('[serving]\nledger = "oracle://somewhere"\n')
+    result = run("score", "churn", "--workspace", str(own.root), "--as-of", "2018-05-14", "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == 1 and set(document["scored"]) == {"churn"} and document["forgotten"] is None
+
+
 def test_a_night_whose_ledger_can_forget_nothing_ends_with_1_and_says_so(own: Workspace) -> None:
     own.serving.mkdir(parents=True, exist_ok=True)
     (own.serving / "ledger.db").write_bytes(b"no database" * 1_000)

@@ -34,7 +34,9 @@ def test_a_copy_says_the_same_to_the_bit(workspace: Workspace, model: Model, row
     rows = rows_of(50)
     one, two = (each.probability(each.rows(rows)) for each in (model, found.model))
     assert one.tobytes() == two.tobytes()
-    assert np.array_equal(model.explained(model.rows(rows))[1], found.model.explained(found.model.rows(rows))[1])
+    assert np.array_equal(
+        model.foreseen(model.rows(rows)).contributions, found.model.foreseen(found.model.rows(rows)).contributions
+    )
 
 
 def test_a_version_of_another_store_is_another_copy(workspace: Workspace, model: Model) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,6 +17,7 @@ from features.views import views
 from serving import copies
 from serving.desk import Desk
 from serving.lineup import Lineup
+from serving.scorer import Scorer
 from tests.serving.running import copied
 from tests.serving.shop import MODEL_COLUMNS, NOW, learn
 from training import registry
@@ -98,6 +100,34 @@ def test_a_challenger_that_cannot_be_opened_keeps_no_champion_from_answering(twi
     assert seats(opened(twice)) == ("1", None)
     registry.promote(twice, "churn", registry.Signature("anna", NOW), "2")
     assert seats(opened(twice)) == ("2", None)
+
+
+def test_a_version_that_could_not_be_opened_once_is_opened_at_the_next_look(
+    twice: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lineup = opened(twice)
+    before = seats(lineup)
+    registry.promote(twice, "churn", registry.Signature("anna", NOW), "1" if before[0] == "2" else "2")
+    warm = Scorer.warm
+    monkeypatch.setattr(Scorer, "warm", lambda scorer: 1 / 0)  # nothing that anybody foresaw
+    with pytest.raises(ZeroDivisionError):
+        lineup.refresh()
+    assert seats(lineup) == before
+    monkeypatch.setattr(Scorer, "warm", warm)
+    lineup.refresh()
+    assert seats(lineup)[0] != before[0]
+
+
+def test_what_could_not_be_remembered_is_remembered_at_the_next_look(twice: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(twice)
+    pointer = twice.serving / "champions" / "churn" / copies.POINTER
+    pointer.unlink()
+    full = OSError(28, "no space left on device")
+    with monkeypatch.context() as patched:
+        patched.setattr(copies, "write_atomically", Mock(side_effect=full))
+        lineup = opened(twice)
+    lineup.refresh()
+    assert pointer.exists()
 
 
 def test_counts_of_a_killed_worker_stay_and_what_it_said_of_the_present_goes(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from features.errors import StoreError
 from features.settings import SETTINGS_FILE, Workspace
+from serving.answer import Call as Asked
 from serving.hooks.call import Call
 from serving.ledger import Ledger
 from serving.office import Office
+from serving.reader import Ask
 from serving.recorder import Recorder
 from tests.serving.running import until
 from tests.serving.shop import NOW
@@ -41,6 +43,11 @@ def bring(office: Office, call: str, **fields: Any) -> None:
     until(lambda: office.ledger.waiting().inbox == 0)
 
 
+def ask(office: Office, **given: Any) -> None:
+    """An answer over HTTP about the same lead, from its form."""
+    office.answer(["lead-conversion"], [Ask("new", given, may_be_new=True)], NOW, Asked("http", None, "http"))
+
+
 def remembered(office: Office) -> dict[str, Any]:
     """What the last score of the new lead was made from."""
     found: dict[str, Any] = json.loads(bytes(office.ledger.of_entity(["lead-conversion"], "new")[0].features or b""))
@@ -51,6 +58,13 @@ def test_the_next_webhook_finds_what_the_one_before_brought(office: Office) -> N
     bring(office, "1", origin="web", budget=10_000)
     bring(office, "2", origin="fair")
     assert remembered(office) == {"lead_origin": "fair", "lead_budget": 10_000}
+
+
+def test_an_answer_over_http_just_before_does_not_come_behind(office: Office) -> None:
+    ask(office, origin="web")
+    bring(office, "1", budget=10_000)
+    office.recorder.flush(10)
+    assert remembered(office)["lead_budget"] == 10_000
 
 
 def test_a_ledger_that_does_not_answer_makes_no_webhook_forget(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,10 @@ def test_a_value_is_high_or_low_against_the_usual_one() -> None:
     assert say("logins_days_since_last", 1.0, usual=(12.0, 12.0)) == "The last login is more recent than for most (1 day)"
 
 
+def test_a_zero_below_zero_is_a_zero_whatever_was_said_before() -> None:
+    assert say("subscriptions_mrr_now", -0.0) == say("subscriptions_mrr_now", 0.0)
+
+
 @pytest.mark.parametrize("value", [9.0, 12.0, 20.0])
 def test_a_usual_value_is_stated_and_not_judged(value: float) -> None:
     assert say("logins_days_since_last", value, usual=(9.0, 20.0)) == f"Days since the last login: {value:.0f} days"

@@ -114,3 +114,14 @@ def test_an_entry_that_cannot_be_stored_does_not_stop_the_others(ledger: Ledger)
     recorder.put(entries)
     assert recorder.stop(60) and recorder.dropped == 3
     assert [served.entity_id for served in ledger.audit()] == [f"{i}" for i in range(20) if i not in (7, 9, 11)]
+
+
+def test_what_was_put_can_be_waited_for(workspace: Workspace, ledger: Ledger) -> None:
+    recorder = Recorder(ledger, every_seconds=3_600)
+    recorder.put([entry("1", 0.1)])
+    assert recorder.flush(60) and ledger.latest("churn", ["1"])["1"].probability == 0.1
+    with away(workspace):
+        recorder.put([entry("1", 0.2)])
+        assert not recorder.flush(0.2)
+    recorder.stop(60)
+    assert not recorder.flush(0.01)

@@ -52,7 +52,7 @@ def test_the_probability_and_the_contributions_are_the_models(scorer: Scorer, mo
     matrix = model.matrix(pd.DataFrame(rows))
     scores = score(scorer, rows)
     assert [s.probability for s in scores] == model.probability(matrix).tolist()
-    shares = model.explained(matrix)[1]
+    shares = model.foreseen(matrix).contributions
     for i, s in enumerate(scores):
         by_name = dict(zip(model.columns, shares[i], strict=False))
         assert all(reason.contribution == sum(by_name[name] for name in reason.features) for reason in s.reasons)

@@ -71,6 +71,7 @@ def test_the_mean_of_two_is_their_mean_in_score_and_contributions_and_comes_back
     first, second = (LEARNERS[name](rows, False).predictor for name in ("naive-bayes", "logistic"))
     mean = Mean([first, second])
     np.testing.assert_allclose(mean.raw(rows.matrix), (first.raw(rows.matrix) + second.raw(rows.matrix)) / 2, atol=1e-12)
+    assert np.array_equal(mean.explained(rows.matrix).raw, mean.raw(rows.matrix))
     np.testing.assert_allclose(mean.explained(rows.matrix).contributions.sum(axis=1), mean.raw(rows.matrix), atol=1e-12)
     assert mean.importance().sum() == pytest.approx(1)
     assert sorted(mean.files()) == ["model-1.json", "model-2.json"]

@@ -45,7 +45,7 @@ def world():
 def test_importance_is_the_mean_size_of_the_contributions(world):
     model, frame, _, _ = world
     matrix = model.matrix(frame)[:1_000]
-    expected = np.abs(model.explained(matrix)[1][:, :-1]).mean(axis=0)
+    expected = np.abs(model.foreseen(matrix).contributions[:, :-1]).mean(axis=0)
     found = importance(model, matrix, seed=1)
     assert list(found) == list(DTYPES)
     assert list(found.values()) == pytest.approx(expected)

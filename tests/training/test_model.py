@@ -55,17 +55,17 @@ def test_one_record_is_encoded_and_scored_as_among_many_to_the_bit(model):
     frame.loc[0, "plan"] = "platinum"
     frame["city"] = frame["city"].where(frame.index % 7 != 0, None)
     matrix = model.matrix(frame)
-    together, contributions = model.probability(matrix), model.explained(matrix)[1]
+    together, contributions = model.probability(matrix), model.foreseen(matrix).contributions
     for position, values in enumerate(frame.to_dict("records")):
         row = model.rows([values])
         assert row.tobytes() == matrix[position : position + 1].tobytes()
         assert model.probability(row)[0] == together[position]
-        assert (model.explained(row)[1][0] == contributions[position]).all()
+        assert (model.foreseen(row).contributions[0] == contributions[position]).all()
 
 
 def test_contributions_add_up_to_the_raw_score(model):
     matrix = model.matrix(customers(500, seed=3))
-    contributions = model.explained(matrix)[1]
+    contributions = model.foreseen(matrix).contributions
     assert contributions.shape == (500, len(DTYPES) + 1)
     np.testing.assert_allclose(contributions.sum(axis=1), model.raw(matrix), atol=1e-9)
 

@@ -18,7 +18,7 @@ from training import groups, kernels, treeshap
 from training.contract import Floats
 from training.predictor import Mean
 from training.trees import Trees
-from training.treeshap import THREADS_FROM
+from training.treeshap import ROWS_A_THREAD
 
 COLUMNS = 8  # of which the last three are codes, and column 4 never changes
 ODD = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 1e-30, 1e300, -1.0, -0.5, 2.7, 31.0, 32.0, 64.0, 1e10)
@@ -130,7 +130,7 @@ def trees() -> Trees:
 def test_rows_alone_and_among_many_are_equal_to_the_bit_on_one_thread_and_on_several(
     trees: Trees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    matrix = strange(2 * THREADS_FROM + kernels.BLOCK + 3, 7)
+    matrix = strange(2 * ROWS_A_THREAD + kernels.BLOCK + 3, 7)
     monkeypatch.setattr(treeshap, "processors", lambda: 1)
     alone = trees.explained(matrix).contributions
     for threads in (2, 3, 7):
@@ -138,18 +138,21 @@ def test_rows_alone_and_among_many_are_equal_to_the_bit_on_one_thread_and_on_sev
         assert np.array_equal(trees.explained(matrix).contributions, alone)
     for count in (1, 2, kernels.ROW_BY_ROW, kernels.ROW_BY_ROW + 1, 33):
         parts = [trees.explained(matrix[begin : begin + count]).contributions for begin in range(0, 99, count)]
+        raw = [trees.explained(matrix[begin : begin + count]).raw for begin in range(0, 99, count)]
+        assert np.array_equal(np.concatenate(raw)[:99], trees.raw(matrix)[:99])
         assert np.array_equal(np.vstack(parts)[:99], alone[:99])
     assert np.array_equal(trees.explained(np.asfortranarray(matrix)).contributions, alone)
 
 
 def test_callers_at_the_same_time_get_the_same_bits(trees: Trees) -> None:
-    matrix = strange(THREADS_FROM + 50, 8)
+    matrix = strange(ROWS_A_THREAD + 50, 8)
     expected = trees.explained(matrix).contributions
     fresh = Trees(trees.text)  # whose tables are made by whoever comes first
     with ThreadPoolExecutor(8) as pool:
         many = [pool.submit(fresh.explained, matrix) for _ in range(8)]
         single = [pool.submit(fresh.explained, matrix[place : place + 1]) for place in range(200)]
     assert all(np.array_equal(one.result().contributions, expected) for one in many)
+    assert np.array_equal(np.concatenate([one.result().raw for one in single]), trees.raw(matrix[:200]))
     assert np.array_equal(np.vstack([one.result().contributions for one in single]), expected[:200])
 
 
