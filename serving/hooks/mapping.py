@@ -8,9 +8,9 @@ from typing import Any
 
 from features.errors import WorkspaceError, nearest
 from features.settings import Hook
+from serving.flaw import Flaw
 from serving.hooks.shape import Raw
 from serving.hooks.value import EXPECTED, NotAValueError, text, value
-from serving.http.problem import Flaw
 from serving.limits import LONGEST_ID
 from serving.newcomer import Attribute, Given
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from features.settings import Hook
+from serving.flaw import Flaw
 from serving.hooks.refusal import Unreadable
 from serving.hooks.soap import notifications
-from serving.http.problem import Flaw
 from serving.limits import MOST_ENTITIES
 
 GONE = ("deletion", "privacyDeletion")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from features.settings import Hook
+from serving.flaw import Flaw
 from serving.hooks import soap
 from serving.hooks.call import Call
 from serving.hooks.delivery import require_sendable
 from serving.hooks.mapping import Received, links, received
 from serving.hooks.shape import read
 from serving.hooks.signature import schemes, secrets, verify
-from serving.http.problem import Flaw
 from serving.newcomer import Attribute
 
 

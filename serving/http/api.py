@@ -20,12 +20,13 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 
 from features.errors import CallError, ForesellError
+from serving.flaw import Flaw
 from serving.hooks import call as hooks
 from serving.http import problem
 from serving.http.gate import Gate
 from serving.http.keys import Key, Scope
 from serving.http.openapi import described, page
-from serving.http.problem import Flaw, near
+from serving.http.problem import near
 from serving.http.request import Asked, Form, Wrong
 from serving.http.size import LimitedSize, whole
 from serving.http.tracing import Traces

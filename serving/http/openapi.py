@@ -12,9 +12,10 @@ from starlette.responses import Response
 
 from features.errors import ForesellError
 from serving.desk import Desk
+from serving.flaw import Flaw
 from serving.hooks.soap import ACKNOWLEDGED
 from serving.http import example
-from serving.http.problem import MEDIA_TYPE, Flaw, Problem
+from serving.http.problem import MEDIA_TYPE, Problem
 from serving.http.request import Form
 from serving.http.schema import REFERENCE, schemas
 from serving.limits import MOST_ENTITIES

@@ -11,15 +11,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from features.errors import CallError, ForesellError
+from serving.flaw import Flaw
 from serving.hooks.refusal import Refusal
 from serving.http.gate import Refused
 from serving.http.request_id import HEADER, given
@@ -36,34 +37,6 @@ BAD = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not marked as JSON",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The request is wrong",
 }
-
-
-def _sayable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()  # half a character can be received, but not sent back
-
-
-Text = Annotated[str, AfterValidator(_sayable)]
-
-
-class Flaw(BaseModel):
-    """One thing that is wrong.
-
-    Attributes:
-        where: the part of the request, or of the service.
-        expected: what would be right.
-        received: what is there instead.
-        repair: how to mend it.
-    """
-
-    where: Text
-    expected: Text
-    received: Text
-    repair: Text
-
-    @classmethod
-    def of(cls, error: ForesellError) -> Flaw:
-        """What an error of ours says."""
-        return cls(where=error.where, expected=error.expected, received=error.received, repair=error.repair)
 
 
 class BadRequest(Exception):

@@ -24,7 +24,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from serving.http.problem import BadRequest, Flaw, flaws_of, near
+from serving.flaw import Flaw
+from serving.http.problem import BadRequest, flaws_of, near
 from serving.limits import LONGEST_CATEGORY, LONGEST_ID, MOST_ENTITIES, STORABLE, is_storable
 from serving.newcomer import Attribute
 from serving.reader import Ask

@@ -10,7 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.http.problem import BadRequest, Flaw
+from serving.flaw import Flaw
+from serving.http.problem import BadRequest
 
 SECONDS_TO_COME = 60.0
 MOST_BYTES = 4 * 1024 * 1024  # a thousand records with every attribute take less than a quarter of it
