@@ -88,11 +88,14 @@ def judge(arrival: Arrival, promised: bool, as_ofs: Sequence[datetime]) -> tuple
 def _measured(workspace: Workspace, catalog: Catalog, table: str) -> Arrival:
     time, path = TABLES[table].time, quote(str(catalog.path(workspace, table)))
     counts = f'count(*), count(*) filter (known_at = "{time}"), min("{time}"), max("{time}")'
+    load = f"interval {LOAD.seconds} seconds"
     with connect(workspace) as connection:
         rows, defaulted, first, last = connection.execute(f"select {counts} from '{path}'").fetchone() or (0, 0, None, None)
-        most = connection.execute(
-            f"""select min(known_at) over load, known_at, sum(count(*)) over load from '{path}' group by known_at
-            window load as (order by known_at range between interval {LOAD.seconds} seconds preceding and current row)
+        most = connection.execute(  # most rows are in one load only if the middle one is: nothing farther from it is looked at
+            f"""select min(known_at) over load, known_at, sum(count(*)) over load
+            from '{path}', (select quantile_disc(known_at, 0.5) as middle from '{path}')
+            where known_at between middle - {load} and middle + {load} group by known_at
+            window load as (order by known_at range between {load} preceding and current row)
             order by 3 desc, 2 limit 1"""
         ).fetchone()
     loading, loaded, at_once = most or (None, None, 0)
