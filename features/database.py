@@ -19,7 +19,8 @@ def limit(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     """Set UTC and the workspace's limits on a connection, also one that a library opened."""
     settings = workspace.settings.duckdb
     connection.execute("set TimeZone = 'UTC'")
-    connection.execute("set enable_progress_bar_print = false")  # it would be drawn into the output of `--json`
+    if connection.execute("select current_setting('enable_progress_bar')").fetchone() == (True,):
+        connection.execute("set enable_progress_bar = false")  # it would be drawn into the output of `--json`
     connection.execute("set preserve_insertion_order = false")
     if settings.memory_limit:
         connection.execute(f"set memory_limit = '{quote(settings.memory_limit)}'")
