@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import struct
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -429,23 +429,22 @@ def test_records_stay_readable_when_declarations_move_on(fresh: Workspace) -> No
 def test_a_record_is_whole_while_it_is_being_replaced(fresh: Workspace) -> None:
     layout = Layout(tuple((f"n{i}", "number") for i in range(50)))
     store.write_layout(fresh, layout)
-    ids, online, seen, done = [f"c{i}" for i in range(3_000)], store.Online(fresh), set(), threading.Event()
+    ids, online, seen = [f"c{i}" for i in range(3_000)], store.Online(fresh), set()
 
     def write() -> None:
         for turn in range(1, 5):
             as_of = T + turn * MICROSECOND
-            packed = encode(layout, as_of, pd.DataFrame([[float(turn)] * 50] * len(ids), columns=layout.names))
+            packed = encode(layout, as_of, pd.DataFrame([[float(turn)] * 50] * len(ids), columns=layout.numbers))
             store.Online(fresh).put("customer", as_of, [dict(zip(ids, packed, strict=True))])
-        done.set()
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    while not done.is_set():
-        for record in online.read("customer", ids[::500]):
-            values = set(record.values.values()) if record else {0.0}
-            assert len(values) == 1
-            seen |= values
-    writer.join()
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        while not writing.done():
+            for record in online.read("customer", ids[::500]):
+                values = set(record.values.values()) if record else {0.0}
+                assert len(values) == 1
+                seen |= values
+        writing.result()
     assert set(online.read("customer", ["c7"])[0].values.values()) == {4.0}  # type: ignore[union-attr]
 
 
