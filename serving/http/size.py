@@ -23,13 +23,13 @@ async def whole(request: Request) -> bytes:
     """The body of a request.
 
     Raises:
-        BadRequest: it takes too long to come.
+        BadRequest: it takes too long to come, or the service ends before it is whole.
         HTTPException: it is too large.
     """
     try:
         async with asyncio.timeout(SECONDS_TO_COME):
             return await request.body()
-    except TimeoutError:
+    except (TimeoutError, asyncio.CancelledError):  # cancelled by nobody but a server that ends: tell the caller, and be done
         flaw = Flaw(
             where="body",
             expected=f"all of it within {SECONDS_TO_COME:g} seconds",
