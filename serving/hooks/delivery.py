@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from features.errors import WorkspaceError, nearest
 from features.settings import WriteBack
-from features.storage import expanded
+from serving.environment import filled
 from serving.hooks.signature import secrets, signed
 from serving.ledger import Letter
 from serving.score import Score
@@ -69,15 +69,7 @@ def _headers(write_back: WriteBack, body: bytes) -> dict[str, str]:
 
 
 def _filled(setting: str) -> str:
-    found = str(expanded(setting))
-    if "${" in found:
-        raise WorkspaceError(
-            "write_back in [hooks]",
-            expected="environment variables that are set",
-            received=f"`{found[found.index('${') :].partition('}')[0]}}}`, which is not",
-            repair="set it where the service is started",
-        )
-    return found
+    return filled(setting, "write_back in [hooks]")
 
 
 def _no_field(source: str, name: str, known: list[str]) -> WorkspaceError:
