@@ -23,8 +23,8 @@ class Target(Strict):
         default_factory=dict,
         description="`CRM_FIELD = SCORE_FIELD`; `{propensity}` in a CRM's field is the propensity with `_` for `-`. "
         "Score fields: `score`, `probability` (0 to 1), `percent` (the probability, 0 to 100), `percentile`, `grade`, "
-        "`expected_value`, `reasons` (their texts), `withheld`, `version`, `as_of`, `propensity`, `entity_id`. "
-        "Unset: all but the last two, where the target has no fields of its own",
+        "`expected_value`, `reasons` (their texts), `withheld` (by which policy), `state` (`scored`, `withheld` or `gone`), "
+        "`version`, `as_of`, `propensity`, `entity_id`. Unset: all but the last two, where the target has no fields of its own",
     )
     threshold: int = Field(
         default=1, ge=1, le=100, description="a score that differs by fewer points from the one last sent is not sent again"
@@ -67,7 +67,7 @@ class SqlTarget(Target):
     )
     table: str = Field(
         default="foresell_scores",
-        description="the table, or SCHEMA.TABLE; its key is `entity`, `entity_id`, `propensity`. It is made if it is absent (`sql`)",
+        description="the table, or SCHEMA.TABLE; its key is `entity`, `entity_id`, `propensity`; made if absent (`sql`)",
     )
 
 
@@ -88,9 +88,7 @@ class WebhookTarget(HttpTarget):
     headers: dict[str, str] = Field(
         default_factory=dict, description=f'such as `X-Api-Key = "${{KEY}}"`; {CREDENTIAL} (`rest`, `webhook`)'
     )
-    secret: str = Field(
-        default="", description=f"signs the body: `X-Foresell-Signature: sha256=...`; {CREDENTIAL} (`webhook`)"
-    )
+    secret: str = Field(default="", description=f"signs the body: `X-Foresell-Signature: sha256=...`; {CREDENTIAL} (`webhook`)")
 
 
 AnyTarget = Annotated[FilesTarget | SqlTarget | RestTarget | WebhookTarget, Field(discriminator="to")]

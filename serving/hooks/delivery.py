@@ -39,15 +39,23 @@ def request(client: httpx.Client, write_back: WriteBack, letter: Letter) -> http
         WorkspaceError: an environment variable is not set.
         ValueError, KeyError: the letter cannot be sent: its score holds NaN or lacks a field, or its id is no part of an address.
     """
-    if letter.entity_id in (".", ".."):
-        raise ValueError("an id that would lead to another address")
-    places = {"id": letter.entity_id, "propensity": letter.propensity, "entity": letter.entity}
-    url = _filled(write_back.url)
-    for name, value in places.items():
-        url = url.replace(f"{{{name}}}", quote(value, safe=""))
+    url = address(_filled(write_back.url), letter.entity_id, letter.propensity, letter.entity)
     body = _body(write_back, letter.document)
     headers = {**_headers(write_back, body), "Idempotency-Key": letter.id}
     return client.build_request(write_back.method, url, content=body, headers=headers)
+
+
+def address(url: str, entity_id: str, propensity: str, entity: str) -> str:
+    """An address with `{id}`, `{propensity}` and `{entity}` filled in.
+
+    Raises:
+        ValueError: the id is no part of an address.
+    """
+    if entity_id in (".", ".."):
+        raise ValueError("an id that would lead to another address")
+    for name, value in {"id": entity_id, "propensity": propensity, "entity": entity}.items():
+        url = url.replace(f"{{{name}}}", quote(value, safe=""))
+    return url
 
 
 def _body(write_back: WriteBack, document: bytes) -> bytes:

@@ -5,7 +5,19 @@ A SQLite file of the workspace, or a PostgreSQL database; several processes and 
 
 from serving.ledger.ledger import Ledger
 from serving.ledger.row import (
-    Claimed, Compared, Entry, Forgotten, Letter, Received, Road, Served, State, Status, Stored, Waiting, Written,
+    Claimed,
+    Compared,
+    Entry,
+    Forgotten,
+    Letter,
+    Received,
+    Road,
+    Served,
+    State,
+    Status,
+    Stored,
+    Waiting,
+    Written,
 )  # fmt: skip
 
 __all__ = [

@@ -83,7 +83,13 @@ class Targets(Part):
             self._database.write_many(connection, _INTEND, sorted(made, key=lambda row: row[:3]))
 
     def settle(
-        self, target: str, propensity: str, ids: Iterable[str], status: Status, at: datetime, errors: Mapping[str, str] | None = None
+        self,
+        target: str,
+        propensity: str,
+        ids: Iterable[str],
+        status: Status,
+        at: datetime,
+        errors: Mapping[str, str] | None = None,
     ) -> None:
         """Note what became of what was intended.
 
