@@ -91,4 +91,15 @@ class WebhookTarget(HttpTarget):
     secret: str = Field(default="", description=f"signs the body: `X-Foresell-Signature: sha256=...`; {CREDENTIAL} (`webhook`)")
 
 
-AnyTarget = Annotated[FilesTarget | SqlTarget | RestTarget | WebhookTarget, Field(discriminator="to")]
+class OdooTarget(HttpTarget):
+    """Records of Odoo: JSON-RPC up to 18, `/json/2` from 19 on."""
+
+    to: Literal["odoo"] = Field(description="what kind of target it is: `files`, `sql`, `rest`, `webhook` or a CRM's name")
+    version: int = Field(ge=8, description="Odoo's version, such as 18; from 19 on `/json/2` is spoken (`odoo`)")
+    database: str = Field(description="the name of Odoo's database (`odoo`)")
+    user: str = Field(default="", description="the login, up to 18; `${NAME}` is an environment variable (`odoo`)")
+    password: str = Field(description=f"the password or API key; {CREDENTIAL} (`odoo`)")
+    model: str = Field(default="", description="such as `crm.lead`; unset: that for leads, `res.partner` for customers (`odoo`)")
+
+
+AnyTarget = Annotated[FilesTarget | SqlTarget | RestTarget | WebhookTarget | OdooTarget, Field(discriminator="to")]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from features.settings import Workspace
-from features.target import FilesTarget, HttpTarget, RestTarget, SqlTarget, Target, WebhookTarget
+from features.target import FilesTarget, HttpTarget, OdooTarget, RestTarget, SqlTarget, Target, WebhookTarget
 from serving.connectors.connector import Connector
 from serving.connectors.credential import header
 from serving.connectors.files import Files
+from serving.connectors.odoo import Odoo
 from serving.connectors.pace import Clock, Pace, Sleep
 from serving.connectors.record import mapping
 from serving.connectors.rest import Rest
@@ -30,6 +31,8 @@ def open_connector(workspace: Workspace, name: str, target: Target, clock: Clock
     wire = Wire(target.timeout_seconds, Pace(target.per_second, clock, sleep))
     if isinstance(target, RestTarget):
         return Rest(wire, where, target, fields, headers(workspace, where, target.headers, wire))
+    if isinstance(target, OdooTarget):
+        return Odoo(workspace, wire, where, target, fields)
     assert isinstance(target, WebhookTarget)
     return Webhook(workspace, wire, where, name, target, headers(workspace, where, target.headers, wire))
 

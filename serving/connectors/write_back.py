@@ -79,6 +79,22 @@ class Outcome:
         return {**asdict(self), "failures": failures, "calls": calls, "complete": self.is_complete}
 
 
+def every_target(workspace: Workspace) -> list[str]:
+    """The names of all targets.
+
+    Raises:
+        WorkspaceError: there is none.
+    """
+    if not workspace.settings.write_back:
+        raise WorkspaceError(
+            f"workspace {workspace.root}",
+            expected="a [write_back.NAME] in foresell.toml",
+            received="none",
+            repair="docs/reference.md lists what a target needs",
+        )
+    return sorted(workspace.settings.write_back)
+
+
 def target_of(workspace: Workspace, name: str) -> Target:
     """The settings of a target.
 
