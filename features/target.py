@@ -102,4 +102,40 @@ class OdooTarget(HttpTarget):
     model: str = Field(default="", description="such as `crm.lead`; unset: that for leads, `res.partner` for customers (`odoo`)")
 
 
-AnyTarget = Annotated[FilesTarget | SqlTarget | RestTarget | WebhookTarget | OdooTarget, Field(discriminator="to")]
+class HubspotTarget(HttpTarget):
+    """Objects of HubSpot, a hundred a call."""
+
+    to: Literal["hubspot"] = Field(description="what kind of target it is: `files`, `sql`, `rest`, `webhook` or a CRM's name")
+    url: str = Field(default="https://api.hubapi.com", description="the address of HubSpot's API (`hubspot`)")
+    token: str = Field(description=f"the token of a private app; {CREDENTIAL} (`hubspot`)")
+    object: str = Field(default="contacts", description="such as `contacts`, `companies` or `deals` (`hubspot`)")
+    id_property: str = Field(
+        default="", description="the unique property that holds our ids; unset: they are HubSpot's own (`hubspot`)"
+    )
+    create: bool = Field(default=False, description="make objects that are not there, by upsert; needs `id_property` (`hubspot`)")
+
+
+class SalesforceTarget(HttpTarget):
+    """Records of Salesforce: collections of two hundred, or one job of the Bulk API 2.0 for many."""
+
+    to: Literal["salesforce"] = Field(description="what kind of target it is: `files`, `sql`, `rest`, `webhook` or a CRM's name")
+    url: str = Field(description="the organisation's own address, such as `https://NAME.my.salesforce.com` (`salesforce`)")
+    api: str = Field(default="62.0", pattern=r"^\d+\.0$", description="the version of the API (`salesforce`)")
+    object: str = Field(
+        default="", description="such as `Contact`; unset: `Lead` for leads, `Account` for customers (`salesforce`)"
+    )
+    external_id: str = Field(
+        default="",
+        description="the external id field that holds our ids; Salesforce makes a record for an id that is not there. "
+        "Unset: they are Salesforce's own, and nothing is made (`salesforce`)",
+    )
+    client_id: str = Field(default="", description="of an external client app with the client credentials flow (`salesforce`)")
+    client_secret: str = Field(default="", description=f"that of `client_id`; {CREDENTIAL} (`salesforce`)")
+    token: str = Field(default="", description=f"an access token, instead of `client_id`; {CREDENTIAL} (`salesforce`)")
+    bulk_above: int = Field(
+        default=2_000, ge=0, description="more changed records than these go as a job of the Bulk API (`salesforce`)"
+    )
+
+
+Kinds = FilesTarget | SqlTarget | RestTarget | WebhookTarget | OdooTarget | HubspotTarget | SalesforceTarget
+AnyTarget = Annotated[Kinds, Field(discriminator="to")]

@@ -112,4 +112,8 @@ class Busy(Unsent):
 
 
 class Denied(Unsent):
-    """The target lets nobody in, or is not what the settings say; no record is to blame."""
+    """The target lets nobody in, or is not what the settings say; no record is to blame. `status` is its answer's."""
+
+    def __init__(self, told: str, status: int = 0) -> None:
+        super().__init__(told)
+        self.status = status

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from features.settings import Workspace
-from features.target import FilesTarget, HttpTarget, OdooTarget, RestTarget, SqlTarget, Target, WebhookTarget
+from features.target import (
+    FilesTarget,
+    HttpTarget,
+    HubspotTarget,
+    OdooTarget,
+    RestTarget,
+    SalesforceTarget,
+    SqlTarget,
+    Target,
+    WebhookTarget,
+)
 from serving.connectors.connector import Connector
 from serving.connectors.credential import header
 from serving.connectors.files import Files
+from serving.connectors.hubspot import Hubspot
 from serving.connectors.odoo import Odoo
 from serving.connectors.pace import Clock, Pace, Sleep
 from serving.connectors.record import mapping
 from serving.connectors.rest import Rest
+from serving.connectors.salesforce import Salesforce
 from serving.connectors.sql import Sql
 from serving.connectors.webhook import Webhook
 from serving.connectors.wire import Wire
@@ -33,6 +45,10 @@ def open_connector(workspace: Workspace, name: str, target: Target, clock: Clock
         return Rest(wire, where, target, fields, headers(workspace, where, target.headers, wire))
     if isinstance(target, OdooTarget):
         return Odoo(workspace, wire, where, target, fields)
+    if isinstance(target, HubspotTarget):
+        return Hubspot(workspace, wire, where, target, fields)
+    if isinstance(target, SalesforceTarget):
+        return Salesforce(workspace, wire, where, target, fields, sleep)
     assert isinstance(target, WebhookTarget)
     return Webhook(workspace, wire, where, name, target, headers(workspace, where, target.headers, wire))
 

@@ -82,7 +82,7 @@ class Wire:
         if status in _WAIT:
             return Busy(told, retry_after(response))
         if status in _LOCKED_OUT or response.is_redirect:
-            return Denied(told)
+            return Denied(told, status)
         if status in _AWAY or status >= 500:
             return Busy(told, broken=status not in _AWAY)
         return Refused(told, status, parsed(response))
