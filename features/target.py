@@ -23,8 +23,9 @@ class Target(Strict):
         default_factory=dict,
         description="`CRM_FIELD = SCORE_FIELD`; `{propensity}` in a CRM's field is the propensity with `_` for `-`. "
         "Score fields: `score`, `probability` (0 to 1), `percent` (the probability, 0 to 100), `percentile`, `grade`, "
-        "`expected_value`, `reasons` (their texts), `withheld` (by which policy), `state` (`scored`, `withheld` or `gone`), "
-        "`version`, `as_of`, `propensity`, `entity_id`. Unset: all but the last two, where the target has no fields of its own",
+        "`expected_value`, `reasons` (their texts), `trend` (`rising`, `steady` or `falling` since the night before), "
+        "`withheld` (by which policy), `state` (`scored`, `withheld` or `gone`), `version`, `as_of`, `day` (of `as_of`), "
+        "`propensity`, `entity_id`. Unset: all but the last three, where the target has no fields of its own",
     )
     threshold: int = Field(
         default=1, ge=1, le=100, description="a score that differs by fewer points from the one last sent is not sent again"
@@ -137,5 +138,29 @@ class SalesforceTarget(HttpTarget):
     )
 
 
-Kinds = FilesTarget | SqlTarget | RestTarget | WebhookTarget | OdooTarget | HubspotTarget | SalesforceTarget
+class DynamicsTarget(HttpTarget):
+    """Predictive scores of Dynamics 365 Sales."""
+
+    to: Literal["dynamics"] = Field(description="what kind of target it is: `files`, `sql`, `rest`, `webhook` or a CRM's name")
+    url: str = Field(description="the environment's own address, such as `https://NAME.crm.dynamics.com` (`dynamics`)")
+    object: Literal["lead", "opportunity"] = Field(
+        default="lead", description="what is scored: `lead` or `opportunity` (`dynamics`)"
+    )
+    tenant: str = Field(default="", description="of Entra ID, where the app is registered (`dynamics`)")
+    login: str = Field(default="https://login.microsoftonline.com", description="the address of Entra ID (`dynamics`)")
+    client_id: str = Field(default="", description="of the registered app (`dynamics`)")
+    client_secret: str = Field(default="", description=f"that of `client_id`; {CREDENTIAL} (`dynamics`)")
+    token: str = Field(default="", description=f"an access token, instead of `client_id`; {CREDENTIAL} (`dynamics`)")
+    fields: dict[str, str] = Field(
+        default_factory=lambda: {
+            "msdyn_score": "score", "msdyn_grade": "grade", "msdyn_scoretrend": "trend", "msdyn_scoredon": "day",
+        },
+        description="columns of `msdyn_predictivescore`; grade and trend become its choices (`dynamics`)",
+    )  # fmt: skip
+    link: bool = Field(
+        default=True, description="let the lead or opportunity point to its score, so that it is shown (`dynamics`)"
+    )
+
+
+Kinds = FilesTarget | SqlTarget | RestTarget | WebhookTarget | OdooTarget | HubspotTarget | SalesforceTarget | DynamicsTarget
 AnyTarget = Annotated[Kinds, Field(discriminator="to")]

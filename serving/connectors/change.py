@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +21,10 @@ from features.settings import Workspace, parse_instant
 from features.target import Target
 from serving.ledger import Ledger, State, Written
 from serving.partition import PART
+from serving.score import Trend, heading
 
 ROWS_AT_ONCE = 10_000
+MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = (
     "entity_id", "policy", "score", "probability", "percentile", "grade", "expected_value", "model_version",
 )  # fmt: skip
@@ -40,6 +42,7 @@ class Change:
         grade: A to D.
         expected_value: what the probability is worth; None without a `[value]`.
         reasons: their texts, largest first; empty unless the target has a field for them.
+        trend: against the night before; None without one, or unless the target has a field for it.
         withheld: the policy that withholds the score.
         version, as_of: the version that answered, and the instant of the night.
     """
@@ -54,6 +57,7 @@ class Change:
     grade: str | None
     expected_value: float | None
     reasons: str
+    trend: Trend | None
     withheld: str | None
     version: str
     as_of: datetime
@@ -80,57 +84,102 @@ def newest(workspace: Workspace, propensity: str, until: datetime | None) -> Par
     return max((one for one in found if until is None or one.as_of <= until), key=lambda one: one.as_of, default=None)
 
 
-def changes(
-    partition: Partition, target: Target, name: str, ledger: Ledger, forced: Collection[str], with_reasons: bool
-) -> Iterator[tuple[list[Change], int]]:
-    """What is to be written of a partition, a batch at a time, each with how many rows were looked at.
+class Night:
+    """What a partition says, as changes.
 
     Args:
+        workspace: with the partition of the night before, for trends.
         partition: the scores.
+        entity: whose they are.
+        sources: the fields of a score that are wanted; reasons and trends are read only where they are.
+    """
+
+    def __init__(self, workspace: Workspace, partition: Partition, entity: str, sources: Collection[str]) -> None:
+        self.partition, self.entity = partition, entity
+        self._columns = [*_COLUMNS, *({"reasons"} & set(sources))]
+        earlier = newest(workspace, partition.propensity, partition.as_of - MICROSECOND) if "trend" in sources else None
+        self._earlier = None if earlier is None else pq.ParquetFile(earlier.path).read(["entity_id", "score"])
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, so many at once."""
+        with pq.ParquetFile(self.partition.path) as file:
+            yield from file.iter_batches(ROWS_AT_ONCE, columns=self._columns)
+
+    def changes(self, batch: pa.RecordBatch) -> list[Change]:
+        """Rows as changes."""
+        rows = batch.to_pylist()
+        before = self._before(batch["entity_id"]) or [None] * len(rows)
+        return [self._change(row, then) for row, then in zip(rows, before, strict=True)]
+
+    def of(self, ids: Collection[str]) -> list[Change]:
+        """What is said of some entities; those of whom nothing is said are left out."""
+        wanted = pa.array(sorted(ids), pa.string())
+        found = (batch.filter(pc.is_in(batch["entity_id"], wanted)) for batch in self.batches())
+        return [change for batch in found for change in self.changes(batch)]
+
+    def _before(self, ids: pa.Array) -> list[int | None] | None:
+        if self._earlier is None:
+            return None
+        places = pc.index_in(ids, self._earlier["entity_id"])
+        scores: list[int | None] = self._earlier["score"].take(places).to_pylist()
+        return scores
+
+    def _change(self, row: dict[str, Any], before: int | None) -> Change:
+        score = row["score"]
+        return Change(
+            self.entity,
+            row["entity_id"],
+            self.partition.propensity,
+            "withheld" if row["policy"] else "scored",
+            score,
+            row["probability"],
+            row["percentile"],
+            row["grade"],
+            row["expected_value"],
+            "; ".join(reason["text"] for reason in row.get("reasons") or ()),
+            None if before is None or score is None else heading(before, score),
+            row["policy"],
+            row["model_version"],
+            self.partition.as_of,
+        )
+
+
+def gone(written: Written, as_of: datetime) -> Change:
+    """What is said of somebody who is no longer eligible."""
+    return Change(
+        written.entity, written.entity_id, written.propensity, "gone",
+        None, None, None, None, None, "", None, None, written.model_version, as_of,
+    )  # fmt: skip
+
+
+def changes(
+    night: Night, target: Target, name: str, ledger: Ledger, forced: Collection[str]
+) -> Iterator[tuple[list[Change], int]]:
+    """What is to be written of a night, a batch at a time, each with how many rows were looked at.
+
+    Args:
+        night: the scores.
         target, name: where they are written to.
         ledger: knows what the target was last sent.
         forced: ids that are sent whatever it was.
-        with_reasons: whether the reasons' texts are read.
 
     Raises:
         StoreError: the ledger does not answer.
     """
     seen: list[pa.Array] = []
-    for batch in _batches(partition.path, with_reasons):
+    for batch in night.batches():
         seen.append(batch["entity_id"])
-        before = ledger.written(name, partition.propensity, batch["entity_id"].to_pylist())
-        rows = (_change(partition, target.entity, row) for row in batch.to_pylist())
-        found = [
-            one for one in rows if _is_due(one, before.get(one.entity_id), target.threshold, one.entity_id in forced)
-        ]  # fmt: skip
-        yield found, batch.num_rows
+        before = ledger.written(name, night.partition.propensity, batch["entity_id"].to_pylist())
+        yield (
+            [
+                one
+                for one in night.changes(batch)
+                if _is_due(one, before.get(one.entity_id), target.threshold, one.entity_id in forced)
+            ],
+            batch.num_rows,
+        )
     if target.clear:
-        yield _gone(partition, target, name, ledger, pa.chunked_array(seen, pa.string()), forced)
-
-
-def read(partition: Partition, entity: str, ids: Collection[str]) -> list[Change]:
-    """What a partition says of some entities, with reasons; those it says nothing of are left out."""
-    table = pq.ParquetFile(partition.path)
-    wanted = pa.array(sorted(ids), pa.string())
-    return [
-        _change(partition, entity, row)
-        for batch in table.iter_batches(ROWS_AT_ONCE, columns=[*_COLUMNS, "reasons"])
-        for row in batch.filter(pc.is_in(batch["entity_id"], wanted)).to_pylist()
-    ]
-
-
-def _batches(path: Path, with_reasons: bool) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(ROWS_AT_ONCE, columns=[*_COLUMNS, *(["reasons"] if with_reasons else [])])
-
-
-def _change(partition: Partition, entity: str, row: dict[str, Any]) -> Change:
-    reasons = "; ".join(reason["text"] for reason in row.get("reasons") or ())
-    return Change(
-        entity, row["entity_id"], partition.propensity, "withheld" if row["policy"] else "scored",
-        row["score"], row["probability"], row["percentile"], row["grade"], row["expected_value"], reasons,
-        row["policy"], row["model_version"], partition.as_of,
-    )  # fmt: skip
+        yield _gone(night.partition, name, ledger, pa.chunked_array(seen, pa.string()), forced), 0
 
 
 def _is_due(change: Change, before: Written | None, threshold: int, is_forced: bool) -> bool:
@@ -147,19 +196,10 @@ def _is_due(change: Change, before: Written | None, threshold: int, is_forced: b
 
 
 def _gone(
-    partition: Partition, target: Target, name: str, ledger: Ledger, seen: pa.ChunkedArray, forced: Collection[str]
-) -> tuple[list[Change], int]:
+    partition: Partition, name: str, ledger: Ledger, seen: pa.ChunkedArray, forced: Collection[str]
+) -> list[Change]:  # fmt: skip
     """Those of whom the target holds a score and this night says nothing."""
-    held = pa.array(ledger.with_score(name, partition.propensity), pa.string())
-    ids = held.filter(pc.invert(pc.is_in(held, seen))).to_pylist()
-    before = ledger.written(name, partition.propensity, [*ids, *(sorted(forced) if forced else [])])
-    absent = set(before) - set(seen.to_pylist()) if forced else set(ids)
-    found = [
-        Change(
-            target.entity, one, partition.propensity, "gone",
-            None, None, None, None, None, "", None, before[one].model_version, partition.as_of,
-        )
-        for one in sorted(absent)
-        if before[one].as_of <= partition.as_of
-    ]  # fmt: skip
-    return found, 0
+    held = pa.array(sorted({*ledger.with_score(name, partition.propensity), *forced}), pa.string())
+    absent = held.filter(pc.invert(pc.is_in(held, seen))).to_pylist()
+    before = ledger.written(name, partition.propensity, absent)
+    return [gone(before[one], partition.as_of) for one in absent if one in before and before[one].as_of <= partition.as_of]

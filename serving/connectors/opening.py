@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from features.settings import Workspace
 from features.target import (
+    DynamicsTarget,
     FilesTarget,
     HttpTarget,
     HubspotTarget,
@@ -16,6 +17,7 @@ from features.target import (
 )
 from serving.connectors.connector import Connector
 from serving.connectors.credential import header
+from serving.connectors.dynamics import Dynamics
 from serving.connectors.files import Files
 from serving.connectors.hubspot import Hubspot
 from serving.connectors.odoo import Odoo
@@ -49,6 +51,8 @@ def open_connector(workspace: Workspace, name: str, target: Target, clock: Clock
         return Hubspot(workspace, wire, where, target, fields)
     if isinstance(target, SalesforceTarget):
         return Salesforce(workspace, wire, where, target, fields, sleep)
+    if isinstance(target, DynamicsTarget):
+        return Dynamics(workspace, wire, where, target, fields)
     assert isinstance(target, WebhookTarget)
     return Webhook(workspace, wire, where, name, target, headers(workspace, where, target.headers, wire))
 

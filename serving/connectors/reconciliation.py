@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from features.errors import StoreError
 from features.settings import Workspace
 from features.target import Target
-from serving.connectors.change import Change, Partition, read
+from serving.connectors.change import Change, Night, Partition, gone
 from serving.connectors.connector import Connector, Unsent
 from serving.connectors.opening import open_connector
 from serving.connectors.pace import Clock, Sleep
@@ -104,29 +104,18 @@ def _sent(
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for (propensity, as_of), of_night in nights.items():
         own = own_names(fields, propensity)
-        scored = _scored(workspace, target, propensity, as_of, of_night)
+        path = folder(workspace, propensity, as_of) / PART
+        night = Night(workspace, Partition(propensity, as_of, path), target.entity, set(own.values())) if path.is_file() else None
+        scored = {} if night is None else _by_id(night.of([row.entity_id for row in of_night]))
         for row in of_night:
-            change = _gone(row) if row.state == "gone" else scored.get(row.entity_id)
+            change = gone(row, as_of) if row.state == "gone" else scored.get(row.entity_id)
             if change is not None and (change.state, change.score, change.version) == (row.state, row.score, row.model_version):
                 found[propensity, row.entity_id] = record(change, own, target).values
     return found
 
 
-def _scored(
-    workspace: Workspace, target: Target, propensity: str, as_of: datetime, rows: Sequence[Written]
-) -> dict[str, Change]:  # fmt: skip
-    path = folder(workspace, propensity, as_of) / PART
-    if not path.is_file():
-        return {}
-    ids = [row.entity_id for row in rows]
-    return {change.entity_id: change for change in read(Partition(propensity, as_of, path), target.entity, ids)}
-
-
-def _gone(row: Written) -> Change:
-    return Change(
-        row.entity, row.entity_id, row.propensity, "gone",
-        None, None, None, None, None, "", None, row.model_version, row.as_of,
-    )  # fmt: skip
+def _by_id(changes: Iterable[Change]) -> dict[str, Change]:
+    return {change.entity_id: change for change in changes}
 
 
 def _held(

@@ -25,14 +25,16 @@ SOURCES: dict[str, Source] = {
     "grade": lambda change, _: change.grade,
     "expected_value": lambda change, _: _rounded(change.expected_value, 2),
     "reasons": lambda change, _: change.reasons or None,
+    "trend": lambda change, _: change.trend,
     "withheld": lambda change, _: change.withheld,
     "state": lambda change, _: change.state,
     "version": lambda change, _: change.version,
     "as_of": lambda change, _: change.as_of.isoformat(),
+    "day": lambda change, _: f"{change.as_of:%Y-%m-%d}",
     "propensity": lambda change, _: change.propensity,
     "entity_id": lambda change, _: change.entity_id,
 }
-OWN = {name: name for name in list(SOURCES)[:-2]}
+OWN = {name: name for name in list(SOURCES)[:-3]}
 TYPES: dict[str, type] = {
     "score": int, "probability": float, "percent": float, "percentile": float, "expected_value": float,
 }  # fmt: skip  # all others are text

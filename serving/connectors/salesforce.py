@@ -18,11 +18,10 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from features.errors import WorkspaceError
 from features.settings import Workspace
 from features.target import SalesforceTarget
 from serving.connectors.connector import Busy, Call, Denied, Record, Refused, Rejection
-from serving.connectors.credential import credential
+from serving.connectors.login import Login
 from serving.connectors.pace import Sleep
 from serving.connectors.record import own_names
 from serving.connectors.rest import require_fields
@@ -61,24 +60,12 @@ class Salesforce:
         self, workspace: Workspace, wire: Wire, where: str, target: SalesforceTarget, fields: Mapping[str, str], sleep: Sleep
     ) -> None:
         require_fields(where, target.fields)
-        if bool(target.token) == bool(target.client_id and target.client_secret):
-            raise WorkspaceError(
-                where,
-                expected="`client_id` and `client_secret`, or `token`",
-                received="both" if target.token else "neither",
-                repair='write them as "${NAME}" of environment variables',
-            )
         self._wire, self._target, self._fields, self._sleep = wire, target, fields, sleep
         self._root = filled(target.url, f"{where} url").rstrip("/")
         self._path = f"/services/data/v{target.api}"
         self._object = target.object or OBJECTS[target.entity]
         self._key = target.external_id or "Id"
-        self._token = credential(workspace, target.token, f"{where} token") if target.token else ""
-        self._client = {
-            "client_id": filled(target.client_id, f"{where} client_id"),
-            "client_secret": credential(workspace, target.client_secret, f"{where} client_secret") if target.client_id else "",
-        }
-        wire.secrets += [self._token, self._client["client_secret"]]
+        self._login = Login(workspace, wire, where, target, f"{self._root}/services/oauth2/token", {})
 
     def show(self, chunk: Sequence[Record]) -> list[Call]:
         """The calls, without a token; of a job the first rows."""
@@ -177,37 +164,12 @@ class Salesforce:
         return [Rejection(row[self._key], self._wire.clean(row["sf__Error"])) for row in rows]
 
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """A call with a token; one that has run out is renewed once."""
-        if not self._token:
-            self._log_in()
         try:
-            return self._authorised(method, path, **options)
-        except Denied as denied:
-            if denied.status != 401 or not self._client["client_id"]:
-                raise
-        self._log_in()
-        return self._authorised(method, path, **options)
-
-    def _authorised(self, method: str, path: str, **options: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._token}", **options.pop("headers", {})}
-        try:
-            return self._wire.call(method, self._root + self._path + path, headers=headers, **options)
+            return self._login.call(method, self._root + self._path + path, **options)
         except Refused as refused:
             if "REQUEST_LIMIT_EXCEEDED" in json.dumps(refused.body):
                 raise Denied(refused.told) from None
             raise
-
-    def _log_in(self) -> None:
-        content = urlencode({"grant_type": "client_credentials", **self._client}).encode()
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        try:
-            answer = parsed(self._wire.call("POST", f"{self._root}/services/oauth2/token", content=content, headers=headers))
-        except Refused as refused:
-            raise Denied(refused.told) from None
-        if not isinstance(answer, dict) or not answer.get("access_token"):
-            raise Denied("the answer has no access token; is the address the organisation's own?")
-        self._token = str(answer["access_token"])
-        self._wire.secrets.append(self._token)
 
 
 def _parts(chunk: Sequence[Record]) -> Iterator[Sequence[Record]]:

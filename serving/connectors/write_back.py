@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import islice
 
@@ -22,7 +22,7 @@ from features.propensity import load, propensity_files
 from features.settings import Workspace
 from features.target import HttpTarget, Target
 from serving.connectors import dead_letter
-from serving.connectors.change import Partition, changes, newest
+from serving.connectors.change import Night, Partition, changes, newest
 from serving.connectors.connector import Call, Connector, Record
 from serving.connectors.delivery import Delivery, Stopped
 from serving.connectors.opening import open_connector
@@ -74,9 +74,10 @@ class Outcome:
 
     def as_dict(self) -> dict[str, object]:
         """For `--json` and the receipt."""
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
         failures = {name: error.as_dict() for name, error in self.failures.items()}
         calls = [call._asdict() for call in self.calls]
-        return {**asdict(self), "failures": failures, "calls": calls, "complete": self.is_complete}
+        return {**told, "failures": failures, "calls": calls, "complete": self.is_complete}
 
 
 def every_target(workspace: Workspace) -> list[str]:
@@ -143,7 +144,7 @@ def write_back(
         CallError: the file of dead letters is not one.
     """
     target = target_of(workspace, name)
-    fields = mapping(target, name)
+    own = mapping(target, name)
     outcome = Outcome(name, now, dry_run)
     partitions = _partitions(workspace, name, target, as_of, outcome)
     forced = dead_letter.dug_up(workspace, name) if replay else {}
@@ -156,8 +157,9 @@ def write_back(
         try:
             for partition in partitions:
                 outcome.as_of[partition.propensity] = partition.as_of
-                names = own_names(fields, partition.propensity)
-                found = _records(partition, target, name, names, ledger, forced, outcome, watch)
+                names = own_names(own, partition.propensity)
+                night = Night(workspace, partition, target.entity, set(names.values()))
+                found = _records(night, target, names, ledger, forced, outcome, watch)
                 _write(found, delivery, connector, outcome)
         finally:
             if not dry_run:
@@ -240,9 +242,8 @@ def _partitions(
 
 
 def _records(
-    partition: Partition,
+    night: Night,
     target: Target,
-    name: str,
     fields: Mapping[str, str],
     ledger: Ledger,
     forced: Mapping[str, Collection[str]],
@@ -250,9 +251,9 @@ def _records(
     watch: Watch | None,
 ) -> Iterator[Record]:
     """What is to be written of one night, as it is read."""
-    among = forced.get(partition.propensity, ())
+    name, partition = outcome.target, night.partition
     with watch(f"{name}: {partition.propensity}", partition.rows) if watch else nullcontext(_nothing) as tick:
-        for found, rows in changes(partition, target, name, ledger, among, "reasons" in fields.values()):
+        for found, rows in changes(night, target, name, ledger, forced.get(partition.propensity, ())):
             outcome.looked_at += rows
             outcome.changed += len(found)
             yield from (record(change, fields, target) for change in found)

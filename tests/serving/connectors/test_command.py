@@ -101,3 +101,14 @@ def test_dead_letters_that_are_none_are_told(tmp_path: Path) -> None:
     path.write_text("no letter\n")
     result = ask(tmp_path, "files", "--replay")
     assert result.exit_code == 2 and "line 1" in result.stderr
+
+
+def test_a_propensity_whose_file_is_wrong_stops_no_other(tmp_path: Path) -> None:
+    found = workspace(tmp_path)
+    night(found, {"a": 10}, propensity="upsell")
+    found.own_propensities.mkdir()
+    (found.own_propensities / "churn.toml").write_text("question = 3\n")
+    told = ask(tmp_path, "table", "--json")
+    document = json.loads(told.stdout)["written"]["table"]
+    assert told.exit_code == 1 and document["sent"] == 1 and set(document["failures"]) == {"churn"}
+    assert list(document["as_of"]) == ["upsell"] and not document["complete"]

@@ -11,6 +11,7 @@ import pytest
 from features.errors import StoreError
 from features.settings import Workspace
 from serving.connectors.reconciliation import reconcile
+from serving.reasons import Reason
 from tests.serving.connectors.worlds import DAY, FIRST, night, open_workspace, run, score
 
 
@@ -124,3 +125,19 @@ def test_a_folder_that_cannot_be_made_stops_the_run_and_nothing_is_lost(workspac
     assert outcome.stopped and outcome.waiting == 1 and not outcome.is_complete
     (workspace.root / "out").unlink()
     assert run(workspace).sent == 1
+
+
+def test_reasons_and_the_trend_since_the_night_before_are_read_where_they_are_wanted(tmp_path: Path) -> None:
+    fields = {"score": "score", "why": "reasons", "trend": "trend", "as_of": "as_of"}
+    workspace = open_workspace(tmp_path, to="files", path="out", fields=fields)
+    told = tuple(Reason("f", ("f",), 1.0, text, "up", 0.1) for text in ("Logins have fallen", "No order"))
+    night(workspace, {"a": 10, "b": 50, "c": 50, "d": None})
+    night(workspace, {"a": score("a", 50, FIRST + DAY, reasons=told), "b": 52, "c": 40, "d": 9, "e": 9}, FIRST + DAY)
+    run(workspace)
+    (path,) = (tmp_path / "out").rglob("*.parquet")
+    found = pq.ParquetFile(path).read(["entity_id", "why", "trend"]).to_pylist()
+    assert [tuple(row.values()) for row in found] == [
+        ("a", "Logins have fallen; No order", "rising"), ("b", None, "steady"), ("c", None, "falling"), ("d", None, None),
+        ("e", None, None),
+    ]  # fmt: skip
+    assert reconcile(workspace, "crm", 10).differences == []

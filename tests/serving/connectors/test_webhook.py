@@ -53,8 +53,8 @@ def test_chunks_are_signed_and_as_large_as_the_settings_say(workspace: Workspace
     body = crm.got[0].json
     assert body["target"] == "crm" and body["scores"][0] == {
         "entity": "customer", "entity_id": "000", "propensity": "churn", "score": 10, "probability": 0.1, "percent": 10.0,
-        "percentile": 0.1, "grade": "D", "expected_value": None, "reasons": None, "withheld": None, "state": "scored",
-        "version": "3", "as_of": "2026-11-25T00:00:00+00:00",
+        "percentile": 0.1, "grade": "D", "expected_value": None, "reasons": None, "trend": None, "withheld": None,
+        "state": "scored", "version": "3", "as_of": "2026-11-25T00:00:00+00:00",
     }  # fmt: skip
 
 
