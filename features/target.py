@@ -5,12 +5,19 @@ Every key whose meaning ends in names in brackets belongs to the targets of thos
 
 from __future__ import annotations
 
+import json
+from functools import cached_property
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from features.strict import Strict
 
+_HOW = {
+    "propensities", "threshold", "clear", "chunk", "per_second", "timeout_seconds", "attempts", "method", "headers", "secret",
+    "version", "user", "password", "token", "create", "api", "client_id", "client_secret", "bulk_above", "tenant", "login",
+}  # fmt: skip  # what may change without anything having to be sent again
 CREDENTIAL = "`${NAME}` is an environment variable, `file:/PATH` a file outside the workspace"
 
 
@@ -38,6 +45,12 @@ class Target(Strict):
     )
     clear: bool = Field(default=True, description="empty the fields of those who had a score and are no longer eligible")
     chunk: int | None = Field(default=None, ge=1, description="records a call, if fewer than the target takes")
+
+    @cached_property
+    def digest(self) -> str:
+        """Of where scores go and in which fields; with another, a target holds nothing of what was sent before."""
+        told = self.model_dump(mode="json", exclude=_HOW)
+        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class HttpTarget(Target):

@@ -1,8 +1,9 @@
 """Changes: whose score is to be written to a target, because it is not what the target was last sent.
 
 A score is sent when it differs by the threshold, when the grade does, or when the same entity had none; when the last try was not
-settled, which is what a killed process leaves; and when it is asked for. A score that is withheld, or whose entity is no longer
-eligible, is sent as nothing, to those of whom the target holds a score. A night never goes over a newer one.
+settled, which is what a killed process leaves; when it went elsewhere or into other fields; and when it is asked for. A score that
+is withheld, or whose entity is no longer eligible, is sent as nothing, to those of whom the target holds a score. A night never
+goes over a newer one.
 """
 
 from __future__ import annotations
@@ -171,27 +172,25 @@ def changes(
         seen.append(batch["entity_id"])
         before = ledger.written(name, night.partition.propensity, batch["entity_id"].to_pylist())
         yield (
-            [
-                one
-                for one in night.changes(batch)
-                if _is_due(one, before.get(one.entity_id), target.threshold, one.entity_id in forced)
-            ],
+            [one for one in night.changes(batch) if _is_due(one, before.get(one.entity_id), target, one.entity_id in forced)],
             batch.num_rows,
         )
     if target.clear:
         yield _gone(night.partition, name, ledger, pa.chunked_array(seen, pa.string()), forced), 0
 
 
-def _is_due(change: Change, before: Written | None, threshold: int, is_forced: bool) -> bool:
+def _is_due(change: Change, before: Written | None, target: Target, is_forced: bool) -> bool:
     if before is None:
         return change.state == "scored"
     if before.as_of > change.as_of:
         return False
     if is_forced or before.status == "waiting":
         return True
+    if change.state == "scored" and before.settings != target.digest:
+        return True
     if change.state != "scored" or before.state != "scored":
         return (change.state == "scored") != (before.state == "scored")
-    differs = before.score is None or change.score is None or abs(change.score - before.score) >= threshold
+    differs = before.score is None or change.score is None or abs(change.score - before.score) >= target.threshold
     return differs or change.grade != before.grade
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,6 +41,11 @@ def header(workspace: Workspace, setting: str, where: str) -> str:
         WorkspaceError: as `credential`, unless it is plain text.
     """
     return credential(workspace, setting, where) if setting.startswith(FILE) else filled(setting, where)
+
+
+def variables(setting: str) -> list[str]:
+    """The values of the environment variables in a setting; one in an address is a secret as well."""
+    return [value for name in re.findall(r"\$\{(\w+)\}", setting) if (value := os.environ.get(name))]
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:

@@ -36,6 +36,7 @@ class Delivery:
 
     Args:
         name: the target's.
+        settings: their digest.
         connector: how it is reached.
         ledger: where the books are kept.
         now: what they say of the time.
@@ -45,8 +46,17 @@ class Delivery:
     """
 
     def __init__(
-        self, name: str, connector: Connector, ledger: Ledger, now: datetime, limit: int, attempts: int, sleep: Sleep
+        self,
+        name: str,
+        settings: str,
+        connector: Connector,
+        ledger: Ledger,
+        now: datetime,
+        limit: int,
+        attempts: int,
+        sleep: Sleep,
     ) -> None:
+        self._settings = settings
         self._name, self._connector, self._ledger, self._now = name, connector, ledger, now
         self._limit, self._attempts, self._sleep = limit, attempts, sleep
         self.window = WINDOW if connector.groups else limit
@@ -168,8 +178,8 @@ class Delivery:
     def _intent(self, record: Record) -> Written:
         change = record.change
         return Written(
-            self._name, change.propensity, change.entity_id, change.entity, change.state, change.score, change.grade,
-            change.version, change.as_of, "waiting", None, 1, self._now,
+            self._name, change.propensity, change.entity_id, change.entity, self._settings, change.state, change.score,
+            change.grade, change.version, change.as_of, "waiting", None, 1, self._now,
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from features.target import (
     WebhookTarget,
 )
 from serving.connectors.connector import Connector
-from serving.connectors.credential import header
+from serving.connectors.credential import FILE, header, variables
 from serving.connectors.dynamics import Dynamics
 from serving.connectors.files import Files
 from serving.connectors.hubspot import Hubspot
@@ -43,6 +43,7 @@ def open_connector(workspace: Workspace, name: str, target: Target, clock: Clock
         return Sql(workspace, where, target, fields)
     assert isinstance(target, HttpTarget)
     wire = Wire(target.timeout_seconds, Pace(target.per_second, clock, sleep))
+    wire.secrets += variables(target.url)
     if isinstance(target, RestTarget):
         return Rest(wire, where, target, fields, headers(workspace, where, target.headers, wire))
     if isinstance(target, OdooTarget):
@@ -60,5 +61,6 @@ def open_connector(workspace: Workspace, name: str, target: Target, clock: Clock
 def headers(workspace: Workspace, where: str, settings: dict[str, str], wire: Wire) -> dict[str, str]:
     """Headers with their credentials filled in, none of which the wire will show."""
     found = {name: header(workspace, value, f"{where} headers") for name, value in settings.items()}
-    wire.secrets += [part for value in found.values() for part in (value, value.split()[-1] if value.split() else "")]
+    secret = [found[name] for name, value in settings.items() if value.startswith(FILE) or "${" in value]
+    wire.secrets += [part for value in secret for part in (value, *value.split()[-1:])]
     return found

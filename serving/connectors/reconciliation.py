@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
+from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from features.errors import StoreError
@@ -71,7 +72,7 @@ def reconcile(
         closing(Ledger.open(workspace)) as ledger,
         closing(open_connector(workspace, name, target, clock, sleep)) as connector,
     ):
-        chosen = sorted(ledger.of_status(name, "sent"), key=_lot)[:sample]
+        chosen = _sample(ledger, name, sample)
         sent = _sent(workspace, target, fields, chosen)
         held = _held(connector, name, sent)
     differences = [found for key, values in sorted(sent.items()) for found in _differences(key, values, held.get(key))]
@@ -90,8 +91,16 @@ def same(sent: Any, found: Any) -> bool:
     return str(sent) == str(found)
 
 
-def _lot(row: Written) -> bytes:
-    return sha256(f"{row.propensity}/{row.entity_id}".encode()).digest()
+def _sample(ledger: Ledger, name: str, size: int) -> list[Written]:
+    """What was sent of so many records, the same ones while the ledger is the same."""
+    ids = defaultdict[str, list[str]](list)
+    for propensity, one in nsmallest(size, ledger.keys(name, "sent"), key=_lot):
+        ids[propensity].append(one)
+    return [row for propensity, of in ids.items() for row in ledger.written(name, propensity, of).values()]
+
+
+def _lot(key: tuple[str, str]) -> bytes:
+    return sha256("/".join(key).encode()).digest()
 
 
 def _sent(
@@ -109,9 +118,14 @@ def _sent(
         scored = {} if night is None else _by_id(night.of([row.entity_id for row in of_night]))
         for row in of_night:
             change = gone(row, as_of) if row.state == "gone" else scored.get(row.entity_id)
-            if change is not None and (change.state, change.score, change.version) == (row.state, row.score, row.model_version):
+            if change is not None and _is_that(change, row, target):
                 found[propensity, row.entity_id] = record(change, own, target).values
     return found
+
+
+def _is_that(change: Change, row: Written, target: Target) -> bool:
+    of_row = (row.state, row.score, row.model_version, row.settings)
+    return (change.state, change.score, change.version, target.digest) == of_row
 
 
 def _by_id(changes: Iterable[Change]) -> dict[str, Change]:

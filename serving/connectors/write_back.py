@@ -153,7 +153,8 @@ def write_back(
         closing(Ledger.open(workspace)) as ledger,
         closing(open_connector(workspace, name, target, clock, sleep)) as connector,
     ):
-        delivery = Delivery(name, connector, ledger, now, _limit(connector, target), _attempts(target), sleep)
+        limit, attempts = _limit(connector, target), _attempts(target)
+        delivery = Delivery(name, target.digest, connector, ledger, now, limit, attempts, sleep)
         try:
             for partition in partitions:
                 outcome.as_of[partition.propensity] = partition.as_of

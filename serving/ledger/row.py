@@ -160,6 +160,7 @@ class Written(NamedTuple):
     Attributes:
         target: the name of the target.
         propensity, entity_id, entity: which question about whom.
+        settings: a digest of where it was sent and in which fields.
         state: `scored`; `withheld` by policy; or `gone`, no longer eligible. Only the first has a score.
         score, grade: 1 to 100, and A to D.
         model_version, as_of: the version that answered, and the instant of the night.
@@ -173,6 +174,7 @@ class Written(NamedTuple):
     propensity: str
     entity_id: str
     entity: str
+    settings: str
     state: State
     score: int | None
     grade: str | None

@@ -146,6 +146,7 @@ WRITTEN = Table(
     Column("propensity", Text, primary_key=True),
     Column("entity_id", Text, primary_key=True),
     Column("entity", Text, nullable=False),
+    Column("settings", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("score", Integer),
     Column("grade", Text),

@@ -51,13 +51,26 @@ class Targets(Part):
         query = select(WRITTEN.c.entity_id).where(WRITTEN.c.target == target, WRITTEN.c.propensity == propensity, holds)
         return sorted(row[0] for row in self._database.select(query))
 
-    def of_status(self, target: str, status: Status, limit: int | None = None) -> list[Written]:
-        """What the target has, rejected or waits for, by propensity and id; of more than `limit` an arbitrary choice.
+    def of_status(self, target: str, status: Status) -> list[Written]:
+        """What the target has, rejected or waits for, by propensity and id.
 
         Raises:
             StoreError: the database does not answer.
         """
-        return sorted(self._where(target, WRITTEN.c.status == status, limit=limit))
+        return sorted(self._where(target, WRITTEN.c.status == status))
+
+    def keys(self, target: str, status: Status) -> list[tuple[str, str]]:
+        """The same, but only propensity and id, and in any order.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if not self._database.has(WRITTEN):
+            return []
+        query = select(WRITTEN.c.propensity, WRITTEN.c.entity_id)
+        return [
+            (row[0], row[1]) for row in self._database.select(query.where(WRITTEN.c.target == target, WRITTEN.c.status == status))
+        ]
 
     def statuses(self, target: str) -> dict[Status, int]:
         """How many records of the target are of each status.
@@ -108,8 +121,8 @@ class Targets(Part):
             with self._database.writing() as connection:
                 self._database.write_many(connection, _SETTLE, rows)
 
-    def _where(self, target: str, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Written]:
+    def _where(self, target: str, *conditions: ColumnElement[bool]) -> list[Written]:
         if not self._database.has(WRITTEN):
             return []
-        query = select(*_ROW).where(WRITTEN.c.target == target, *conditions).limit(limit)
+        query = select(*_ROW).where(WRITTEN.c.target == target, *conditions)
         return [Written(*row) for row in self._database.select(query)]

@@ -55,6 +55,16 @@ def test_another_grade_is_a_change_whatever_the_points(workspace: Workspace) -> 
     assert run(workspace).sent == 1
 
 
+def test_another_folder_and_other_fields_get_everything_and_another_threshold_nothing(tmp_path: Path) -> None:
+    night(open_workspace(tmp_path, to="files", path="out"), {"a": 10, "b": 50, "c": None})
+    assert run(open_workspace(tmp_path, to="files", path="out")).sent == 2
+    assert run(open_workspace(tmp_path, to="files", path="out", threshold=9)).sent == 0
+    assert run(open_workspace(tmp_path, to="files", path="other")).sent == 2
+    changed = open_workspace(tmp_path, to="files", path="other", fields={"points": "score"})
+    assert reconcile(changed, "crm", 5).incomparable == 2
+    assert run(changed).sent == 2 and reconcile(changed, "crm", 5).differences == []
+
+
 def test_a_night_never_goes_over_a_newer_one(workspace: Workspace) -> None:
     night(workspace, {"a": 10, "b": 10})
     night(workspace, {"a": 90}, FIRST + DAY)

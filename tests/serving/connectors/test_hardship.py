@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from features.errors import WorkspaceError
-from features.settings import Workspace
+from features.errors import CallError, WorkspaceError
+from features.settings import SETTINGS_FILE, Workspace
+from serving.connectors.reconciliation import reconcile
 from serving.connectors.write_back import alone
 from serving.ledger import Ledger
+from tests.servers import POSTGRES, database
 from tests.serving.connectors.worlds import DAY, FIRST, Asked, Crm, Reply, night, open_workspace, run, serving
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -145,3 +147,22 @@ def test_the_chunk_of_a_failing_target_is_halved_only_until_it_is_clear_that_it_
         crm.faults = []
         again = run(workspace)
         assert again.sent + again.rejected == outcome.waiting and again.stopped is None
+
+
+@pytest.mark.postgres
+def test_the_books_may_be_kept_in_postgresql(tmp_path: Path) -> None:
+    with database("foresell_books") as name, receiver({}, Counter()) as crm:
+        workspace = open_target(tmp_path, crm.url)
+        settings = f'[serving]\nledger = "{POSTGRES}/{name}"\n'
+        path = tmp_path / SETTINGS_FILE
+        path.write_text(settings + path.read_text())
+        workspace = Workspace.open(tmp_path)
+        first = run(workspace, as_of=FIRST)
+        assert first.sent + first.rejected == PEOPLE and first.rejected == rejected(workspace) == 9
+        assert run(workspace, as_of=FIRST).changed == 0 and reconciled(workspace) == "a webhook, which only takes"
+
+
+def reconciled(workspace: Workspace) -> str:
+    with pytest.raises(CallError) as told:
+        reconcile(workspace, "crm", 5)
+    return told.value.received

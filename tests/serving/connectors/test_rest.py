@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from features.errors import WorkspaceError
-from features.settings import Workspace
+from features.settings import SETTINGS_FILE, Workspace
 from serving.connectors.delivery import MOST_ALIKE
 from serving.connectors.reconciliation import reconcile
 from tests.serving.connectors.worlds import DAY, FIRST, Asked, Crm, Reply, Time, night, open_workspace, run, serving
@@ -185,6 +185,14 @@ def test_a_dry_run_shows_the_first_calls_without_secrets_and_does_nothing(crm: C
     assert crm.got == [] and not (tmp_path / "data").exists() and "sesame" not in repr(outcome.as_dict())
 
 
+def test_a_secret_in_the_address_is_not_repeated_either(crm: Crm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URL_KEY", "open-up")
+    workspace = open_target(tmp_path, crm, url=crm.url + "/{id}?key=${URL_KEY}")
+    crm.answer = lambda asked: (400, {"message": f"no {asked.path}"})
+    night(workspace, {"a": 10})
+    assert run(workspace).rejections == [("churn", "a", "HTTP 400: no /a?key=***")]
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -195,16 +203,24 @@ def test_a_dry_run_shows_the_first_calls_without_secrets_and_does_nothing(crm: C
         ({"headers": {"X": "file:/no/such/file"}}, "file that can be read"),
         ({"headers": {"X": "file:key"}}, "outside the workspace"),
         ({"propensities": ["chrun"]}, "write `churn`"),
+        ({"threshold": 0}, "threshold"),
+        ({"treshold": 1}, "treshold"),
     ],
 )
 def test_settings_that_cannot_work_are_told_before_anything_is_sent(
     crm: Crm, tmp_path: Path, wrong: dict[str, object], told: str
 ) -> None:
-    workspace = open_target(tmp_path, crm, **wrong)
-    night(workspace, {"a": 10})
     with pytest.raises(WorkspaceError, match=told):
+        workspace = open_target(tmp_path, crm, **wrong)
+        night(workspace, {"a": 10})
         run(workspace)
     assert crm.got == []
+
+
+def test_a_name_that_would_lead_out_of_the_workspace_is_refused(tmp_path: Path) -> None:
+    (tmp_path / SETTINGS_FILE).write_text('[write_back."../x"]\nto = "files"\nentity = "lead"\npath = "out"\n')
+    with pytest.raises(WorkspaceError, match="write_back"):
+        Workspace.open(tmp_path)
 
 
 def test_a_credential_may_lie_in_a_file_outside_the_workspace(crm: Crm, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ LATER = NOW + timedelta(hours=1)
 
 
 def written(entity_id: str, score: int = 42, target: str = "crm", propensity: str = "churn") -> Written:
-    return Written(target, propensity, entity_id, "customer", "scored", score, "B", "3", NOW, "waiting", None, 1, NOW)
+    return Written(target, propensity, entity_id, "customer", "digest", "scored", score, "B", "3", NOW, "waiting", None, 1, NOW)
 
 
 def test_what_was_intended_waits_until_it_is_settled(ledger: Ledger) -> None:
@@ -24,6 +24,7 @@ def test_what_was_intended_waits_until_it_is_settled(ledger: Ledger) -> None:
     assert ledger.written("crm", "churn", ["a"])["a"] == written("a")._replace(status="sent", at=LATER)
     assert ledger.of_status("crm", "rejected") == [written("b")._replace(status="rejected", error="HTTP 404", at=LATER)]
     assert ledger.of_status("crm", "waiting") == [written("a", propensity="upsell")]
+    assert ledger.keys("crm", "sent") == [("churn", "a")] and ledger.keys("none", "sent") == []
     assert ledger.statuses("crm") == {"sent": 1, "rejected": 1, "waiting": 1} and ledger.statuses("other") == {"waiting": 1}
 
 
@@ -51,7 +52,7 @@ def test_more_ids_than_a_statement_takes(ledger: Ledger) -> None:
 
 def test_nothing_is_created_by_reading(ledger: Ledger) -> None:
     assert ledger.written("crm", "churn", ["a"]) == {} and ledger.with_score("crm", "churn") == []
-    assert ledger.statuses("crm") == {} and ledger.of_status("crm", "sent") == []
+    assert ledger.statuses("crm") == {} and ledger.of_status("crm", "sent") == [] and ledger.keys("crm", "sent") == []
 
 
 def test_a_ledger_of_an_older_release_gets_the_table(open_ledger: Callable[..., Ledger]) -> None:
