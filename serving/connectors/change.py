@@ -1,9 +1,9 @@
 """Changes: whose score is to be written to a target, because it is not what the target was last sent.
 
 A score is sent when it differs by the threshold, when the grade does, or when the same entity had none; when the last try was not
-settled, which is what a killed process leaves; when it went elsewhere or into other fields; and when it is asked for. A score that
-is withheld, or whose entity is no longer eligible, is sent as nothing, to those of whom the target holds a score. A night never
-goes over a newer one.
+settled, which is what a killed process leaves; when it went elsewhere or into other fields; and when it is asked for. A score
+that is withheld, or whose entity is no longer eligible, is sent as nothing, to those of whom the target holds a score. A night
+never goes over a newer one.
 """
 
 from __future__ import annotations
