@@ -37,7 +37,7 @@ class Target(Strict):
     threshold: int = Field(
         default=1, ge=1, le=100, description="a score that differs by fewer points from the one last sent is not sent again"
     )
-    decimals: int = Field(default=4, ge=0, le=9, description="decimals of a probability; half of them those of a percent")
+    decimals: int = Field(default=4, ge=0, le=9, description="decimals of a probability; a percent has two fewer")
     clamp: Literal["named", "all", "off"] = Field(
         default="named",
         description="keep 0 and 100 out of fields that a CRM learns from, as 1 and 99: of fields with `probability` in their "
@@ -109,6 +109,7 @@ class OdooTarget(HttpTarget):
     """Records of Odoo: JSON-RPC up to 18, `/json/2` from 19 on."""
 
     to: Literal["odoo"] = Field(description="what kind of target it is: `files`, `sql`, `rest`, `webhook` or a CRM's name")
+    decimals: int = Field(default=2, ge=0, le=9, description="the same; records of equal values take one call (`odoo`)")
     version: int = Field(ge=8, description="Odoo's version, such as 18; from 19 on `/json/2` is spoken (`odoo`)")
     database: str = Field(description="the name of Odoo's database (`odoo`)")
     user: str = Field(default="", description="the login, up to 18; `${NAME}` is an environment variable (`odoo`)")

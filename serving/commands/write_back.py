@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from features.console import Instant, emit, fail, json_option, progress, results, step, workspace_option
+from features.console import Instant, emit, fail, json_option, note, progress, results, step, workspace_option
 from features.settings import Workspace
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
             body = json.dumps(call.body, ensure_ascii=False, default=str)
             results().print(f"{call.method} {call.address}\n  {body}", markup=False, highlight=False, soft_wrap=True)
         for propensity, entity_id, error in one.rejections:
-            step(f"{one.target} rejected {entity_id} of {propensity}: {error}")
+            note(f"{one.target} rejected {entity_id} of {propensity}: {error}")
         if one.stopped:
-            step(f"{one.target} stopped: {one.stopped}; run it again, nothing is lost")
+            note(f"{one.target} stopped: {one.stopped}; run it again, nothing is lost")
 
 
 def _print_comparison(comparisons: Sequence[Comparison]) -> None:

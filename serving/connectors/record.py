@@ -20,7 +20,7 @@ Source = Callable[[Change, int], Any]
 SOURCES: dict[str, Source] = {
     "score": lambda change, _: change.score,
     "probability": lambda change, decimals: _rounded(change.probability, decimals),
-    "percent": lambda change, decimals: _rounded(change.probability, decimals // 2, 100),
+    "percent": lambda change, decimals: _rounded(change.probability, max(decimals - 2, 0), 100),
     "percentile": lambda change, decimals: _rounded(change.percentile, decimals),
     "grade": lambda change, _: change.grade,
     "expected_value": lambda change, _: _rounded(change.expected_value, 2),

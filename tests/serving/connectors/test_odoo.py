@@ -11,7 +11,7 @@ import pytest
 from features.errors import WorkspaceError
 from features.settings import Workspace
 from serving.connectors.reconciliation import reconcile
-from tests.serving.connectors.worlds import DAY, FIRST, Asked, Crm, Reply, night, open_workspace, run, serving
+from tests.serving.connectors.worlds import DAY, FIRST, Asked, Crm, Reply, night, open_workspace, run, score, serving
 
 PEOPLE = 3_000
 FIELDS = {"x_{propensity}_score": "score", "x_{propensity}_grade": "grade", "probability": "percent"}
@@ -147,6 +147,12 @@ def test_records_of_equal_values_are_written_in_one_call(workspace: Workspace, c
     del odoo.partners[42]
     told = {(one.entity_id, one.field) for one in reconcile(workspace, "crm", PEOPLE).differences}
     assert told == {("41", "x_churn_score"), ("42", None)}
+
+
+def test_probabilities_are_rounded_so_that_many_are_equal(workspace: Workspace, crm: Crm, odoo: Odoo) -> None:
+    made = {str(number): score(str(number), 50, probability=0.42 + number / 1_000_000) for number in range(1, 1_001)}
+    night(workspace, made)
+    assert run(workspace).sent == 1_000 and writes(crm) == 1 and odoo.partners[1]["probability"] == 42
 
 
 def test_one_deleted_id_and_one_that_may_not_be_written_are_found_by_halving(workspace: Workspace, crm: Crm, odoo: Odoo) -> None:
