@@ -5,12 +5,10 @@ It may be killed anywhere and run again: what was sent is not sent again, what w
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import islice
@@ -25,12 +23,13 @@ from serving.connectors import dead_letter
 from serving.connectors.change import Night, Partition, changes, newest
 from serving.connectors.connector import Call, Connector, Record
 from serving.connectors.delivery import Delivery, Stopped
+from serving.connectors.lock import alone, alone_anywhere
 from serving.connectors.opening import open_connector
 from serving.connectors.pace import Clock, Sleep
 from serving.connectors.record import mapping, own_names, record
 from serving.ledger import Ledger
 
-LOCK, RECEIPT = "lock", "receipt.json"
+RECEIPT = "receipt.json"
 ATTEMPTS = 3  # for targets without a setting of it
 SHOWN = 3  # calls of a dry run, rejections of a receipt's summary
 
@@ -151,6 +150,7 @@ def write_back(
     with (
         nullcontext() if dry_run else alone(workspace, name),
         closing(Ledger.open(workspace)) as ledger,
+        nullcontext() if dry_run else alone_anywhere(ledger, name),
         closing(open_connector(workspace, name, target, clock, sleep)) as connector,
     ):
         limit, attempts = _limit(connector, target), _attempts(target)
@@ -166,32 +166,6 @@ def write_back(
             if not dry_run:
                 _close_books(workspace, name, ledger, delivery, outcome)
     return outcome
-
-
-@contextmanager
-def alone(workspace: Workspace, name: str) -> Iterator[None]:
-    """For one run at a time to a target; a killed one holds nothing up.
-
-    Raises:
-        WorkspaceError: another run is at work; its process is named.
-    """
-    path = dead_letter.folder(workspace, name) / LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise WorkspaceError(
-                f"target {name!r}",
-                expected="one run at a time",
-                received=f"another one at work, process {lock.read().strip() or 'unknown'}",
-                repair="wait until it has finished",
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
 
 
 def questions(workspace: Workspace, name: str, target: Target) -> dict[str, ForesellError | None]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from contextlib import closing, contextmanager, suppress
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -117,6 +118,29 @@ class Database:
         if not self.has(table):
             with self.writing(alone=True) as connection:
                 table.create(connection, checkfirst=True)
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[bool]:
+        """Whether this is the only one to hold a lock of that name, which ends with the block or with the process.
+
+        Only PostgreSQL has such locks; in SQLite it always is.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if self.is_file:
+            yield True
+            return
+        key = int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)
+        with self._answering():
+            connection = self._calm.connect()
+            connection.detach()  # so that closing it ends the session, and with it the lock
+        try:
+            with self._answering():
+                is_held = bool(connection.exec_driver_sql("select pg_try_advisory_lock(%s)", (key,)).scalar_one())
+            yield is_held
+        finally:
+            connection.close()
 
     def write_many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement for each row, within `writing`."""

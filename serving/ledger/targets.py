@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select
@@ -26,6 +27,14 @@ _SETTLE = "update written set status = ?, error = ?, at = ? where target = ? and
 
 class Targets(Part):
     """The table `written`."""
+
+    def alone(self, target: str) -> AbstractContextManager[bool]:
+        """Whether nobody else writes to a target, on whatever machine; in SQLite, where that is not told here, always true.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        return self._database.holding(f"write-back {target}")
 
     def written(self, target: str, propensity: str, ids: Sequence[str]) -> dict[str, Written]:
         """What the target was last sent about each entity, by id; those it was never sent anything about are left out.

@@ -16,8 +16,8 @@ import pytest
 
 from features.errors import CallError, WorkspaceError
 from features.settings import SETTINGS_FILE, Workspace
+from serving.connectors.lock import alone
 from serving.connectors.reconciliation import reconcile
-from serving.connectors.write_back import alone
 from serving.ledger import Ledger
 from tests.servers import POSTGRES, database
 from tests.serving.connectors.worlds import DAY, FIRST, Asked, Crm, Reply, night, open_workspace, run, serving
@@ -159,6 +159,8 @@ def test_the_books_may_be_kept_in_postgresql(tmp_path: Path) -> None:
         workspace = Workspace.open(tmp_path)
         first = run(workspace, as_of=FIRST)
         assert first.sent + first.rejected == PEOPLE and first.rejected == rejected(workspace) == 9
+        with closing(Ledger.open(workspace)) as elsewhere, elsewhere.alone("crm"), pytest.raises(WorkspaceError, match="machine"):
+            run(workspace)
         assert run(workspace, as_of=FIRST).changed == 0 and reconciled(workspace) == "a webhook, which only takes"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+
 from serving.ledger import Ledger, Written
 from serving.ledger.table import WRITTEN
 from tests.serving.ledger.entries import NOW, entry
@@ -65,3 +67,13 @@ def test_a_ledger_of_an_older_release_gets_the_table(open_ledger: Callable[..., 
     first.intend([written("a")])
     second.intend([written("b")])
     assert list(first.written("crm", "churn", ["a", "b"])) == ["a", "b"] and len(first.latest("churn", ["1"])) == 1
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("address", ["postgres"], indirect=True)
+def test_one_at_a_time_writes_to_a_target_on_all_machines(open_ledger: Callable[..., Ledger]) -> None:
+    first, second = open_ledger(), open_ledger()
+    with first.alone("crm") as one, second.alone("crm") as other, second.alone("another") as another:
+        assert (one, other, another) == (True, False, True)
+    with second.alone("crm") as after:
+        assert after
