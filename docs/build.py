@@ -59,7 +59,7 @@ def _feature(feature: Feature) -> str:
 
 
 def reference() -> str:
-    settings = "\n".join(_keys(Settings))
+    settings = "\n".join(dict.fromkeys(_keys(Settings)))  # what several kinds of target share is told once
     propensity = "\n".join(_keys(Propensity))
     head = "| key | default | meaning |\n| --- | --- | --- |"
     return (
@@ -100,15 +100,14 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         key = f"{prefix}{name}"
         default = "required" if field.is_required() else f"`{_default(field.get_default(call_default_factory=True))}`"
         yield f"| `{key}` | {default} | {field.description} |"
-        nested = _nested(field.annotation)
-        if nested is not None:
+        for nested in _nested(field.annotation):
             yield from _keys(nested, f"{key}.<name>." if _is_mapping(field.annotation) else f"{key}.")
 
 
-def _nested(annotation: Any) -> type[BaseModel] | None:
+def _nested(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _nested(part)) is not None), None)
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _nested(part)]
 
 
 def _is_mapping(annotation: Any) -> bool:

@@ -8,20 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from features.errors import CallError, ForesellError, WorkspaceError
+from features.strict import Strict
 from features.tables import Type
+from features.target import AnyTarget
 
 SETTINGS_FILE = "foresell.toml"
 Model = TypeVar("Model", bound=BaseModel)
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-class Strict(BaseModel):
-    """Settings in which an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Attribute(Strict):
@@ -229,6 +225,9 @@ class Settings(Strict):
     serving: ServingSettings = Field(default_factory=ServingSettings, description="how the service answers")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="who gets no score")
     hooks: dict[str, Hook] = Field(default_factory=dict, description="`[hooks.SOURCE]`: how the webhooks of a CRM are read")
+    write_back: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], AnyTarget] = Field(
+        default_factory=dict, description="`[write_back.NAME]`: where the scores of a night are written to"
+    )
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ import numpy as np
 from features.errors import ContractError
 from serving.ledger import Stored
 from serving.reasons import Reason
-from serving.score import Cause, Change, Row, Score, Trend
+from serving.score import Cause, Change, Row, Score, Trend, heading
 from serving.scorer import Scorer
 from training.contract import Floats
 
-STEADY = 3  # points of 100; a smaller difference is no trend
 MOST_CAUSES = 3
 LEAST_CAUSE = 1e-9  # log-odds; less is the rounding of a sum
 UNREADABLE = ", which read other features; what changed in the data cannot be told apart from that"
@@ -64,11 +63,7 @@ def changes(scorer: Scorer, cases: Sequence[Case]) -> list[Change | None]:
 
 def trend(found: Change | None) -> Trend | None:
     """Where a score is heading; None without an earlier one."""
-    if found is None:
-        return None
-    if abs(found.to - found.from_) < STEADY:
-        return "steady"
-    return "rising" if found.to > found.from_ else "falling"
+    return None if found is None else heading(found.from_, found.to)
 
 
 def _points(scorer: Scorer, case: Case) -> int | None:

@@ -15,6 +15,7 @@ from serving.reasons import Reason, Value
 Grade = Literal["A", "B", "C", "D"]
 Trend = Literal["rising", "steady", "falling"]
 Row = Mapping[str, Value]
+STEADY = 3  # points of 100; a smaller difference is no trend
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +98,10 @@ class Score:
     degraded: bool = False
     trend: Trend | None = None
     change: Change | None = None
+
+
+def heading(before: int, now: int) -> Trend:
+    """Where a score is heading."""
+    if abs(now - before) < STEADY:
+        return "steady"
+    return "rising" if now > before else "falling"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 
 from features.propensity import Choice, Gates, Grades, Outcome, Phrases, Propensity, Tuning, Value
 from features.settings import Attribute, DuckdbSettings, External, IngestSettings, MlflowSettings, Settings, StoreSettings
+from features.target import Kinds
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
@@ -19,7 +21,7 @@ BUILD.loader.exec_module(build)
 
 MODELS = (
     Settings, IngestSettings, StoreSettings, MlflowSettings, DuckdbSettings, Attribute, External,
-    Propensity, Outcome, Value, Choice, Tuning, Gates, Grades, Phrases,
+    Propensity, Outcome, Value, Choice, Tuning, Gates, Grades, Phrases, *get_args(Kinds),
 )  # fmt: skip
 
 

@@ -10,5 +10,6 @@ from serving.commands.key import key
 from serving.commands.night import score
 from serving.commands.serve import serve
 from serving.commands.shadow import shadow
+from serving.commands.write_back import write_back
 
-COMMANDS: tuple[click.Command, ...] = (score, serve, shadow, key, audit, demo)
+COMMANDS: tuple[click.Command, ...] = (score, write_back, serve, shadow, key, audit, demo)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from features.errors import WorkspaceError, nearest
 from features.settings import WriteBack
-from features.storage import expanded
+from serving.environment import filled
 from serving.hooks.signature import secrets, signed
 from serving.ledger import Letter
 from serving.score import Score
@@ -39,15 +39,23 @@ def request(client: httpx.Client, write_back: WriteBack, letter: Letter) -> http
         WorkspaceError: an environment variable is not set.
         ValueError, KeyError: the letter cannot be sent: its score holds NaN or lacks a field, or its id is no part of an address.
     """
-    if letter.entity_id in (".", ".."):
-        raise ValueError("an id that would lead to another address")
-    places = {"id": letter.entity_id, "propensity": letter.propensity, "entity": letter.entity}
-    url = _filled(write_back.url)
-    for name, value in places.items():
-        url = url.replace(f"{{{name}}}", quote(value, safe=""))
+    url = address(_filled(write_back.url), letter.entity_id, letter.propensity, letter.entity)
     body = _body(write_back, letter.document)
     headers = {**_headers(write_back, body), "Idempotency-Key": letter.id}
     return client.build_request(write_back.method, url, content=body, headers=headers)
+
+
+def address(url: str, entity_id: str, propensity: str, entity: str) -> str:
+    """An address with `{id}`, `{propensity}` and `{entity}` filled in.
+
+    Raises:
+        ValueError: the id is no part of an address.
+    """
+    if entity_id in (".", ".."):
+        raise ValueError("an id that would lead to another address")
+    for name, value in {"id": entity_id, "propensity": propensity, "entity": entity}.items():
+        url = url.replace(f"{{{name}}}", quote(value, safe=""))
+    return url
 
 
 def _body(write_back: WriteBack, document: bytes) -> bytes:
@@ -69,15 +77,7 @@ def _headers(write_back: WriteBack, body: bytes) -> dict[str, str]:
 
 
 def _filled(setting: str) -> str:
-    found = str(expanded(setting))
-    if "${" in found:
-        raise WorkspaceError(
-            "write_back in [hooks]",
-            expected="environment variables that are set",
-            received=f"`{found[found.index('${') :].partition('}')[0]}}}`, which is not",
-            repair="set it where the service is started",
-        )
-    return found
+    return filled(setting, "write_back in [hooks]")
 
 
 def _no_field(source: str, name: str, known: list[str]) -> WorkspaceError:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from features.errors import ForesellError
 from features.settings import Hook
 from serving.hooks.delivery import request
+from serving.http.retry_after import retry_after
 from serving.ledger import Letter
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LETTERS_A_ROUND = 20
 TIMEOUT_SECONDS = 5.0
 MOST_ATTEMPTS = 15
-FIRST_WAIT, LONGEST_WAIT, LONGEST_RETRY_AFTER = timedelta(seconds=5), timedelta(hours=1), timedelta(days=1)
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(hours=1)
 LEASE = timedelta(seconds=4 * LETTERS_A_ROUND * TIMEOUT_SECONDS)  # connect, write, read: each may take the whole timeout
 MAY_COME_RIGHT = (401, 403, 408, 409, 423, 425, 429)  # of the 4xx answers; 5xx and redirects may too
 _LOG = logging.getLogger(__name__)
@@ -139,21 +139,4 @@ def _failure(response: httpx.Response) -> Failure:
     status = response.status_code
     for_good = 400 <= status < 500 and status not in MAY_COME_RIGHT
     busy = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-    return Failure(f"HTTP {status}", for_good, _retry_after(response) if busy else None, busy)
-
-
-def _retry_after(response: httpx.Response) -> timedelta | None:
-    """How long the CRM wants to be left alone, at most a day: seconds, or a date against the answer's own `Date`."""
-    told = response.headers.get("Retry-After", "").strip()
-    if told.isascii() and told.isdigit():
-        return min(timedelta(seconds=min(int(told[:10]), 10**9)), LONGEST_RETRY_AFTER)
-    try:
-        until, at = (_date(text) for text in (told, response.headers.get("Date", "")))
-    except ValueError:
-        return None
-    return min(max(until - at, timedelta(0)), LONGEST_RETRY_AFTER)
-
-
-def _date(text: str) -> datetime:
-    found = parsedate_to_datetime(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    return Failure(f"HTTP {status}", for_good, retry_after(response) if busy else None, busy)

@@ -4,6 +4,23 @@ A SQLite file of the workspace, or a PostgreSQL database; several processes and 
 """
 
 from serving.ledger.ledger import Ledger
-from serving.ledger.row import Claimed, Compared, Entry, Forgotten, Letter, Received, Road, Served, Stored, Waiting
+from serving.ledger.row import (
+    Claimed,
+    Compared,
+    Entry,
+    Forgotten,
+    Letter,
+    Received,
+    Road,
+    Served,
+    State,
+    Status,
+    Stored,
+    Waiting,
+    Written,
+)  # fmt: skip
 
-__all__ = ["Claimed", "Compared", "Entry", "Forgotten", "Ledger", "Letter", "Received", "Road", "Served", "Stored", "Waiting"]
+__all__ = [
+    "Claimed", "Compared", "Entry", "Forgotten", "Ledger", "Letter", "Received", "Road", "Served", "State", "Status", "Stored",
+    "Waiting", "Written",
+]  # fmt: skip

@@ -36,7 +36,7 @@ class Address:
             path = workspace.serving / FILE
             return cls(URL.create("sqlite", database=str(path)), path)
         try:
-            url = _filled_in(make_url(told))
+            url = filled_in(make_url(told))
         except (ArgumentError, ValueError):
             raise _not_an_address() from None
         if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg") or not url.host:
@@ -59,7 +59,7 @@ class Address:
         return Patience.ending(address.render_as_string(hide_password=False), options, patience_ms)
 
 
-def _filled_in(url: URL) -> URL:
+def filled_in(url: URL) -> URL:
     """An address with its environment variables; part by part, for a password may hold any sign."""
     return url.set(**{name: expanded(getattr(url, name)) for name in ("username", "password", "host", "database")})
 

@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from contextlib import closing, contextmanager, suppress
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, insert, inspect, select
+from sqlalchemy import Connection, Engine, Executable, Table, create_engine, insert, inspect, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from features.errors import StoreError, WorkspaceError
@@ -44,6 +45,7 @@ class Database:
         self._readers = None if self.is_file else ThreadPoolExecutor(READERS, "ledger")
         self._lock = Lock()
         self._made = False
+        self._there: set[str] = set()
 
     def close(self) -> None:
         """Close every connection."""
@@ -91,6 +93,54 @@ class Database:
             self._make()
             with self._calm.connect() as connection, _transaction(connection, self.is_file, alone):
                 yield connection
+
+    def has(self, table: Table) -> bool:
+        """Whether a table is there; one that a release added is not, in a ledger that an older one made.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if table.name not in self._there:
+            with self._answering():
+                if not self._is_made():
+                    return False
+                with self._calm.connect() as connection:
+                    if inspect(connection).has_table(table.name):
+                        self._there.add(table.name)
+        return table.name in self._there
+
+    def add(self, table: Table) -> None:
+        """Make a table in a ledger that an older release made; processes may do so at once.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if not self.has(table):
+            with self.writing(alone=True) as connection:
+                table.create(connection, checkfirst=True)
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[bool]:
+        """Whether this is the only one to hold a lock of that name, which ends with the block or with the process.
+
+        Only PostgreSQL has such locks; in SQLite it always is.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if self.is_file:
+            yield True
+            return
+        key = int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)
+        with self._answering():
+            connection = self._calm.connect()
+            connection.detach()  # so that closing it ends the session, and with it the lock
+        try:
+            with self._answering():
+                is_held = bool(connection.exec_driver_sql("select pg_try_advisory_lock(%s)", (key,)).scalar_one())
+            yield is_held
+        finally:
+            connection.close()
 
     def write_many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement for each row, within `writing`."""

@@ -14,9 +14,10 @@ from serving.ledger.row import Waiting
 from serving.ledger.scores import Scores
 from serving.ledger.shadow import Shadow
 from serving.ledger.table import INBOX, OUTBOX
+from serving.ledger.targets import Targets
 
 
-class Ledger(Scores, Shadow, Inbox, Outbox, Retention):
+class Ledger(Scores, Shadow, Inbox, Outbox, Targets, Retention):
     """Every table of one database. Threads and processes may share it; each process opens its own."""
 
     @classmethod

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 Road = Literal["http", "read", "hook", "batch"]
+State = Literal["scored", "withheld", "gone"]
+Status = Literal["sent", "rejected", "waiting"]
 
 
 class Stored(NamedTuple):
@@ -150,6 +152,38 @@ class Letter(NamedTuple):
     propensity: str
     document: bytes
     attempts: int = 0
+
+
+class Written(NamedTuple):
+    """What a target was last sent, or was to be sent, about one entity for one propensity.
+
+    Attributes:
+        target: the name of the target.
+        propensity, entity_id, entity: which question about whom.
+        settings: a digest of where it was sent and in which fields.
+        state: `scored`; `withheld` by policy; or `gone`, no longer eligible. Only the first has a score.
+        score, grade: 1 to 100, and A to D.
+        model_version, as_of: the version that answered, and the instant of the night.
+        status: `sent`; `rejected`, the target will not take it; `waiting`, it was tried and may have arrived or not.
+        error: why it was rejected or waits.
+        attempts: how often it was tried since it was last sent.
+        at: when that was.
+    """
+
+    target: str
+    propensity: str
+    entity_id: str
+    entity: str
+    settings: str
+    state: State
+    score: int | None
+    grade: str | None
+    model_version: str
+    as_of: datetime
+    status: Status
+    error: str | None
+    attempts: int
+    at: datetime
 
 
 class Forgotten(NamedTuple):

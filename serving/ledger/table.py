@@ -138,3 +138,23 @@ OUTBOX = Table(
     Index("outbox_not_before", "not_before"),
     Index("outbox_sending", "sending"),
 )
+
+WRITTEN = Table(
+    "written",
+    METADATA,
+    Column("target", Text, primary_key=True),
+    Column("propensity", Text, primary_key=True),
+    Column("entity_id", Text, primary_key=True),
+    Column("entity", Text, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("score", Integer),
+    Column("grade", Text),
+    Column("model_version", Text, nullable=False),
+    Column("as_of", Instant, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("written_status", "target", "status"),
+)

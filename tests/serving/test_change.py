@@ -18,10 +18,10 @@ from features.feature import Feature
 from features.record import Record
 from features.settings import Settings, Workspace
 from serving.answer import Answer, Call, answered, entry, written
-from serving.change import STEADY, Case, changes, trend
+from serving.change import Case, changes, trend
 from serving.desk import Said, said
 from serving.ledger import Ledger, Stored
-from serving.score import Change
+from serving.score import STEADY, Change
 from serving.scorer import Scorer
 from tests.serving.conftest import COLUMNS, QUESTION
 from tests.serving.shop import fit

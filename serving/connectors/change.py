@@ -1,0 +1,204 @@
+"""Changes: whose score is to be written to a target, because it is not what the target was last sent.
+
+A score is sent when it differs by the threshold, when the grade does, or when the same entity had none; when the last try was not
+settled, which is what a killed process leaves; when it went elsewhere or into other fields; and when it is asked for. A score
+that is withheld, or whose entity is no longer eligible, is sent as nothing, to those of whom the target holds a score. A night
+never goes over a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.settings import Workspace, parse_instant
+from features.target import Target
+from serving.ledger import Ledger, State, Written
+from serving.partition import PART
+from serving.score import Trend, heading
+
+ROWS_AT_ONCE = 10_000
+MICROSECOND = timedelta(microseconds=1)
+_COLUMNS = (
+    "entity_id", "policy", "score", "probability", "percentile", "grade", "expected_value", "model_version",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be written about one entity for one propensity.
+
+    Attributes:
+        entity, entity_id, propensity: about whom, and which question.
+        state: `scored`; `withheld` by policy; or `gone`, no longer eligible. Only the first has a score.
+        score: 1 to 100.
+        probability, percentile: 0 to 1.
+        grade: A to D.
+        expected_value: what the probability is worth; None without a `[value]`.
+        reasons: their texts, largest first; empty unless the target has a field for them.
+        trend: against the night before; None without one, or unless the target has a field for it.
+        withheld: the policy that withholds the score.
+        version, as_of: the version that answered, and the instant of the night.
+    """
+
+    entity: str
+    entity_id: str
+    propensity: str
+    state: State
+    score: int | None
+    probability: float | None
+    percentile: float | None
+    grade: str | None
+    expected_value: float | None
+    reasons: str
+    trend: Trend | None
+    withheld: str | None
+    version: str
+    as_of: datetime
+
+
+class Partition(NamedTuple):
+    """The scores of one propensity at one as_of."""
+
+    propensity: str
+    as_of: datetime
+    path: Path
+
+    @property
+    def rows(self) -> int:
+        return int(pq.read_metadata(self.path).num_rows)
+
+
+def newest(workspace: Workspace, propensity: str, until: datetime | None) -> Partition | None:
+    """The newest partition of a propensity, of `until` or earlier; None where there is none."""
+    found = [
+        Partition(propensity, parse_instant(path.parent.name.partition("=")[2]), path)
+        for path in (workspace.scores / f"propensity={propensity}").glob(f"as_of=*/{PART}")
+    ]
+    return max((one for one in found if until is None or one.as_of <= until), key=lambda one: one.as_of, default=None)
+
+
+class Night:
+    """What a partition says, as changes.
+
+    Args:
+        workspace: with the partition of the night before, for trends.
+        partition: the scores.
+        entity: whose they are.
+        sources: the fields of a score that are wanted; reasons and trends are read only where they are.
+    """
+
+    def __init__(self, workspace: Workspace, partition: Partition, entity: str, sources: Collection[str]) -> None:
+        self.partition, self.entity = partition, entity
+        self._columns = [*_COLUMNS, *({"reasons"} & set(sources))]
+        earlier = newest(workspace, partition.propensity, partition.as_of - MICROSECOND) if "trend" in sources else None
+        self._earlier = None if earlier is None else pq.ParquetFile(earlier.path).read(["entity_id", "score"])
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, so many at once."""
+        with pq.ParquetFile(self.partition.path) as file:
+            yield from file.iter_batches(ROWS_AT_ONCE, columns=self._columns)
+
+    def changes(self, batch: pa.RecordBatch) -> list[Change]:
+        """Rows as changes."""
+        rows = batch.to_pylist()
+        before = self._before(batch["entity_id"]) or [None] * len(rows)
+        return [self._change(row, then) for row, then in zip(rows, before, strict=True)]
+
+    def of(self, ids: Collection[str]) -> list[Change]:
+        """What is said of some entities; those of whom nothing is said are left out."""
+        wanted = pa.array(sorted(ids), pa.string())
+        found = (batch.filter(pc.is_in(batch["entity_id"], wanted)) for batch in self.batches())
+        return [change for batch in found for change in self.changes(batch)]
+
+    def _before(self, ids: pa.Array) -> list[int | None] | None:
+        if self._earlier is None:
+            return None
+        places = pc.index_in(ids, self._earlier["entity_id"])
+        scores: list[int | None] = self._earlier["score"].take(places).to_pylist()
+        return scores
+
+    def _change(self, row: dict[str, Any], before: int | None) -> Change:
+        score = row["score"]
+        return Change(
+            self.entity,
+            row["entity_id"],
+            self.partition.propensity,
+            "withheld" if row["policy"] else "scored",
+            score,
+            row["probability"],
+            row["percentile"],
+            row["grade"],
+            row["expected_value"],
+            "; ".join(reason["text"] for reason in row.get("reasons") or ()),
+            None if before is None or score is None else heading(before, score),
+            row["policy"],
+            row["model_version"],
+            self.partition.as_of,
+        )
+
+
+def gone(written: Written, as_of: datetime) -> Change:
+    """What is said of somebody who is no longer eligible."""
+    return Change(
+        written.entity, written.entity_id, written.propensity, "gone",
+        None, None, None, None, None, "", None, None, written.model_version, as_of,
+    )  # fmt: skip
+
+
+def changes(
+    night: Night, target: Target, name: str, ledger: Ledger, forced: Collection[str]
+) -> Iterator[tuple[list[Change], int]]:
+    """What is to be written of a night, a batch at a time, each with how many rows were looked at.
+
+    Args:
+        night: the scores.
+        target, name: where they are written to.
+        ledger: knows what the target was last sent.
+        forced: ids that are sent whatever it was.
+
+    Raises:
+        StoreError: the ledger does not answer.
+    """
+    seen: list[pa.Array] = []
+    for batch in night.batches():
+        seen.append(batch["entity_id"])
+        before = ledger.written(name, night.partition.propensity, batch["entity_id"].to_pylist())
+        yield (
+            [one for one in night.changes(batch) if _is_due(one, before.get(one.entity_id), target, one.entity_id in forced)],
+            batch.num_rows,
+        )
+    if target.clear:
+        yield _gone(night.partition, name, ledger, pa.chunked_array(seen, pa.string()), forced), 0
+
+
+def _is_due(change: Change, before: Written | None, target: Target, is_forced: bool) -> bool:
+    if before is None:
+        return change.state == "scored"
+    if before.as_of > change.as_of:
+        return False
+    if is_forced or before.status == "waiting":
+        return True
+    if change.state == "scored" and before.settings != target.digest:
+        return True
+    if change.state != "scored" or before.state != "scored":
+        return (change.state == "scored") != (before.state == "scored")
+    differs = before.score is None or change.score is None or abs(change.score - before.score) >= target.threshold
+    return differs or change.grade != before.grade
+
+
+def _gone(
+    partition: Partition, name: str, ledger: Ledger, seen: pa.ChunkedArray, forced: Collection[str]
+) -> list[Change]:  # fmt: skip
+    """Those of whom the target holds a score and this night says nothing."""
+    held = pa.array(sorted({*ledger.with_score(name, partition.propensity), *forced}), pa.string())
+    absent = held.filter(pc.invert(pc.is_in(held, seen))).to_pylist()
+    before = ledger.written(name, partition.propensity, absent)
+    return [gone(before[one], partition.as_of) for one in absent if one in before and before[one].as_of <= partition.as_of]

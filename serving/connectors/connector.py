@@ -1,0 +1,119 @@
+"""The connector: what the core asks of every target, and how a target says that something was not taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple, Protocol
+
+from serving.connectors.change import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One change as a target takes it: its own fields with plain values, None where there is nothing."""
+
+    change: Change
+    values: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.change.entity_id
+
+    @property
+    def propensity(self) -> str:
+        return self.change.propensity
+
+
+class Rejection(NamedTuple):
+    """A record that the target will not take, and why."""
+
+    id: str
+    error: str
+
+
+class Call(NamedTuple):
+    """A call as it would be made, without whatever is secret."""
+
+    method: str
+    address: str
+    body: Any
+
+
+class Connector(Protocol):
+    """One target.
+
+    Attributes:
+        limit: records that one chunk may have.
+        groups: whether records with equal values go together, in one call for all of them.
+    """
+
+    limit: int
+    groups: bool
+
+    def show(self, chunk: Sequence[Record]) -> list[Call]:
+        """The calls that `send` would make; nothing is sent."""
+        ...
+
+    def send(self, chunk: Sequence[Record]) -> list[Rejection]:
+        """Send records of one propensity, each id once; sending them again changes nothing.
+
+        Returns:
+            The records that were not taken; all others were.
+
+        Raises:
+            Refused: nothing, or nobody knows what, was taken, because of what was sent: halves may be.
+            Busy: the target cannot answer now, or is broken.
+            Denied: the target lets nobody in.
+        """
+        ...
+
+    def read(self, propensity: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What the target holds now, by id: at least the fields that are written. Those it does not know are left out.
+
+        Raises:
+            Refused, Busy, Denied: as `send`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Unsent(Exception):
+    """Why a chunk was not taken; `told` is in words, without secrets."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__(told)
+        self.told = told
+
+
+class Refused(Unsent):
+    """The target will not take what was sent; `status` and `body` are its answer's."""
+
+    def __init__(self, told: str, status: int = 0, body: Any = None) -> None:
+        super().__init__(told)
+        self.status, self.body = status, body
+
+
+class Busy(Unsent):
+    """The target does not answer now.
+
+    Attributes:
+        wait: how long it wants to be left alone; None if it does not say.
+        broken: whether it answered that it failed, which may be for what was sent.
+    """
+
+    def __init__(self, told: str, wait: timedelta | None = None, broken: bool = False) -> None:
+        super().__init__(told)
+        self.wait, self.broken = wait, broken
+
+
+class Denied(Unsent):
+    """The target lets nobody in, or is not what the settings say; no record is to blame. `status` is its answer's."""
+
+    def __init__(self, told: str, status: int = 0) -> None:
+        super().__init__(told)
+        self.status = status

@@ -1,0 +1,59 @@
+"""The lock: one run at a time writes to a target, on this machine and on all that share a ledger in PostgreSQL."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from features.errors import WorkspaceError
+from features.settings import Workspace
+from serving.connectors.dead_letter import folder
+from serving.ledger import Ledger
+
+FILE = "lock"
+
+
+@contextmanager
+def alone(workspace: Workspace, name: str) -> Iterator[None]:
+    """For one run at a time to a target; a killed one holds nothing up.
+
+    Raises:
+        WorkspaceError: another run is at work; its process is named.
+    """
+    path = folder(workspace, name) / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise _at_work(name, f"process {lock.read().strip() or 'unknown'}") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+@contextmanager
+def alone_anywhere(ledger: Ledger, name: str) -> Iterator[None]:
+    """The same among all machines that share a ledger in PostgreSQL.
+
+    Raises:
+        WorkspaceError: another run is at work.
+        StoreError: the ledger does not answer.
+    """
+    with ledger.alone(name) as is_alone:
+        if not is_alone:
+            raise _at_work(name, "maybe on another machine")
+        yield
+
+
+def _at_work(name: str, who: str) -> WorkspaceError:
+    return WorkspaceError(
+        f"target {name!r}",
+        expected="one run at a time",
+        received=f"another one at work, {who}",
+        repair="wait until it has finished",
+    )

@@ -1,0 +1,137 @@
+"""What each target was sent, record by record. What is under way waits; whoever is killed leaves it waiting, to be sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select
+
+from serving.ledger.database import Part
+from serving.ledger.row import Status, Written
+from serving.ledger.table import WRITTEN, microseconds
+
+IDS_PER_READ = 10_000  # SQLite has a limit of 32,766
+_NAMES = Written._fields
+_ROW = [WRITTEN.c[name] for name in _NAMES]
+_KEPT = ("target", "propensity", "entity_id", "attempts")
+_INTEND = (
+    f"insert into written ({', '.join(_NAMES)}) values ({', '.join('?' * len(_NAMES))}) "
+    f"on conflict (target, propensity, entity_id) do update set "
+    f"{', '.join(f'{name} = excluded.{name}' for name in _NAMES if name not in _KEPT)}, "
+    "attempts = case written.status when 'sent' then 1 else written.attempts + 1 end"
+)
+_SETTLE = "update written set status = ?, error = ?, at = ? where target = ? and propensity = ? and entity_id = ?"
+
+
+class Targets(Part):
+    """The table `written`."""
+
+    def alone(self, target: str) -> AbstractContextManager[bool]:
+        """Whether nobody else writes to a target, on whatever machine; in SQLite, where that is not told here, always true.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        return self._database.holding(f"write-back {target}")
+
+    def written(self, target: str, propensity: str, ids: Sequence[str]) -> dict[str, Written]:
+        """What the target was last sent about each entity, by id; those it was never sent anything about are left out.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        found: dict[str, Written] = {}
+        for start in range(0, len(ids), IDS_PER_READ):
+            is_one = WRITTEN.c.entity_id.in_(ids[start : start + IDS_PER_READ])
+            found |= {row.entity_id: row for row in self._where(target, WRITTEN.c.propensity == propensity, is_one)}
+        return found
+
+    def with_score(self, target: str, propensity: str) -> list[str]:
+        """The ids of those of whom the target holds a score, or may hold one, sorted.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if not self._database.has(WRITTEN):
+            return []
+        holds = (WRITTEN.c.state != "gone") | (WRITTEN.c.status == "waiting")
+        query = select(WRITTEN.c.entity_id).where(WRITTEN.c.target == target, WRITTEN.c.propensity == propensity, holds)
+        return sorted(row[0] for row in self._database.select(query))
+
+    def of_status(self, target: str, status: Status) -> list[Written]:
+        """What the target has, rejected or waits for, by propensity and id.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        return sorted(self._where(target, WRITTEN.c.status == status))
+
+    def keys(self, target: str, status: Status) -> list[tuple[str, str]]:
+        """The same, but only propensity and id, and in any order.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if not self._database.has(WRITTEN):
+            return []
+        query = select(WRITTEN.c.propensity, WRITTEN.c.entity_id)
+        return [
+            (row[0], row[1]) for row in self._database.select(query.where(WRITTEN.c.target == target, WRITTEN.c.status == status))
+        ]
+
+    def statuses(self, target: str) -> dict[Status, int]:
+        """How many records of the target are of each status.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if not self._database.has(WRITTEN):
+            return {}
+        query = select(WRITTEN.c.status, func.count()).where(WRITTEN.c.target == target).group_by(WRITTEN.c.status)
+        return {row[0]: row[1] for row in self._database.select(query)}
+
+    def intend(self, rows: Iterable[Written]) -> None:
+        """Note what is about to be sent, before it is: whoever is killed then leaves it waiting.
+
+        Raises:
+            StoreError: the database does not answer; nothing was noted, and nothing must be sent.
+            CallError: a value is one that no database can hold.
+        """
+        self._database.add(WRITTEN)
+        made = [row._replace(as_of=microseconds(row.as_of), at=microseconds(row.at)) for row in rows]  # type: ignore[arg-type]
+        with self._database.writing() as connection:
+            self._database.write_many(connection, _INTEND, sorted(made, key=lambda row: row[:3]))
+
+    def settle(
+        self,
+        target: str,
+        propensity: str,
+        ids: Iterable[str],
+        status: Status,
+        at: datetime,
+        errors: Mapping[str, str] | None = None,
+    ) -> None:
+        """Note what became of what was intended.
+
+        Args:
+            target, propensity, ids: of what.
+            status: what became of them.
+            at: when.
+            errors: by id, why it was rejected or waits.
+
+        Raises:
+            StoreError: the database does not answer; they wait, and are sent again.
+        """
+        told, moment = errors or {}, microseconds(at)
+        rows = [(status, told.get(one), moment, target, propensity, one) for one in sorted(ids)]
+        if rows:
+            with self._database.writing() as connection:
+                self._database.write_many(connection, _SETTLE, rows)
+
+    def _where(self, target: str, *conditions: ColumnElement[bool]) -> list[Written]:
+        if not self._database.has(WRITTEN):
+            return []
+        query = select(*_ROW).where(WRITTEN.c.target == target, *conditions)
+        return [Written(*row) for row in self._database.select(query)]
