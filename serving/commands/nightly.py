@@ -70,14 +70,12 @@ def _tell(ended: Ended) -> None:
 
 
 def _document(workspace: Workspace, night: Night, forgotten: Forgotten | None) -> dict[str, object]:
-    from dataclasses import asdict
-
     from serving.partition import PART, folder
 
     return {
         "as_of": night.as_of.isoformat(),
         "summary": _sentences(night),
-        "steps": {ended.step: asdict(ended) for ended in night.steps},
+        "steps": {ended.step: _step(ended) for ended in night.steps},
         "scored": {
             name: {**receipt, "file": str(folder(workspace, name, night.as_of) / PART)}
             for name, receipt in night.partitions.items()
@@ -88,6 +86,12 @@ def _document(workspace: Workspace, night: Night, forgotten: Forgotten | None) -
         "forgotten": forgotten and forgotten._asdict(),
         "seconds": round(night.seconds, 3),
     }
+
+
+def _step(ended: Ended) -> dict[str, object]:
+    receipt = ended.receipt
+    measured = {"rows": receipt.rows, "seconds": receipt.seconds} if receipt else {}
+    return {"status": ended.status, "told": ended.told, **measured}
 
 
 def _print(workspace: Workspace, night: Night) -> None:

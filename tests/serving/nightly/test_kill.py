@@ -1,0 +1,63 @@
+"""Killed anywhere and run again, a night ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving.nightly.conftest import Nights as Make
+from tests.serving.nightly.forks import Nights, forking
+from tests.serving.nightly.state import state
+
+pytestmark = pytest.mark.xdist_group("shop")
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    with forking(tmp_path_factory.mktemp("forks") / "log") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(forks: Nights, nights: Make, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], float]:
+    """What a night leaves that nobody killed, and how long it takes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    spent = []
+    for number in range(2):  # the second one finds a warm disk
+        workspace = nights(folder / str(number))
+        code, seconds = forks.run(workspace)
+        assert code == 0
+        spent.append(seconds)
+    return state(workspace), min(spent)
+
+
+@pytest.mark.parametrize("points", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_night_that_is_killed_anywhere_and_run_again_ends_the_same(
+    forks: Nights, nights: Make, undisturbed: tuple[dict[str, Any], float], tmp_path: Path, points: int
+) -> None:
+    expected, seconds = undisturbed
+    rng, killed, scored = random.Random(points), 0, 0
+    for point in range(points):
+        workspace = nights(tmp_path / str(point))
+        code, _ = forks.run(workspace, killed_after=rng.uniform(0.0, seconds))
+        assert code in (0, -9)
+        killed += code == -9
+        scored += workspace.scores.exists()
+        assert forks.run(workspace)[0] == 0
+        assert state(workspace) == expected, f"point {point}"
+    assert killed > points // 2 and scored
+
+
+def test_a_night_that_is_killed_again_and_again_gets_on(
+    forks: Nights, nights: Make, undisturbed: tuple[dict[str, Any], float], tmp_path: Path
+) -> None:
+    expected, seconds = undisturbed
+    workspace, rng = nights(tmp_path / "night"), random.Random(1)
+    for _ in range(6):
+        forks.run(workspace, killed_after=rng.uniform(0.1, 0.9) * seconds)
+    assert forks.run(workspace)[0] == 0
+    assert state(workspace) == expected
