@@ -15,15 +15,16 @@ from typing import IO
 from features.settings import Workspace
 
 DRIVER = """
-import os, signal, sys
+import gc, os, sys
 import foresell
 foresell.silence_telemetry()
 import feast, great_expectations, mlflow
 import feast.infra.offline_stores.duckdb, feast.infra.online_stores.sqlite, feast.infra.registry.sql
 import great_expectations.core.expectation_suite, great_expectations.execution_engine
 import mlflow.artifacts, mlflow.store.tracking.sqlalchemy_store, mlflow.store.model_registry.sqlalchemy_store
-import features.repo.opening, features.repo.schema, serving.nightly.job
+import features.repo.opening, features.repo.schema, ibis.backends.duckdb, serving.nightly.job
 
+gc.freeze()
 print("ready", flush=True)
 for line in sys.stdin:
     child = os.fork()
@@ -31,7 +32,12 @@ for line in sys.stdin:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
         sys.argv = ["foresell", "nightly", "--workspace", line.strip()]
-        foresell.main()
+        try:
+            foresell.main()
+        except SystemExit as end:
+            os._exit(end.code)  # taking down what was imported costs seconds
+        finally:
+            os._exit(70)
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
