@@ -9,7 +9,16 @@ import pytest
 from pydantic import BaseModel
 
 from features.propensity import Choice, Gates, Grades, Outcome, Phrases, Propensity, Tuning, Value
-from features.settings import Attribute, DuckdbSettings, External, IngestSettings, MlflowSettings, Settings, StoreSettings
+from features.settings import (
+    Attribute,
+    DuckdbSettings,
+    External,
+    IngestSettings,
+    MlflowSettings,
+    NightlySettings,
+    Settings,
+    StoreSettings,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
@@ -18,7 +27,7 @@ build = importlib.util.module_from_spec(BUILD)
 BUILD.loader.exec_module(build)
 
 MODELS = (
-    Settings, IngestSettings, StoreSettings, MlflowSettings, DuckdbSettings, Attribute, External,
+    Settings, IngestSettings, NightlySettings, StoreSettings, MlflowSettings, DuckdbSettings, Attribute, External,
     Propensity, Outcome, Value, Choice, Tuning, Gates, Grades, Phrases,
 )  # fmt: skip
 

@@ -16,11 +16,11 @@ from typing import Literal
 import duckdb
 
 from features.console import Tick, Watch
-from features.errors import ForesellError, StoreError
+from features.errors import ForesellError
 from features.settings import Workspace
 from serving.nightly.receipt import Receipt, Receipts, errors
 from serving.nightly.scores import SCORE, Latest, Retention, scoring
-from serving.nightly.step import Facts, Made, Step
+from serving.nightly.step import Facts, Made, Step, broken
 from serving.nightly.stores import Materialise, Snapshot
 from serving.nightly.tables import Check, Freshness, Ingest, reads_export
 
@@ -142,7 +142,7 @@ class _Job:
             receipt = self._receipt(step, inputs, made, time.monotonic() - began)
             self._keep(receipt)
         except (ForesellError, OSError, duckdb.Error) as problem:
-            self._fail(step, problem if isinstance(problem, ForesellError) else _broken(step.name, problem))
+            self._fail(step, problem if isinstance(problem, ForesellError) else broken(f"step {step.name}", problem))
             return
         self.night.late += made.late
         self._end(Ended(step.name, receipt.status, made.told, receipt), made.failures)
@@ -182,12 +182,3 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _broken(step: str, problem: Exception) -> StoreError:
-    return StoreError(
-        f"step {step}",
-        expected="a disk that can be read and written, with room left",
-        received=f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}",
-        repair="make room or mend what it names, then run `foresell nightly` again: it goes on where it was",
-    )

@@ -10,12 +10,13 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import IO
 
 from features.errors import BusyError
 from features.settings import Workspace
+from serving.nightly.step import broken
 
 LOCK = "lock.json"
 
@@ -46,21 +47,26 @@ def held(workspace: Workspace, holder: Holder) -> Iterator[None]:
 
     Raises:
         BusyError: somebody else holds it.
+        StoreError: its file cannot be made.
     """
-    workspace.nightly.mkdir(parents=True, exist_ok=True)
-    with (workspace.nightly / LOCK).open("a+", encoding="utf-8") as file:
+    path = workspace.nightly / LOCK
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("r+b" if path.is_file() else "w+b", buffering=0)
+    except OSError as problem:
+        raise broken("lock", problem) from problem
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _busy(workspace, file) from None
-        file.truncate(0)
-        file.write(json.dumps(asdict(holder)) + "\n")
-        file.flush()
+        with suppress(OSError):  # on a full disk it is held all the same, by somebody who is not told of
+            file.truncate(0)
+            file.write((json.dumps(asdict(holder)) + "\n").encode())
         yield
 
 
-def _busy(workspace: Workspace, file: IO[str]) -> BusyError:
-    file.seek(0)
+def _busy(workspace: Workspace, file: IO[bytes]) -> BusyError:
     try:
         holder = str(Holder(**json.loads(file.read())))
     except (ValueError, TypeError):  # it is just being written
