@@ -11,6 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -108,15 +109,18 @@ def partitions(workspace: Workspace) -> dict[str, list[tuple[datetime, Path]]]:
     """The folders of every propensity's partitions with the as_of of each, oldest first."""
     found: dict[str, list[tuple[datetime, Path]]] = {}
     for path in workspace.scores.glob("propensity=*/as_of=*"):
-        found.setdefault(path.parent.name.partition("=")[2], []).append((instant(path.name.partition("=")[2]), path))
+        at = instant(path.name.partition("=")[2])
+        if at is not None:
+            found.setdefault(path.parent.name.partition("=")[2], []).append((at, path))
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
-def instant(label: str) -> datetime:
-    """The as_of that a folder's name tells: the inverse of `label`."""
-    if "T" not in label:
-        return datetime.fromisoformat(label).replace(tzinfo=UTC)
-    return datetime.strptime(label, "%Y%m%dT%H%M%S.%fZ" if "." in label else "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+def instant(text: str) -> datetime | None:
+    """The as_of that a folder's name tells, the inverse of `label`; None for a name that somebody else gave."""
+    for form in ("%Y-%m-%d", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M%S.%fZ"):
+        with suppress(ValueError):
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+    return None
 
 
 def publish(target: Path, scores: Iterable[list[Score]], facts: Mapping[str, Any]) -> Receipt:

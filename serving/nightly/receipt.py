@@ -86,17 +86,17 @@ class Receipts:
 
     def _others(self) -> list[Path]:
         """The folders of the other nights, newest first."""
-        others = sorted((instant(path.name), path) for path in nights(self._root) if path != self._folder)
-        return [path for _, path in reversed(others)]
+        return [path for _, path in reversed(nights(self._root)) if path != self._folder]
 
     @staticmethod
     def _path(folder: Path, step: str) -> Path:
         return folder / f"{step.replace(' ', '-')}.json"
 
 
-def nights(root: Path) -> list[Path]:
-    """The folders of receipts, one for each night."""
-    return [path for path in root.glob("*") if path.is_dir()]
+def nights(root: Path) -> list[tuple[datetime, Path]]:
+    """The folder of receipts of each night, with its as_of, oldest first."""
+    found = ((instant(path.name), path) for path in root.glob("*") if path.is_dir())
+    return sorted((at, path) for at, path in found if at is not None)
 
 
 def errors(failures: Mapping[str, ForesellError]) -> dict[str, dict[str, str]]:

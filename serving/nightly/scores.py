@@ -17,7 +17,7 @@ from features.settings import Workspace
 from serving import batch, latest
 from serving.nightly.receipt import nights
 from serving.nightly.step import Facts, Made, declared, release
-from serving.partition import PART, RECEIPT, digest, folder, instant, partitions
+from serving.partition import PART, RECEIPT, digest, folder, partitions
 from training import registry
 
 SCORE = "score "
@@ -127,11 +127,11 @@ class Retention:
     def run(self, progress: Watch) -> Made:
         old = self._old()
         for path in old:
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path)
         removed = sum(path.parent.parent == self.workspace.scores for path in old)
         return Made(0, {}, f"{removed:,} old partitions removed" if removed else "nothing is too old")
 
     def _old(self) -> list[Path]:
         before = self.as_of - timedelta(days=self.workspace.settings.nightly.keep_partitions_days)
         partition = [path for found in partitions(self.workspace).values() for at, path in found[:-1] if at < before]
-        return partition + [path for path in nights(self.workspace.nightly) if instant(path.name) < before]
+        return partition + [path for at, path in nights(self.workspace.nightly) if at < before]

@@ -83,4 +83,4 @@ def test_without_a_partition_there_is_nothing_to_publish(workspace: Workspace) -
 
 @pytest.mark.parametrize("as_of", [OLD, NEW, NEW.replace(microsecond=7)])
 def test_a_folder_tells_its_instant(as_of: datetime) -> None:
-    assert instant(label(as_of)) == as_of
+    assert instant(label(as_of)) == as_of and instant(f"{label(as_of)}.old") is None

@@ -51,15 +51,23 @@ class Nights:
 
     def run(self, workspace: Workspace, killed_after: float | None = None) -> tuple[int, float]:
         """The exit code, -9 where the process was killed after so many seconds, and how long it took."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{workspace.root}\n")
-        self._process.stdin.flush()
-        began, child = time.monotonic(), int(self._line())
+        began, child = time.monotonic(), self.begin(workspace)
         if killed_after is not None:
             time.sleep(killed_after)
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        return int(self._line()), time.monotonic() - began
+        return self.end(), time.monotonic() - began
+
+    def begin(self, workspace: Workspace) -> int:
+        """The process that runs it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{workspace.root}\n")
+        self._process.stdin.flush()
+        return int(self._line())
+
+    def end(self) -> int:
+        """The exit code, once it has ended."""
+        return int(self._line())
 
     def _line(self) -> str:
         assert self._process.stdout is not None

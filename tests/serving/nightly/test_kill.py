@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from foresell import main
+from serving.nightly.lock import LOCK
 from tests.serving.nightly.conftest import Nights as Make
 from tests.serving.nightly.forks import Nights, forking
 from tests.serving.nightly.state import state
+from tests.serving.running import until
 
 pytestmark = pytest.mark.xdist_group("shop")
 
@@ -47,3 +51,15 @@ def test_a_night_that_is_killed_anywhere_and_run_again_ends_the_same(
         assert forks.run(workspace)[0] == 0
         assert state(workspace) == expected, f"point {point}"
     assert killed > points // 2 and scored
+
+
+def test_of_two_at_once_one_hears_of_the_other_and_nothing_is_done_twice(
+    forks: Nights, nights: Make, undisturbed: tuple[dict[str, Any], float], tmp_path: Path
+) -> None:
+    workspace = nights(tmp_path / "night")
+    first = forks.begin(workspace)
+    until(lambda: (workspace.nightly / LOCK).is_file() and f'"pid": {first},' in (workspace.nightly / LOCK).read_text())
+    second = CliRunner().invoke(main, ["nightly", "--workspace", str(workspace.root), "--json"])
+    assert forks.end() == 0
+    assert second.exit_code == 1 and f"process {first}, since " in second.stderr and second.stdout == ""
+    assert state(workspace) == undisturbed[0]
