@@ -27,6 +27,7 @@ def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of:
     """Score every eligible lead and customer, for every propensity that has a champion or for those named.
 
     Writes WORKSPACE/scores/propensity=NAME/as_of=DATE/part-0.parquet, the scores with their reasons, and a receipt beside it.
+    The newest scores of each propensity are also in WORKSPACE/latest/propensity=NAME/part-0.parquet.
     Running it again gives the same bytes. One propensity that fails does not stop the others, and a ledger that cannot store the
     last scores costs no file. Afterwards the ledger forgets what is older than `keep_days` in [serving].
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from features.settings import Workspace
 from foresell import main
 from serving.nightly.lock import LOCK
 from tests.serving.nightly.conftest import Nights as Make
@@ -29,10 +30,10 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
 @pytest.fixture(scope="module")
 def undisturbed(forks: Nights, nights: Make, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], float]:
     """What a night leaves that nobody killed, and how long it takes."""
-    workspace = nights(tmp_path_factory.mktemp("undisturbed") / "night")
-    code, seconds = forks.run(workspace)
-    assert code == 0
-    return state(workspace), seconds
+    folder = tmp_path_factory.mktemp("undisturbed")
+    ended = {name: forks.run(nights(folder / name)) for name in ("cold", "warm")}
+    assert {code for code, _ in ended.values()} == {0}
+    return state(Workspace.open(folder / "warm")), ended["warm"][1]
 
 
 @pytest.mark.parametrize("points", [5, pytest.param(50, marks=pytest.mark.slow)])
@@ -48,7 +49,7 @@ def test_a_night_that_is_killed_anywhere_and_run_again_ends_the_same(
             assert code in (0, -9)
             killed += code == -9
         scored += workspace.scores.exists()
-        assert forks.run(workspace)[0] == 0
+        assert forks.run(workspace)[0] == 0, f"point {point}"
         assert state(workspace) == expected, f"point {point}"
     assert killed > points // 2 and scored
 
