@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from features.errors import TableError
@@ -48,6 +48,11 @@ class Catalog:
     @property
     def now(self) -> datetime:
         return parse_instant(self.observed_until)
+
+    @property
+    def midnight(self) -> datetime:
+        """The newest midnight, in UTC, up to which the tables tell."""
+        return self.now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
     @property
     def digest(self) -> str:
@@ -110,8 +115,24 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(neighbour, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    neighbour.replace(path)
+    try:
+        with open(neighbour, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        neighbour.replace(path)
+    finally:
+        neighbour.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, *names: str) -> None:
+    """Remove the neighbours of files of these names, such as `*.json`, that a killed process left behind."""
+    for path in (path for name in names for path in folder.glob(f".{name}.*")):
+        if not path.suffix[1:].isdecimal():
+            continue  # somebody else's, such as an editor's
+        try:
+            os.kill(int(path.suffix[1:]), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            continue

@@ -46,6 +46,23 @@ def refresh(workspace: Workspace) -> None:
             _refresh(workspace, view.name, table)
 
 
+def delivered(workspace: Workspace) -> dict[str, str]:
+    """For every external table, a digest of its declaration and of the state of its files.
+
+    Raises:
+        WorkspaceError: a file is not there.
+    """
+    return {name: _digest(table, _paths(workspace, name, table)) for name, table in workspace.settings.external.items()}
+
+
+def held(workspace: Workspace) -> dict[str, str | None]:
+    """For every external table, the same digest of what was last copied; None where nothing was."""
+    return {
+        name: Manifest(workspace.snapshots / table.entity / name).digest_of(FILE)
+        for name, table in workspace.settings.external.items()
+    }
+
+
 def _refresh(workspace: Workspace, name: str, table: External) -> None:
     paths = _paths(workspace, name, table)
     folder = workspace.snapshots / table.entity / name

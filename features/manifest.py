@@ -32,6 +32,10 @@ class Manifest:
         """Whether the file was built from what this digest covers."""
         return self._digests.get(file) == digest and (self._folder / file).is_file()
 
+    def digest_of(self, file: str) -> str | None:
+        """What the file was built from; None where it is not noted or not there."""
+        return self._digests.get(file) if (self._folder / file).is_file() else None
+
     def add(self, file: str, digest: str) -> None:
         """Note what a file was built from; call after the file is in place."""
         self._digests[file] = digest

@@ -6,6 +6,7 @@ GX judges those measurements and keeps suites, results and data docs in a file c
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -134,6 +135,7 @@ def _document(workspace: Workspace, version: str, checked: Sequence[Checked], as
     from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier, ValidationResultIdentifier
 
     shutil.rmtree(workspace.quality / _DOCS, ignore_errors=True)  # GX keeps the pages of every check it ever made
+    mark = _mended(workspace.quality)
     context = gx.get_context(mode="file", project_root_dir=workspace.quality)
     context.enable_analytics(False)
     context.update_data_docs_site("local_site", _SITE)
@@ -146,10 +148,34 @@ def _document(workspace: Workspace, version: str, checked: Sequence[Checked], as
         context.validation_results_store.store_validation_results(judged, key, name)
         pages += [name, key]
     context.build_data_docs(resource_identifiers=pages, build_index=False)
+    mark.unlink()
     folder = workspace.quality / _DOCS / "validations"
     return {
         one.table: folder.joinpath(*key.to_tuple()).with_suffix(".html") for one, key in zip(checked, pages[1::2], strict=True)
     }
+
+
+def _mended(quality: Path) -> Path:
+    """A mark that stands while GX writes, which it does not do atomically; what a broken-off check left half written goes.
+
+    GX would otherwise fail on it for ever: on an empty suite as on a configuration that was cut off.
+    """
+    mark, folder = quality / ".writing", quality / "gx"
+    if mark.is_file():
+        (folder / "great_expectations.yml").unlink(missing_ok=True)  # made anew, always the same
+        for path in folder.rglob("*.json"):
+            if not _is_whole(path):
+                path.unlink()
+    quality.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    return mark
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        return False
 
 
 def _origin(table: str, run: RunIdentifier) -> dict[str, Any]:

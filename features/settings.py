@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from features.errors import CallError, ForesellError, WorkspaceError
 from features.strict import Strict
-from features.tables import Type
+from features.tables import TABLES, Type
 from features.target import AnyTarget
 
 SETTINGS_FILE = "foresell.toml"
@@ -155,6 +155,39 @@ class PolicySettings(Strict):
     )
 
 
+Age = Annotated[str, Field(pattern=r"^[1-9]\d{0,4}[hd]$")]
+
+
+class NightlySettings(Strict):
+    """What `foresell nightly` does with late data, and how long it keeps scores."""
+
+    late_after: Age | None = Field(
+        default=None, description="how old the newest row of a table may be at the as_of, such as `36h` or `3d`; unset: any age"
+    )
+    late_after_of: dict[str, Age] = Field(
+        default_factory=dict, description='`TABLE = "90d"`: another age, for a table that changes rarely'
+    )
+    late: Literal["refuse", "score"] = Field(
+        default="refuse", description="late or missing data: score nobody, or score with what is there and mark it"
+    )
+    keep_partitions_days: int = Field(
+        default=400, ge=1, le=36_500, description="how many days of scores and receipts are kept; the newest scores always stay"
+    )
+
+    @field_validator("late_after_of")
+    @classmethod
+    def _of_tables(cls, ages: dict[str, str]) -> dict[str, str]:
+        unknown = sorted(set(ages) - set(TABLES))
+        if unknown:
+            raise ValueError(f"names of tables: {', '.join(TABLES)}")
+        return ages
+
+    def age(self, table: str) -> timedelta | None:
+        """How old the newest row of a table may be; None for any age."""
+        text = self.late_after_of.get(table, self.late_after)
+        return timedelta(hours=int(text[:-1]) * (24 if text.endswith("d") else 1)) if text else None
+
+
 class WriteBack(Strict):
     """Where the scores of a received record are sent, after it was answered."""
 
@@ -224,6 +257,7 @@ class Settings(Strict):
     )
     serving: ServingSettings = Field(default_factory=ServingSettings, description="how the service answers")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="who gets no score")
+    nightly: NightlySettings = Field(default_factory=NightlySettings, description="late data, and how long scores are kept")
     hooks: dict[str, Hook] = Field(default_factory=dict, description="`[hooks.SOURCE]`: how the webhooks of a CRM are read")
     write_back: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], AnyTarget] = Field(
         default_factory=dict, description="`[write_back.NAME]`: where the scores of a night are written to"
@@ -283,6 +317,16 @@ class Workspace:
     @property
     def scores(self) -> Path:
         return self.root / "scores"
+
+    @property
+    def latest(self) -> Path:
+        """The newest scores of each propensity."""
+        return self.root / "latest"
+
+    @property
+    def nightly(self) -> Path:
+        """The receipts of the nights, and the lock."""
+        return self.root / "data" / "nightly"
 
     @property
     def reports(self) -> Path:

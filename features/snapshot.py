@@ -45,8 +45,9 @@ class Built:
 
 
 def build(
-    workspace: Workspace, as_ofs: Sequence[datetime], tick: Tick = lambda _: None, entities: Sequence[str] = ENTITIES
-) -> Built:
+    workspace: Workspace, as_ofs: Sequence[datetime], tick: Tick = lambda _: None, entities: Sequence[str] = ENTITIES,
+    *, beyond: bool = False,
+) -> Built:  # fmt: skip
     """Build the snapshots of every view at these instants, leaving what is up to date.
 
     Args:
@@ -54,6 +55,7 @@ def build(
         as_ofs: instants in UTC.
         tick: called with 1 for every view and as_of that is done; `to_build` tells how many there are.
         entities: only the views of these.
+        beyond: whether an as_of may lie after everything that the tables tell: what is known then is what they told last.
 
     Raises:
         TableError: nothing has been ingested.
@@ -61,7 +63,8 @@ def build(
         CallError: an as_of lies after everything that the tables tell.
     """
     total = Built(0, 0, 0)
-    _require_known(Catalog.load(workspace), as_ofs)
+    if not beyond:
+        _require_known(Catalog.load(workspace), as_ofs)
     with _alone(workspace), connect(workspace) as connection:
         builder = _Builder(workspace, connection, sorted(set(as_ofs)))
         for view in _views(workspace, builder.catalog, entities):
@@ -72,6 +75,16 @@ def build(
 def to_build(workspace: Workspace, as_ofs: Sequence[datetime], entities: Sequence[str] = ENTITIES) -> int:
     """How many views and as_ofs a build goes through."""
     return len(set(as_ofs)) * len(_views(workspace, Catalog.load(workspace), entities))
+
+
+def held(workspace: Workspace, as_of: datetime) -> dict[str, tuple[str, int] | None]:
+    """For every view, what its file of an as_of was built from and how many rows it has; None where there is no such file."""
+    found: dict[str, tuple[str, int] | None] = {}
+    for view in _views(workspace, Catalog.load(workspace), ENTITIES):
+        target = folder(workspace, view)
+        known, rows = Manifest(target).digest_of(_file(as_of)), _rows(target / _file(as_of))
+        found[view.name] = None if known is None or rows is None else (known, rows)
+    return found
 
 
 def read(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns: Sequence[str]) -> pd.DataFrame:

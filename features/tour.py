@@ -24,6 +24,7 @@ _EXAMPLES = {
     "memory_limit": "8GB",
     "threads": 2,
     "project": "my_crm",
+    "late_after": "36h",
     "tracking_uri": "http://127.0.0.1:5000",
 }
 _TABLES = {

@@ -22,6 +22,7 @@ from features.propensity import load, propensity_files
 from features.settings import Workspace
 from features.snapshot import build, to_build
 from features.views import views
+from serving import latest
 from serving.last_scores import LastScores
 from serving.ledger import Ledger
 from serving.partition import PART, Receipt, folder, publish
@@ -66,7 +67,7 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
     with progress("snapshot", to_build(workspace, [as_of])) as tick:
         build(workspace, [as_of], tick)
     receipts: list[Receipt] = []
-    failures: dict[str, ForesellError] = _applied(workspace)
+    failures: dict[str, ForesellError] = applied(workspace)
     for name in wanted:
         try:
             receipt, failure = score_propensity(workspace, _answering(workspace, name), as_of, progress)
@@ -76,6 +77,8 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
         receipts.append(receipt)
         if failure is not None:
             failures[name] = failure
+    for receipt in receipts:
+        latest.publish(workspace, receipt.propensity)
     return Night(as_of, tuple(receipts), failures)
 
 
@@ -85,7 +88,7 @@ def _answering(workspace: Workspace, name: str) -> Registered:
     return load_version(workspace, name, pinned) if pinned else champion(workspace, name)
 
 
-def _applied(workspace: Workspace) -> dict[str, ForesellError]:
+def applied(workspace: Workspace) -> dict[str, ForesellError]:
     """Tell Feast what is declared. A file that was edited badly stops no champion, but it is told of, by name.
 
     What Feast lacks then, `store.historical` names.
@@ -132,9 +135,16 @@ def with_champion(workspace: Workspace) -> list[str]:
 
 
 def score_propensity(
-    workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress
+    workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress, late: Sequence[str] = ()
 ) -> tuple[Receipt, ForesellError | None]:
     """Score one propensity's cohort, publish its partition and store the last scores.
+
+    Args:
+        workspace: with snapshots of the as_of, and declarations of which Feast was told.
+        registered: the version that answers.
+        as_of: features were known before this instant.
+        progress: opens a progress bar.
+        late: a sentence for each source that was late or missing, for the receipt.
 
     Returns:
         The receipt, and why the last scores could not be stored; the partition does not depend on it.
@@ -153,10 +163,11 @@ def score_propensity(
     facts = {
         "propensity": question.name, "as_of": as_of.isoformat(), "model_version": registered.version,
         "catalog_version": catalog.version, "known": counts.known, "ineligible": counts.obstacles,
+        "late": list(late),
     }  # fmt: skip
     target = folder(workspace, question.name, as_of)
     with progress(question.name, len(frame)) as tick:
-        if as_of < catalog.now:  # an older night changes nobody's last score
+        if as_of < catalog.midnight:  # an older night changes nobody's last score
             return publish(target, _batches(scorer, frame, as_of, tick, None), facts), None
         with closing(Ledger.open(workspace)) as ledger:
             last = LastScores(ledger, as_of)

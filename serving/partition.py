@@ -11,7 +11,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.catalog import write_atomically
+from features.catalog import sweep, write_atomically
 from features.settings import Workspace
 from serving.reasons import Value
 from serving.score import Score
@@ -72,6 +73,7 @@ class Receipt:
         ineligible: how many failed each condition first.
         grades: how many scores of each grade.
         mean_probability: over the scores; None when there are none.
+        late: a sentence for each source that was late or missing.
         sha256: of the Parquet file, so that a receipt of another file is noticed.
     """
 
@@ -86,6 +88,7 @@ class Receipt:
     grades: dict[str, int]
     mean_probability: float | None
     sha256: str
+    late: list[str] = field(default_factory=list)
 
 
 def folder(workspace: Workspace, propensity: str, as_of: datetime) -> Path:
@@ -102,6 +105,24 @@ def label(as_of: datetime) -> str:
     return f"{instant:%Y%m%dT%H%M%S}{fraction}Z"
 
 
+def partitions(workspace: Workspace) -> dict[str, list[tuple[datetime, Path]]]:
+    """The folders of every propensity's partitions with the as_of of each, oldest first."""
+    found: dict[str, list[tuple[datetime, Path]]] = {}
+    for path in workspace.scores.glob("propensity=*/as_of=*"):
+        at = instant(path.name.partition("=")[2])
+        if at is not None:
+            found.setdefault(path.parent.name.partition("=")[2], []).append((at, path))
+    return {name: sorted(found[name]) for name in sorted(found)}
+
+
+def instant(text: str) -> datetime | None:
+    """The as_of that a folder's name tells, the inverse of `label`; None for a name that somebody else gave."""
+    for form in ("%Y-%m-%d", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M%S.%fZ"):
+        with suppress(ValueError):
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+    return None
+
+
 def publish(target: Path, scores: Iterable[list[Score]], facts: Mapping[str, Any]) -> Receipt:
     """Write the scores into a neighbour file, put it in place of the old one in one step, then write the receipt.
 
@@ -113,11 +134,11 @@ def publish(target: Path, scores: Iterable[list[Score]], facts: Mapping[str, Any
         facts: the fields of the receipt that the scores do not tell.
     """
     target.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
+    sweep(target, PART, RECEIPT)
     neighbour = target / f".{PART}.{os.getpid()}"
     try:
         tally = _write(neighbour, scores)
-        receipt = Receipt(**facts, **tally.facts(), sha256=_digest(neighbour))
+        receipt = Receipt(**facts, **tally.facts(), sha256=digest(neighbour))
         neighbour.replace(target / PART)
     finally:
         neighbour.unlink(missing_ok=True)
@@ -175,19 +196,7 @@ def _text(value: Value) -> str | None:
     return value if value is None or isinstance(value, str) else repr(value)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, as a receipt has it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sweep(target: Path) -> None:
-    """Remove what a killed process left behind."""
-    for path in target.glob(f".{PART}.*"):
-        if not path.suffix[1:].isdecimal():
-            continue  # somebody else's, such as an editor's
-        try:
-            os.kill(int(path.suffix[1:]), 0)
-        except ProcessLookupError:
-            path.unlink(missing_ok=True)
-        except PermissionError:
-            continue

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +115,45 @@ def test_the_dashboard_asks_only_for_metrics_that_there_are() -> None:
 def test_the_dashboard_shows_every_metric() -> None:
     bare = re.compile(r"_(bucket|sum|count)$")
     assert {bare.sub("", name) for name in told()} - {bare.sub("", name) for name in shown()} == set()
+
+
+def test_the_cron_line_runs_a_command_that_there_is() -> None:
+    lines = (DEPLOY / "nightly.cron").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if re.match(r"[\d*]", line)]
+    *times, user, command = line.split(maxsplit=6)
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", " ".join(times[:5])) and user and "%" not in line  # a % would end the command
+    ran = re.search(r"/foresell (\w+) (--.*) >", command)
+    assert ran and ran[1] in main.commands
+    assert set(re.findall(r"--[\w-]+", ran[2])) <= {name for option in main.commands[ran[1]].params for name in option.opts}
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    own = {"/opt/foresell/.venv/bin/foresell": sys.executable, "User=foresell": "User=root"}
+    for name in ("foresell-nightly.service", "foresell-nightly.timer"):
+        text = (DEPLOY / name).read_text(encoding="utf-8")
+        for theirs, here in own.items():
+            text = text.replace(theirs, here)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = subprocess.run([analyze, "verify", *sorted(tmp_path.iterdir())], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_cron_job_runs_the_image_on_the_workspace() -> None:
+    job = yaml.safe_load((DEPLOY / "nightly-cronjob.yaml").read_text(encoding="utf-8"))
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    program, command, *options = container["command"]
+    assert (job["kind"], job["spec"]["concurrencyPolicy"], program) == ("CronJob", "Forbid", "foresell")
+    assert set(options) <= {name for option in main.commands[command].params for name in option.opts}
+    folder = dict(pair.split("=") for pair in shlex.split(of_kind("ENV")[0]))["FORESELL_WORKSPACE"]
+    (mount,) = container["volumeMounts"]
+    assert mount["mountPath"] == folder and [volume["name"] for volume in pod["volumes"]] == [mount["name"]]
+    assert any("--uid 1000 " in rest for rest in of_kind("RUN")) and pod["securityContext"]["runAsUser"] == 1000
+    (rule,) = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    assert rule["onExitCodes"]["containerName"] == container["name"] and rule["onExitCodes"]["values"] == [2]
 
 
 def test_operations_names_only_files_commands_and_settings_that_there_are() -> None:

@@ -10,7 +10,16 @@ import pytest
 from pydantic import BaseModel
 
 from features.propensity import Choice, Gates, Grades, Outcome, Phrases, Propensity, Tuning, Value
-from features.settings import Attribute, DuckdbSettings, External, IngestSettings, MlflowSettings, Settings, StoreSettings
+from features.settings import (
+    Attribute,
+    DuckdbSettings,
+    External,
+    IngestSettings,
+    MlflowSettings,
+    NightlySettings,
+    Settings,
+    StoreSettings,
+)
 from features.target import Kinds
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +29,7 @@ build = importlib.util.module_from_spec(BUILD)
 BUILD.loader.exec_module(build)
 
 MODELS = (
-    Settings, IngestSettings, StoreSettings, MlflowSettings, DuckdbSettings, Attribute, External,
+    Settings, IngestSettings, NightlySettings, StoreSettings, MlflowSettings, DuckdbSettings, Attribute, External,
     Propensity, Outcome, Value, Choice, Tuning, Gates, Grades, Phrases, *get_args(Kinds),
 )  # fmt: skip
 

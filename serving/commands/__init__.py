@@ -8,8 +8,9 @@ from serving.commands.audit import audit
 from serving.commands.demo import demo
 from serving.commands.key import key
 from serving.commands.night import score
+from serving.commands.nightly import nightly
 from serving.commands.serve import serve
 from serving.commands.shadow import shadow
 from serving.commands.write_back import write_back
 
-COMMANDS: tuple[click.Command, ...] = (score, write_back, serve, shadow, key, audit, demo)
+COMMANDS: tuple[click.Command, ...] = (nightly, score, write_back, serve, shadow, key, audit, demo)

@@ -14,6 +14,7 @@ from features.settings import Workspace
 if TYPE_CHECKING:
     from serving.batch import Night
     from serving.ledger import Forgotten
+    from serving.partition import Receipt
 
 
 @click.command()
@@ -26,6 +27,7 @@ def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of:
     """Score every eligible lead and customer, for every propensity that has a champion or for those named.
 
     Writes WORKSPACE/scores/propensity=NAME/as_of=DATE/part-0.parquet, the scores with their reasons, and a receipt beside it.
+    The newest scores of each propensity are also in WORKSPACE/latest/propensity=NAME/part-0.parquet.
     Running it again gives the same bytes. One propensity that fails does not stop the others, and a ledger that cannot store the
     last scores costs no file. Afterwards the ledger forgets what is older than `keep_days` in [serving].
 
@@ -38,17 +40,17 @@ def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of:
     from serving import batch
 
     night = batch.run(workspace, as_of or Catalog.load(workspace).now, names, progress)
-    forgotten = _forgotten(workspace, datetime.now(UTC))
+    forgotten = forgotten_of(workspace, datetime.now(UTC))
     for error in night.failures.values():
         fail(error)
     if as_json:
         emit(_document(workspace, night, forgotten))
     else:
-        _print_night(workspace, night)
+        show_partitions(workspace, night.as_of, night.receipts)
     ctx.exit(1 if night.failures or forgotten is None else 0)
 
 
-def _forgotten(workspace: Workspace, now: datetime) -> Forgotten | None:
+def forgotten_of(workspace: Workspace, now: datetime) -> Forgotten | None:
     """What the ledger removed for its age; None, and told, if it does not answer."""
     from contextlib import closing
 
@@ -86,7 +88,8 @@ def _document(workspace: Workspace, night: Night, forgotten: Forgotten | None) -
     }
 
 
-def _print_night(workspace: Workspace, night: Night) -> None:
+def show_partitions(workspace: Workspace, as_of: datetime, receipts: Sequence[Receipt]) -> None:
+    """Print what each propensity's partition holds, and where it lies."""
     from rich.table import Table
 
     from serving.partition import PART, folder
@@ -94,13 +97,13 @@ def _print_night(workspace: Workspace, night: Night) -> None:
     title = "withheld: by policy; mean: of the probabilities; A to D: grades"
     table = Table("propensity", "version", "known", "scored", "withheld", "mean", *"ABCD", title=title)
     table.columns[0].no_wrap = True
-    for receipt in night.receipts:
+    for receipt in receipts:
         mean = "" if receipt.mean_probability is None else f"{receipt.mean_probability:.3f}"
         grades = [f"{receipt.grades[grade]:,}" for grade in "ABCD"]
         withheld = sum(receipt.withheld.values())
         counts = [f"{number:,}" for number in (receipt.known, receipt.rows - withheld, withheld)]
         table.add_row(receipt.propensity, receipt.model_version, *counts, mean, *grades)
-    if night.receipts:
+    if receipts:
         results().print(table)
-    for receipt in night.receipts:
-        results().print(str(folder(workspace, receipt.propensity, night.as_of) / PART), highlight=False, soft_wrap=True)
+    for receipt in receipts:
+        results().print(str(folder(workspace, receipt.propensity, as_of) / PART), highlight=False, soft_wrap=True)

@@ -449,3 +449,14 @@ def test_olist_has_one_deal_dated_before_its_lead(tmp_path: Path, shared_data: P
     workspace = Workspace(tmp_path, Settings(adapter="olist", source=str(shared_data / "olist")))
     ingest.run(workspace, NOW)
     assert found(workspace) == {("warning", "leads", "converted_at", "order of times", 1)}
+
+
+def test_what_a_check_that_broke_off_left_half_written_is_made_anew(tmp_path: Path) -> None:
+    workspace = world(tmp_path, sound())
+    quality.check(workspace, NOW)
+    half = [tmp_path / "data" / "quality" / "gx" / name for name in ("expectations/customers.json", "great_expectations.yml")]
+    for path in half:
+        path.write_text("")
+    (tmp_path / "data" / "quality" / ".writing").touch()
+    assert quality.check(workspace, NOW).usable and all(path.stat().st_size for path in half)
+    assert not (tmp_path / "data" / "quality" / ".writing").exists()

@@ -1,0 +1,75 @@
+"""The latest scores: `latest/propensity=churn/part-0.parquet`, a copy of the newest partition of each propensity.
+
+A tree of its own, because whatever reads all of `scores/` would count a copy in there twice. It is a plain file that every engine
+reads wherever it lies, put in place in one step; the receipt beside it says of which as_of it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from features.catalog import sweep, write_atomically
+from features.errors import StoreError
+from features.settings import Workspace
+from serving.partition import PART, RECEIPT, digest, partitions
+
+
+def newest(workspace: Workspace, propensity: str) -> Path | None:
+    """The folder of a propensity's newest whole partition."""
+    whole = (path for _, path in reversed(partitions(workspace).get(propensity, [])) if (path / RECEIPT).is_file())
+    return next(whole, None)
+
+
+def is_published(workspace: Workspace, propensity: str) -> bool:
+    """Whether what is there as the latest is a copy of the newest partition."""
+    source, target = newest(workspace, propensity), folder(workspace, propensity)
+    if source is None or not (target / PART).is_file() or not (target / RECEIPT).is_file():
+        return source is None
+    return (target / RECEIPT).read_bytes() == (source / RECEIPT).read_bytes()
+
+
+def publish(workspace: Workspace, propensity: str) -> None:
+    """Copy the newest partition of a propensity: the file first, then its receipt, each in one step.
+
+    Raises:
+        StoreError: the partition is not what its receipt says.
+    """
+    source, target = newest(workspace, propensity), folder(workspace, propensity)
+    if source is None or is_published(workspace, propensity):
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    sweep(target, PART, RECEIPT)
+    neighbour = target / f".{PART}.{os.getpid()}"
+    try:
+        shutil.copyfile(source / PART, neighbour)
+        _flush(neighbour)
+        _require_whole(source, neighbour)
+        neighbour.replace(target / PART)
+    finally:
+        neighbour.unlink(missing_ok=True)
+    write_atomically(target / RECEIPT, (source / RECEIPT).read_bytes())
+
+
+def folder(workspace: Workspace, propensity: str) -> Path:
+    """Where the latest scores of a propensity lie."""
+    return workspace.latest / f"propensity={propensity}"
+
+
+def _require_whole(source: Path, copy: Path) -> None:
+    told = json.loads((source / RECEIPT).read_text(encoding="utf-8"))["sha256"]
+    found = digest(copy)
+    if found != told:
+        raise StoreError(
+            str(source / PART),
+            expected=f"the file of its receipt, SHA-256 {told[:12]}",
+            received=f"another one, {found[:12]}",
+            repair="run `foresell score` again with the --as-of of that folder",
+        )
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,137 @@
+"""The steps that see to the scores: each propensity's, the latest ones, and those that are too old to keep."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from features import external
+from features.catalog import Catalog
+from features.console import Watch
+from features.errors import ForesellError
+from features.settings import Workspace
+from serving import batch, latest
+from serving.nightly.receipt import nights
+from serving.nightly.step import Facts, Made, declared, release
+from serving.partition import PART, RECEIPT, digest, folder, partitions
+from training import registry
+
+SCORE = "score "
+
+
+def scoring(workspace: Workspace, as_of: datetime, late: Sequence[str]) -> list[Score]:
+    """A step for each propensity that has a champion; the version is the pinned one where one is pinned.
+
+    Raises:
+        RegistryError: there is none, or the registry does not answer.
+    """
+    names = batch.with_champion(workspace)
+    standing = registry.standing(workspace, names)
+    found = ((name, standing[name].champion) for name in names)
+    return [Score(workspace, as_of, name, champion, tuple(late)) for name, champion in found if champion]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One propensity's partition and last scores."""
+
+    workspace: Workspace
+    as_of: datetime
+    propensity: str
+    champion: registry.Named
+    late: tuple[str, ...]
+    stops: bool = False
+
+    @property
+    def name(self) -> str:
+        return SCORE + self.propensity
+
+    def inputs(self) -> Facts:
+        catalog, settings = Catalog.load(self.workspace), self.workspace.settings
+        version = self._version()
+        return {
+            "catalog": catalog.version, "views": declared(self.workspace, catalog), "external": external.held(self.workspace),
+            "model": [version.version, version.run_id], "policy": settings.policy.model_dump(mode="json"),
+            "fresh_for_hours": settings.serving.fresh_for_hours, "ledger": settings.serving.ledger,
+            "is_newest": self.as_of >= catalog.midnight, "as_of": self.as_of.isoformat(), "late": list(self.late),
+            "release": release(),
+        }  # fmt: skip
+
+    def is_there(self, outputs: Facts) -> bool:
+        target = folder(self.workspace, self.propensity, self.as_of)
+        try:
+            told = json.loads((target / RECEIPT).read_text(encoding="utf-8"))
+            return bool(told == outputs) and digest(target / PART) == outputs["sha256"]
+        except (FileNotFoundError, ValueError):
+            return False
+
+    def run(self, progress: Watch) -> Made:
+        registered = registry.load(self.workspace, self.propensity, self._version().version)
+        receipt, failure = batch.score_propensity(self.workspace, registered, self.as_of, progress, self.late)
+        withheld = sum(receipt.withheld.values())
+        told = (
+            f"{receipt.rows - withheld:,} of {receipt.known:,} scored by version {receipt.model_version}, {withheld:,} withheld"
+        )
+        return Made(receipt.rows, asdict(receipt), told, failures={self.name: failure} if failure else {})
+
+    def _version(self) -> registry.Named:
+        pinned = self.workspace.settings.serving.pin.get(self.propensity)
+        return registry.named(self.workspace, self.propensity, pinned) if pinned else self.champion
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The newest scores of each propensity, where whoever wants no history finds them."""
+
+    workspace: Workspace
+    name: str = "latest"
+    stops: bool = False
+
+    def inputs(self) -> Facts:
+        newest = {name: latest.newest(self.workspace, name) for name in partitions(self.workspace)}
+        return {name: digest(path / RECEIPT) for name, path in newest.items() if path}
+
+    def is_there(self, outputs: Facts) -> bool:
+        return all(latest.is_published(self.workspace, name) for name in partitions(self.workspace))
+
+    def run(self, progress: Watch) -> Made:
+        names = list(partitions(self.workspace))
+        failures: dict[str, ForesellError] = {}
+        for name in names:
+            try:
+                latest.publish(self.workspace, name)
+            except ForesellError as error:
+                failures[f"{self.name} {name}"] = error
+        return Made(len(names), {}, f"{len(names)} propensities", failures=failures)
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Partitions and receipts that are older than the settings say go; the newest partition of a propensity stays."""
+
+    workspace: Workspace
+    as_of: datetime
+    name: str = "retention"
+    stops: bool = False
+
+    def inputs(self) -> Facts:
+        return {"as_of": self.as_of.isoformat(), "keep_partitions_days": self.workspace.settings.nightly.keep_partitions_days}
+
+    def is_there(self, outputs: Facts) -> bool:
+        return not self._old()
+
+    def run(self, progress: Watch) -> Made:
+        old = self._old()
+        for path in old:
+            shutil.rmtree(path)
+        removed = sum(path.parent.parent == self.workspace.scores for path in old)
+        return Made(0, {}, f"{removed:,} old partitions removed" if removed else "nothing is too old")
+
+    def _old(self) -> list[Path]:
+        before = self.as_of - timedelta(days=self.workspace.settings.nightly.keep_partitions_days)
+        partition = [path for found in partitions(self.workspace).values() for at, path in found[:-1] if at < before]
+        return partition + [path for at, path in nights(self.workspace.nightly) if at < before]

@@ -1,0 +1,55 @@
+"""The steps that take a night's scores to where people work with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from features.console import Watch
+from features.errors import ForesellError, StoreError
+from features.settings import Workspace
+from serving import latest
+from serving.connectors.write_back import Outcome, target_of, write_back
+from serving.nightly.step import Facts, Made
+from serving.partition import RECEIPT, digest, partitions
+
+
+@dataclass(frozen=True)
+class WriteBack:
+    """What has changed goes to one target. It may be broken off anywhere: the ledger knows what was sent."""
+
+    workspace: Workspace
+    target: str
+    as_of: datetime
+    now: datetime
+    stops: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"write-back {self.target}"
+
+    def inputs(self) -> Facts:
+        newest = {name: latest.newest(self.workspace, name) for name in partitions(self.workspace)}
+        scores = {name: digest(path / RECEIPT) for name, path in newest.items() if path}
+        return {"scores": scores, "target": target_of(self.workspace, self.target).digest}
+
+    def is_there(self, outputs: Facts) -> bool:
+        return True  # whoever wants to know reads a sample back: `foresell write-back --reconcile`
+
+    def run(self, progress: Watch) -> Made:
+        done = write_back(self.workspace, self.target, self.as_of, self.now, watch=progress)
+        counts = f"{done.sent:,} of {done.changed:,} changed scores sent"
+        return Made(done.looked_at, {}, counts, failures=self._failures(done))
+
+    def _failures(self, done: Outcome) -> Mapping[str, ForesellError]:
+        failures = {f"{self.name} {propensity}": error for propensity, error in done.failures.items()}
+        if done.is_complete or failures:
+            return failures
+        error = StoreError(
+            f"write-back to {self.target}",
+            expected=f"all of {done.changed:,} changed scores taken",
+            received=done.stopped or f"{done.rejected:,} rejected, {done.waiting:,} waiting",
+            repair=f"nothing is lost: mend it, then run `foresell write-back {self.target} --replay`",
+        )
+        return {self.name: error}
