@@ -1,4 +1,4 @@
-"""`foresell nightly`: the whole night, from the export to the scores."""
+"""`foresell nightly`: the whole night, from the export to the CRM."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ LATE = "scored with late data"
 @json_option
 @click.pass_context
 def nightly(ctx: click.Context, workspace: Workspace, as_of: datetime | None, as_json: bool) -> None:
-    """Run the night: ingest, check, look for late data, snapshot, fill the online store, score every propensity.
+    """Run the night: ingest, check, look for late data, snapshot, fill the online store, score every propensity,
+    write back.
 
     May be killed at any moment and run again: what is done and unchanged is skipped, and the end is the same to the byte. One
     propensity that fails does not stop the others. One night at a time runs in a workspace; a second one says who holds it.
