@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,15 +22,20 @@ CREDENTIAL = "`${NAME}` is an environment variable, `file:/PATH` a file outside 
 
 
 class Target(Strict):
-    """What every target has."""
+    """What every target has.
 
+    Attributes:
+        empties_to_zero: whether the target takes an empty number for 0; a field that it learns from is then left as it is.
+    """
+
+    empties_to_zero: ClassVar[bool] = False
     entity: Literal["lead", "customer"] = Field(description="whose scores are written")
     propensities: tuple[str, ...] = Field(default=(), description="what is written; unset: every propensity of the entity")
     fields: dict[str, str] = Field(
         default_factory=dict,
         description="`CRM_FIELD = SCORE_FIELD`; `{propensity}` in a CRM's field is the propensity with `_` for `-`. "
         "Score fields: `score`, `probability` (0 to 1), `percent` (the probability, 0 to 100), `percentile`, `grade`, "
-        "`expected_value`, `reasons` (their texts), `trend` (`rising`, `steady` or `falling` since the night before), "
+        "`expected_value`, `reasons` (their texts), `trend` (`rising`, `steady` or `falling` when it was sent), "
         "`withheld` (by which policy), `state` (`scored`, `withheld` or `gone`), `version`, `as_of`, `day` (of `as_of`), "
         "`propensity`, `entity_id`. Unset: all but the last three, where the target has no fields of its own",
     )
@@ -41,7 +46,7 @@ class Target(Strict):
     clamp: Literal["named", "all", "off"] = Field(
         default="named",
         description="keep 0 and 100 out of fields that a CRM learns from, as 1 and 99: of fields with `probability` in their "
-        "name, of `all`, or `off`",
+        "name, of `all`, or `off`; where the target takes an empty number for 0 (`odoo`), they are not emptied either",
     )
     clear: bool = Field(default=True, description="empty the fields of those who had a score and are no longer eligible")
     chunk: int | None = Field(default=None, ge=1, description="records a call, if fewer than the target takes")
@@ -108,6 +113,7 @@ class WebhookTarget(HttpTarget):
 class OdooTarget(HttpTarget):
     """Records of Odoo: JSON-RPC up to 18, `/json/2` from 19 on."""
 
+    empties_to_zero: ClassVar[bool] = True
     to: Literal["odoo"] = Field(description="what kind of target it is: `files`, `sql`, `rest`, `webhook` or a CRM's name")
     decimals: int = Field(default=2, ge=0, le=9, description="the same; records of equal values take one call (`odoo`)")
     version: int = Field(ge=8, description="Odoo's version, such as 18; from 19 on `/json/2` is spoken (`odoo`)")

@@ -43,11 +43,16 @@ def nightly(ctx: click.Context, workspace: Workspace, as_of: datetime | None, as
       foresell nightly --workspace W
       foresell nightly --workspace W --as-of 2018-05-15 --json
     """
+    from features.errors import CallError
     from serving.nightly.job import run
     from serving.nightly.lock import held, holder
     from serving.nightly.tables import newest_as_of
 
     now = datetime.now(UTC)
+    if as_of is not None and as_of > now:
+        raise CallError(
+            "--as-of", expected="an instant that has passed", received=f"{as_of:%Y-%m-%d %H:%M}", repair="leave it out"
+        )
     with held(workspace, holder(shlex.join(["foresell", *sys.argv[1:]]), f"{now:%Y-%m-%d %H:%M:%S} UTC")):
         night = run(workspace, as_of or newest_as_of(workspace, now), now, progress, _tell)
         forgotten = forgotten_of(workspace, now)

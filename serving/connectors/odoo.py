@@ -98,7 +98,8 @@ class Odoo:
 
     def _write(self, ids: list[int], values: Mapping[str, Any]) -> None:
         if self._is_json_2:
-            self._json_2("write", {"ids": ids, "vals": values, "context": QUIET})
+            if self._json_2("write", {"ids": ids, "vals": values, "context": QUIET}) is not True:
+                raise Denied("the answer to a write is not `true`: something else than Odoo answers")
         else:
             self._execute("write", [ids, values], {"context": QUIET})
 
@@ -142,7 +143,7 @@ class Odoo:
         data = error.get("data") if isinstance(error, dict) else None
         data = data if isinstance(data, dict) else {}
         name, told = str(data.get("name", "")), self._wire.clean(str(data.get("message") or error))
-        if name.endswith("AccessDenied") or error.get("code") == 404:
+        if name.endswith("AccessDenied") or (isinstance(error, dict) and error.get("code") == 404):
             return Denied(told)
         return Busy(told, broken=True) if name.startswith("psycopg2") else Refused(told, body=data)
 

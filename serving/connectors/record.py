@@ -75,9 +75,13 @@ def record(change: Change, fields: Mapping[str, str], target: Target) -> Record:
     values = {field: SOURCES[source](change, target.decimals) for field, source in fields.items()}
     for field, source in fields.items():
         learns = target.clamp == "all" or (target.clamp == "named" and "probability" in field.lower())
-        if learns and source in _EDGES and values[field] is not None:
+        if not learns or source not in _EDGES:
+            continue
+        if values[field] is not None:
             low, high = _EDGES[source]
             values[field] = min(max(values[field], low), high)
+        elif target.empties_to_zero:
+            del values[field]
     return Record(change, values)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -151,12 +152,16 @@ class Salesforce:
 
     def _done(self, job: str) -> Any:
         look, waited = FIRST_LOOK, 0.0
+        told: Mapping[str, Any] = {}
         while waited < LONGEST_JOB:
-            told = parsed(self._call("GET", job))
-            if told["state"] in ("JobComplete", "Failed", "Aborted"):
+            with suppress(Busy):  # the job goes on, whoever asks about it
+                told = parsed(self._call("GET", job))
+            if told.get("state") in ("JobComplete", "Failed", "Aborted"):
                 return told
             self._sleep(look)
             waited, look = waited + look, min(2 * look, LONGEST_LOOK)
+        with suppress(Busy):
+            self._call("PATCH", job, json={"state": "Aborted"})  # or it would bring old scores back some day
         raise Busy(f"the job has not ended within {timedelta(seconds=LONGEST_JOB)}")
 
     def _failed(self, job: str) -> list[Rejection]:

@@ -21,6 +21,7 @@ from serving.ledger.address import filled_in
 
 KEY = ("entity", "entity_id", "propensity")
 PATIENCE_SECONDS = 30
+LOCK_SECONDS, STATEMENT_SECONDS = 30, 120  # a night waits for nobody's transaction for ever
 _SQL: dict[type, TypeEngine[Any]] = {int: Integer(), float: Double()}
 
 
@@ -122,7 +123,10 @@ def _address(workspace: Workspace, where: str, setting: str) -> URL:
 
 
 def _engine(url: URL, where: str) -> Engine:
-    wait = {"timeout": PATIENCE_SECONDS} if url.drivername == "sqlite" else {"connect_timeout": PATIENCE_SECONDS}
+    wait: dict[str, Any] = {"timeout": PATIENCE_SECONDS}
+    if url.drivername != "sqlite":
+        limits = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={STATEMENT_SECONDS}s"
+        wait = {"connect_timeout": PATIENCE_SECONDS, "options": limits, "tcp_user_timeout": 1_000 * STATEMENT_SECONDS}
     try:
         return create_engine(url, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
     except ModuleNotFoundError:

@@ -56,7 +56,7 @@ class Webhook:
         """Send them in one call."""
         body = json.dumps(self._body(chunk), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         headers = {
-            "Content-Type": "application/json", **self._headers, "Idempotency-Key": hashlib.sha256(body).hexdigest(),
+            "Content-Type": "application/json", **self._headers, "Idempotency-Key": _key(body, chunk),
         }  # fmt: skip
         if self._secret:
             headers["X-Foresell-Signature"] = signed(body, self._secret.encode())
@@ -64,9 +64,9 @@ class Webhook:
         told = answer.get("rejected") if isinstance(answer, dict) else None
         among = {one.id for one in chunk}
         return [
-            Rejection(one["entity_id"], self._wire.clean(str(one.get("error") or "rejected")))
+            Rejection(str(one["entity_id"]), self._wire.clean(str(one.get("error") or "rejected")))
             for one in (told if isinstance(told, list) else [])
-            if isinstance(one, dict) and one.get("entity_id") in among
+            if isinstance(one, dict) and str(one.get("entity_id")) in among
         ]
 
     def read(self, propensity: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -91,3 +91,9 @@ class Webhook:
             {"entity": one.change.entity, "entity_id": one.id, "propensity": one.propensity, **one.values} for one in chunk
         ]  # fmt: skip
         return {"target": self._name, "scores": scores}
+
+
+def _key(body: bytes, chunk: Sequence[Record]) -> str:
+    """The same for the same scores of the same night, and for nothing else: a score may come back to what it was."""
+    nights = repr([(one.change.as_of.isoformat(), one.change.version) for one in chunk])
+    return hashlib.sha256(body + nights.encode()).hexdigest()

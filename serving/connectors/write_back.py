@@ -253,8 +253,11 @@ def _close_books(workspace: Workspace, name: str, ledger: Ledger, delivery: Deli
     outcome.waiting = outcome.changed - outcome.sent - outcome.rejected
     outcome.rejections = [(propensity, one.id, one.error) for propensity, one in delivery.rejected[:SHOWN]]
     receipt = (json.dumps(outcome.as_dict(), indent=1, default=str) + "\n").encode()
-    write_atomically(dead_letter.folder(workspace, name) / RECEIPT, receipt, 0o600)
-    dead_letter.bury(workspace, name, ledger)
+    try:
+        write_atomically(dead_letter.folder(workspace, name) / RECEIPT, receipt, 0o600)
+        dead_letter.bury(workspace, name, ledger)
+    except OSError as problem:  # of a full disk; the ledger knows what was sent
+        outcome.stopped = outcome.stopped or f"its receipt could not be written: {problem.strerror}"
 
 
 def _limit(connector: Connector, target: Target) -> int:

@@ -133,5 +133,8 @@ class Retention:
 
     def _old(self) -> list[Path]:
         before = self.as_of - timedelta(days=self.workspace.settings.nightly.keep_partitions_days)
-        partition = [path for found in partitions(self.workspace).values() for at, path in found[:-1] if at < before]
+        partition = []
+        for name, found in partitions(self.workspace).items():
+            spared = {found[-1][1], latest.newest(self.workspace, name)}  # the last may be one that was never finished
+            partition += [path for at, path in found if at < before and path not in spared]
         return partition + [path for at, path in nights(self.workspace.nightly) if at < before]

@@ -32,7 +32,9 @@ class WriteBack:
     def inputs(self) -> Facts:
         newest = {name: latest.newest(self.workspace, name) for name in partitions(self.workspace)}
         scores = {name: digest(path / RECEIPT) for name, path in newest.items() if path}
-        return {"scores": scores, "target": target_of(self.workspace, self.target).digest}
+        target = target_of(self.workspace, self.target).model_dump(mode="json")  # which names credentials, and has none
+        ledger = self.workspace.settings.serving.ledger
+        return {"as_of": self.as_of.isoformat(), "scores": scores, "target": target, "ledger": ledger}
 
     def is_there(self, outputs: Facts) -> bool:
         return True  # whoever wants to know reads a sample back: `foresell write-back --reconcile`
@@ -44,7 +46,7 @@ class WriteBack:
 
     def _failures(self, done: Outcome) -> Mapping[str, ForesellError]:
         failures = {f"{self.name} {propensity}": error for propensity, error in done.failures.items()}
-        if done.is_complete or failures:
+        if done.is_complete:
             return failures
         error = StoreError(
             f"write-back to {self.target}",
@@ -52,4 +54,4 @@ class WriteBack:
             received=done.stopped or f"{done.rejected:,} rejected, {done.waiting:,} waiting",
             repair=f"nothing is lost: mend it, then run `foresell write-back {self.target} --replay`",
         )
-        return {self.name: error}
+        return {self.name: error, **failures}

@@ -13,7 +13,7 @@ import pytest
 from features.errors import CallError, WorkspaceError
 from features.settings import Workspace
 from serving.connectors.reconciliation import reconcile
-from tests.serving.connectors.worlds import Asked, Crm, Reply, night, open_workspace, run, serving
+from tests.serving.connectors.worlds import DAY, FIRST, Asked, Crm, Reply, night, open_workspace, run, serving
 
 
 @pytest.fixture
@@ -89,3 +89,10 @@ def test_a_secret_in_the_settings_is_refused_and_not_repeated(crm: Crm, tmp_path
     with pytest.raises(WorkspaceError, match="maybe the secret itself") as told:
         run(workspace)
     assert "sesame" not in str(told.value)
+
+
+def test_a_score_that_comes_back_to_what_it_was_is_another_call(workspace: Workspace, crm: Crm) -> None:
+    for days, points in enumerate((50, 60, 50)):
+        night(workspace, {"a": points}, FIRST + days * DAY)
+        assert run(workspace).sent == 1
+    assert len({asked.headers["Idempotency-Key"] for asked in crm.got}) == 3

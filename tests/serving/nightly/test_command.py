@@ -51,3 +51,8 @@ def test_a_wrong_setting_ends_with_2(workspace: Workspace, text: str, key: str) 
     path.write_text(path.read_text() + text + "\n")
     result = run(workspace)
     assert result.exit_code == 2 and f"nightly.{key}" in result.stderr
+
+
+def test_a_night_that_is_still_to_come_is_refused(workspace: Workspace) -> None:
+    result = CliRunner().invoke(main, ["nightly", "--workspace", str(workspace.root), "--as-of", "2962-05-15"])
+    assert result.exit_code == 2 and "has passed" in result.stderr
