@@ -42,6 +42,13 @@ _TABLES = {
 # [hooks.crm]
 # entity = "lead"
 # fields = { origin = "source" }""",
+    "write_back": """\
+# [write_back.crm]
+# to = "rest"
+# entity = "lead"
+# url = "https://crm.example.com/leads/{id}"
+# headers = { Authorization = "Bearer ${CRM_TOKEN}" }
+# fields = { "{propensity}_score" = "score" }""",
 }
 
 
