@@ -29,8 +29,10 @@ import duckdb
 from pydantic import Field
 
 from features.errors import LeakageError, TableError, WorkspaceError, nearest
+from features.hook import Hook
 from features.personal import refuse_personal
-from features.settings import Attribute, Hook, IngestSettings, Settings, Strict, read_toml
+from features.settings import Attribute, IngestSettings, Settings, read_toml
+from features.strict import Strict
 from features.tables import TABLES
 
 ADAPTERS = Path(__file__).parent / "adapters"

@@ -18,7 +18,8 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from features.adapter import adapter_folder
 from features.condition import Condition
 from features.errors import CallError, PropensityError
-from features.settings import Settings, Strict, Workspace, parse_instant, read_toml
+from features.settings import Settings, Workspace, parse_instant, read_toml
+from features.strict import Strict
 
 SHIPPED = Path(__file__).parent / "propensities"
 GRID_ORIGIN = parse_instant("2018-01-01")  # a Monday

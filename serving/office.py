@@ -18,8 +18,9 @@ from features.adapter import Adapter
 from features.catalog import Catalog
 from features.errors import ForesellError, RegistryError, StoreError
 from features.feature import View
+from features.hook import Hook
 from features.propensity import load
-from features.settings import Hook, Workspace
+from features.settings import Workspace
 from features.store import Online
 from features.tables import ENTITIES
 from features.views import views

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from features.settings import Strict
+from features.strict import Strict
 from training.contract import Explained, Floats
 
 Shape = Literal["line", "step", "code"]

@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from features.settings import Strict
+from features.strict import Strict
 from training.split import folds
 
 Floats = NDArray[np.float64]

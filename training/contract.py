@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from features.errors import ContractError
-from features.settings import Strict
+from features.strict import Strict
 from training.calibration import Calibration
 
 Floats = NDArray[np.float64]

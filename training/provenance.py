@@ -13,7 +13,8 @@ from datetime import datetime
 
 import pandas as pd
 
-from features.settings import REPOSITORY, Strict
+from features.settings import REPOSITORY
+from features.strict import Strict
 from training.dataset import Dataset, digests
 
 LIBRARIES = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from features.errors import WorkspaceError, nearest
-from features.settings import WriteBack
+from features.hook import WriteBack
 from serving.environment import filled
 from serving.hooks.signature import secrets, signed
 from serving.ledger import Letter

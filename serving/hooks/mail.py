@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import uuid4
 
-from features.settings import Hook
+from features.hook import Hook
 from serving.hooks.rounds import Rounds
 from serving.hooks.sender import Sender, client
 from serving.hooks.worker import Scores, Worker

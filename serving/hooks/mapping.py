@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.errors import WorkspaceError, nearest
-from features.settings import Hook
+from features.hook import Hook
 from serving.flaw import Flaw
 from serving.hooks.shape import Raw
 from serving.hooks.value import EXPECTED, NotAValueError, text, value

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from features.errors import ForesellError
-from features.settings import Hook
+from features.hook import Hook
 from serving.hooks.delivery import request
 from serving.http.retry_after import retry_after
 from serving.ledger import Letter

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from features.settings import Hook
+from features.hook import Hook
 from serving.flaw import Flaw
 from serving.hooks.refusal import Unreadable
 from serving.hooks.soap import notifications

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from features.errors import WorkspaceError
-from features.settings import Hook
+from features.hook import Hook
 from features.storage import expanded
 from serving.hooks.call import Call
 from serving.hooks.refusal import Unsigned

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from features.settings import Hook
+from features.hook import Hook
 from serving.flaw import Flaw
 from serving.hooks import soap
 from serving.hooks.call import Call

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from features.errors import ForesellError, StoreError
-from features.settings import Hook
+from features.hook import Hook
 from serving.hooks.kept import given
 from serving.ledger import Claimed, Letter
 from serving.reader import Ask

@@ -25,7 +25,8 @@ from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_va
 
 from features.catalog import write_atomically
 from features.errors import CallError, WorkspaceError, nearest
-from features.settings import Strict, Workspace
+from features.settings import Workspace
+from features.strict import Strict
 
 Scope = Literal["score", "hook", "admin"]
 Stamp = tuple[int, int, int]

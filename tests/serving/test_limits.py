@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import serving
-from features.settings import Hook
+from features.hook import Hook
 from serving.hooks.unpack import unpack
 from serving.http.problem import BadRequest
 from serving.http.request import Form

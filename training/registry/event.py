@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from features.settings import Strict
+from features.strict import Strict
 from training.registry.record import described
 
 Kind = Literal["promotion", "rollback", "outside"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from features.condition import Condition
 from features.feature import Feature, View
+from features.hook import Hook
 from features.lead import PROFILE
-from features.settings import Hook
 from serving.hooks.unpack import Unpacked, unpack
 from serving.newcomer import attributes
 
