@@ -23,6 +23,12 @@ def newest(workspace: Workspace, propensity: str) -> Path | None:
     return next(whole, None)
 
 
+def digests(workspace: Workspace) -> dict[str, str]:
+    """By propensity, the digest of the receipt of its newest whole partition: it changes when the scores do."""
+    found = {name: newest(workspace, name) for name in partitions(workspace)}
+    return {name: digest(path / RECEIPT) for name, path in found.items() if path}
+
+
 def is_published(workspace: Workspace, propensity: str) -> bool:
     """Whether what is there as the latest is a copy of the newest partition."""
     source, target = newest(workspace, propensity), folder(workspace, propensity)

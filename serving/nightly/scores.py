@@ -92,8 +92,7 @@ class Latest:
     stops: bool = False
 
     def inputs(self) -> Facts:
-        newest = {name: latest.newest(self.workspace, name) for name in partitions(self.workspace)}
-        return {name: digest(path / RECEIPT) for name, path in newest.items() if path}
+        return latest.digests(self.workspace)
 
     def is_there(self, outputs: Facts) -> bool:
         return all(latest.is_published(self.workspace, name) for name in partitions(self.workspace))

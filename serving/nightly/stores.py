@@ -38,18 +38,20 @@ class Snapshot:
         }  # fmt: skip
 
     def is_there(self, outputs: Facts) -> bool:
-        return outputs == self._outputs()
+        return outputs == _snapshots(self.workspace, self.as_of)
 
     def run(self, progress: Watch) -> Made:
         with progress("snapshot", to_build(self.workspace, [self.as_of])) as tick:
             late = self.workspace.settings.nightly.late == "score"
             built = build(self.workspace, [self.as_of], tick, beyond=late)
-        outputs = self._outputs()
+        outputs = _snapshots(self.workspace, self.as_of)
         rows = sum(kept[1] for kept in held(self.workspace, self.as_of).values() if kept)
         return Made(rows, outputs, f"{built.built:,} built, {built.kept:,} up to date")
 
-    def _outputs(self) -> Facts:
-        return {view: kept and kept[0] for view, kept in held(self.workspace, self.as_of).items()}
+
+def _snapshots(workspace: Workspace, as_of: datetime) -> Facts:
+    """By view, the digest of its snapshot; None where there is none."""
+    return {view: kept and kept[0] for view, kept in held(workspace, as_of).items()}
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Materialise:
         catalog = Catalog.load(self.workspace)
         files = propensity_files(self.workspace.root, self.workspace.settings)
         return {
-            "snapshots": {view: kept and kept[0] for view, kept in held(self.workspace, self.as_of).items()},
+            "snapshots": _snapshots(self.workspace, self.as_of),
             "views": declared(self.workspace, catalog), "external": external.delivered(self.workspace),
             "propensities": {name: digest(path) for name, path in sorted(files.items())},
             "store": self.workspace.settings.store.model_dump(mode="json"), "as_of": self.as_of.isoformat(),

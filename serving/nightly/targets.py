@@ -12,7 +12,6 @@ from features.settings import Workspace
 from serving import latest
 from serving.connectors.write_back import Outcome, target_of, write_back
 from serving.nightly.step import Facts, Made
-from serving.partition import RECEIPT, digest, partitions
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class WriteBack:
         return f"write-back {self.target}"
 
     def inputs(self) -> Facts:
-        newest = {name: latest.newest(self.workspace, name) for name in partitions(self.workspace)}
-        scores = {name: digest(path / RECEIPT) for name, path in newest.items() if path}
+        scores = latest.digests(self.workspace)
         target = target_of(self.workspace, self.target).model_dump(mode="json")  # which names credentials, and has none
         ledger = self.workspace.settings.serving.ledger
         return {"as_of": self.as_of.isoformat(), "scores": scores, "target": target, "ledger": ledger}
