@@ -138,7 +138,12 @@ class Database:
         try:
             with self._answering():
                 is_held = bool(connection.exec_driver_sql("select pg_try_advisory_lock(%s)", (key,)).scalar_one())
-            yield is_held
+            try:
+                yield is_held
+            finally:
+                if is_held:
+                    with suppress(SQLAlchemyError):  # a closed session keeps its lock until the server has noticed
+                        connection.exec_driver_sql("select pg_advisory_unlock(%s)", (key,))
         finally:
             connection.close()
 
