@@ -1,0 +1,71 @@
+"""The shape of an export file, `[files.STEM]` in adapter.toml: the names that CRMs and their tools give it and its columns.
+
+Names are compared by their letters and digits in any case, so that `CreatedDate` of an API is `created_date` of a warehouse, and
+`LeadHistory.csv` is `lead_history`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field
+
+from features.database import identifier
+from features.strict import Strict
+
+
+class Shape(Strict):
+    """What an adapter's SQL may rely on in one file: these columns under these names, and no row that was deleted."""
+
+    names: tuple[str, ...] = Field(default=(), description="other names of the file")
+    columns: tuple[str, ...] = Field(default=(), description="columns that must be there")
+    optional: tuple[str, ...] = Field(default=(), description="columns that are null where the file lacks them")
+    called: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="`COLUMN = [OTHER, NAMES]`")
+    without: dict[str, bool] = Field(
+        default_factory=dict, description="`COLUMN = true`: rows that have this value are left out, such as deleted ones"
+    )
+
+    def select(self, delivered: Sequence[str], source: str) -> str:
+        """A SELECT of a file's rows with the declared columns under their names, and all others as they are called there."""
+        found = {column: self._find(column, delivered) for column in (*self.columns, *self.optional, *self.without)}
+        taken = {name for name in found.values() if name}
+        mapped = [
+            f"{identifier(name) if name else 'cast(null as varchar)'} as {identifier(column)}"
+            for column, name in found.items()
+            if name or column not in self.columns  # a column that must be there is missed by the SQL that reads it
+        ]
+        others = [identifier(name) for name in delivered if name not in taken]
+        return f"select {', '.join(mapped + others)} from {source}{self._where(found)}"
+
+    def nothing(self) -> str:
+        """A SELECT of no rows, for a file that is not there and need not be."""
+        columns = dict.fromkeys((*self.columns, *self.optional, *self.without))
+        return f"select {', '.join(f'cast(null as varchar) as {identifier(column)}' for column in columns)} where false"
+
+    def _find(self, column: str, delivered: Sequence[str]) -> str | None:
+        """The delivered name of a column: as it is declared if there is such a one, otherwise the first that reads the same."""
+        for name in (column, *self.called.get(column, ())):
+            alike = [other for other in delivered if plain(other) == plain(name)]
+            if alike:
+                return min(alike, key=lambda other: other.lower() != column)
+        return None
+
+    def _where(self, found: dict[str, str | None]) -> str:
+        conditions = [
+            f"try_cast({identifier(name)} as boolean) is distinct from {str(value).lower()}"
+            for column, value in self.without.items()
+            if (name := found[column])
+        ]
+        return f" where {' and '.join(conditions)}" if conditions else ""
+
+
+def plain(name: str) -> str:
+    """A name's letters and digits, in small letters."""
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def same_name(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Those of the other names that read like one of the names."""
+    wanted = {plain(name) for name in names}
+    return [other for other in others if plain(other) in wanted]
