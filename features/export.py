@@ -88,12 +88,13 @@ class Export:
         rows = f", row_number() over () + {first_row(self.files[name]) - 1} as {ROW}" if numbered else ""
         if name not in self.shapes:
             return f"select *{rows} from {source}"
-        columns = [row[0] for row in connection.execute(f"describe select *{rows} from {source}").fetchall()]
-        return self.shapes[name].select(columns, f"(select *{rows} from {source})")
+        numbers = [ROW] if numbered else []
+        return self.shapes[name].select(_columns(connection, source), f"(select *{rows} from {source})", numbers)
 
     def columns(self, connection: duckdb.DuckDBPyConnection, stems: Iterable[str]) -> list[str]:
-        """The column names of registered files."""
-        return [row[0] for name in sorted(stems) for row in connection.execute(f"describe {identifier(name)}").fetchall()]
+        """The column names of files, as they are spelt there."""
+        found = sorted(set(stems) & set(self.files))
+        return [column for name in found for column in _columns(connection, _source(connection, name, self.files[name]))]
 
     def unended(self, stems: Iterable[str]) -> list[str]:
         """A note for each text file without a line break at its end, as one has that was cut off within its last value."""
@@ -169,6 +170,11 @@ def _source(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> str
     if suffix(path) == ".parquet":
         return _parquet(connection, path)
     return _excel(connection, name, path) if suffix(path) == ".xlsx" else _csv(path)
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, source: str) -> dict[str, str]:
+    """The columns of a FROM clause and their DuckDB types."""
+    return {name: kind for name, kind, *_ in connection.execute(f"describe from {source}").fetchall()}
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> str:

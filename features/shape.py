@@ -1,16 +1,17 @@
 """The shape of an export file, `[files.STEM]` in adapter.toml: the names that CRMs and their tools give it and its columns.
 
 Names are compared by their letters and digits in any case, so that `CreatedDate` of an API is `created_date` of a warehouse, and
-`LeadHistory.csv` is `lead_history`.
+`LeadHistory.csv` is `lead_history`. Declared columns are text, whatever the format, so that an id is the same in every file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import Field
 
+from features.conversion import as_text, family
 from features.database import identifier
 from features.strict import Strict
 
@@ -22,28 +23,32 @@ class Shape(Strict):
     columns: tuple[str, ...] = Field(default=(), description="columns that must be there")
     optional: tuple[str, ...] = Field(default=(), description="columns that are null where the file lacks them")
     called: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="`COLUMN = [OTHER, NAMES]`")
+    further: bool = Field(default=False, description="whether all other columns are handed through under their own names")
     without: dict[str, bool] = Field(
         default_factory=dict, description="`COLUMN = true`: rows that have this value are left out, such as deleted ones"
     )
 
-    def select(self, delivered: Sequence[str], source: str) -> str:
-        """A SELECT of a file's rows with the declared columns under their names, and all others as they are called there."""
+    def select(self, delivered: Mapping[str, str], source: str, besides: Sequence[str] = ()) -> str:
+        """A SELECT of a file's rows with the declared columns under their names, and what the source has besides the file's.
+
+        `delivered` are the file's columns and their DuckDB types.
+        """
         found = {column: self._find(column, delivered) for column in (*self.columns, *self.optional, *self.without)}
         taken = {name for name in found.values() if name}
         mapped = [
-            f"{identifier(name) if name else 'cast(null as varchar)'} as {identifier(column)}"
+            f"{as_text(identifier(name), family(delivered[name])) if name else 'cast(null as varchar)'} as {identifier(column)}"
             for column, name in found.items()
             if name or column not in self.columns  # a column that must be there is missed by the SQL that reads it
         ]
-        others = [identifier(name) for name in delivered if name not in taken]
-        return f"select {', '.join(mapped + others)} from {source}{self._where(found)}"
+        others = [identifier(name) for name in delivered if self.further and name not in taken]
+        return f"select {', '.join([*mapped, *others, *besides])} from {source}{self._where(found)}"
 
     def nothing(self) -> str:
         """A SELECT of no rows, for a file that is not there and need not be."""
         columns = dict.fromkeys((*self.columns, *self.optional, *self.without))
         return f"select {', '.join(f'cast(null as varchar) as {identifier(column)}' for column in columns)} where false"
 
-    def _find(self, column: str, delivered: Sequence[str]) -> str | None:
+    def _find(self, column: str, delivered: Iterable[str]) -> str | None:
         """The delivered name of a column: as it is declared if there is such a one, otherwise the first that reads the same."""
         for name in (column, *self.called.get(column, ())):
             alike = [other for other in delivered if plain(other) == plain(name)]

@@ -47,8 +47,8 @@ today as (
             'owner_id'
         ]) as field,
         unnest([
-            status::varchar, rating::varchar, industry::varchar, country::varchar, state::varchar,
-            annual_revenue::varchar, number_of_employees::varchar, owner_id::varchar
+            status, rating, industry, country, state,
+            annual_revenue, number_of_employees, owner_id
         ]) as value,
     from lead
     union all
@@ -60,8 +60,8 @@ today as (
             'number_of_employees', 'owner_id', 'ownership'
         ]) as field,
         unnest([
-            type::varchar, rating::varchar, industry::varchar, billing_country::varchar, billing_state::varchar,
-            annual_revenue::varchar, number_of_employees::varchar, owner_id::varchar, ownership::varchar
+            type, rating, industry, billing_country, billing_state,
+            annual_revenue, number_of_employees, owner_id, ownership
         ]) as value,
     from account
 ),
@@ -100,8 +100,8 @@ versions as (
             'owner_id'
         ]) as field,
         unnest([
-            status::varchar, rating::varchar, industry::varchar, country::varchar, state::varchar,
-            annual_revenue::varchar, number_of_employees::varchar, owner_id::varchar
+            status, rating, industry, country, state,
+            annual_revenue, number_of_employees, owner_id
         ]) as value,
     from lead_history
     where _fivetran_start is not null
@@ -115,8 +115,8 @@ versions as (
             'number_of_employees', 'owner_id', 'ownership'
         ]) as field,
         unnest([
-            type::varchar, rating::varchar, industry::varchar, billing_country::varchar, billing_state::varchar,
-            annual_revenue::varchar, number_of_employees::varchar, owner_id::varchar, ownership::varchar
+            type, rating, industry, billing_country, billing_state,
+            annual_revenue, number_of_employees, owner_id, ownership
         ]) as value,
     from account_history
     where _fivetran_start is not null

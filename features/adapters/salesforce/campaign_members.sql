@@ -8,7 +8,7 @@ select
     first_responded_date as responded_at,
 from campaign_member
 left join campaign on campaign.id = campaign_id
-left join lead on lead.id = campaign_member.lead_id
+left join (select id from lead) lead on lead.id = campaign_member.lead_id
 left join contact on lead.id is null and contact.id = campaign_member.contact_id
-left join account on account.id = contact.account_id
+left join (select id from account) account on account.id = contact.account_id
 where lead.id is not null or account.id is not null

@@ -6,4 +6,4 @@ select
     coalesce("case".type, reason) as topic,
     closed_date as closed_at,
 from "case"
-join account on account.id = account_id
+join (select id from account) account on account.id = account_id

@@ -59,7 +59,7 @@ owned as (
         coalesce(lead.id, conversions.lead_id) as lead_id,
         case when lead.id is null and conversions.lead_id is null then coalesce(activities.account_id, contact.account_id) end as customer_id,
     from activities
-    left join lead on lead.id = who_id
+    left join (select id from lead) lead on lead.id = who_id
     left join contact on contact.id = who_id
     left join conversions
         on conversions.contact_id = who_id
@@ -77,5 +77,5 @@ select
     kind,
     direction,
 from owned
-left join account on account.id = owned.customer_id
+left join (select id from account) account on account.id = owned.customer_id
 where lead_id is not null or account.id is not null

@@ -40,7 +40,8 @@ select
     null as customer_id,
     coalesce(
         converted.converted_at,
-        greatest(cast(lead.converted_date as timestamptz), cast(lead.created_date as timestamptz)),
+        case when lead.converted_date is not null
+            then greatest(cast(lead.converted_date as timestamptz), cast(lead.created_date as timestamptz)) end,
         case when try_cast(lead.is_converted as boolean) then cast(lead.last_modified_date as timestamptz) end
     ) as converted_at,
     states.lost_at,
@@ -51,5 +52,5 @@ select
     ),
 from states
 join lead on lead.id = states.lead_id
-left join converted using (lead_id)
-left join sources using (lead_id)
+left join converted on converted.lead_id = states.lead_id
+left join sources on sources.lead_id = states.lead_id

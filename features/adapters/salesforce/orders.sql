@@ -6,7 +6,7 @@ with stages as (
         opportunity_id,
         stage_name as stage,
         coalesce(cast(_fivetran_start as timestamptz), cast(created_date as timestamptz)) as entered_at,
-        cast(amount as varchar) as amount,
+        amount as amount,
     from opportunity_history
     union all
     select opportunity_id, new_value, cast(created_date as timestamptz), null
@@ -33,7 +33,7 @@ won as (
             cast(opportunity.created_date as timestamptz)
         ) as won_at,
         entered.amount as amount_then,
-        cast(opportunity.amount as varchar) as amount_now,
+        opportunity.amount as amount_now,
         coalesce(
             cast(opportunity.last_modified_date as timestamptz),
             cast(opportunity.system_modstamp as timestamptz),
@@ -41,7 +41,7 @@ won as (
         ) as modified_at,
         opportunity.type,
     from opportunity
-    join account on account.id = opportunity.account_id
+    join (select id from account) account on account.id = opportunity.account_id
     left join entered on entered.opportunity_id = opportunity.id and entered.stage = opportunity.stage_name
     where try_cast(opportunity.is_won as boolean)
 ),
@@ -55,9 +55,9 @@ lines as (
             cast(line.created_date as timestamptz),
             coalesce(cast(line.last_modified_date as timestamptz), cast(line.system_modstamp as timestamptz))
         ) as known_at,
-        cast(line.total_price as varchar) as amount,
+        line.total_price as amount,
         product_2.family as category,
-        cast(line.quantity as varchar) as quantity,
+        line.quantity as quantity,
     from opportunity_line_item line
     join won on won.id = line.opportunity_id
     left join product_2 on product_2.id = line.product_2_id

@@ -12,7 +12,7 @@ with contracts as (
         ) as known_at,
         coalesce(contract.record_type_id, 'contract') as plan,
     from contract
-    join account on account.id = contract.account_id
+    join (select id from account) account on account.id = contract.account_id
     where contract.start_date is not null
     and (contract.activated_date is not null or lower(contract.status_code) = 'activated')
 ),
