@@ -22,7 +22,7 @@ select
     null as customer_id,
     case when lower(lead.statecode) in ('1', 'qualified')
         then greatest(
-            coalesce(qualified.qualified_at, cast(lead.modifiedon as timestamptz)), cast(lead.createdon as timestamptz)
+            coalesce(qualified.qualified_at, cast(lead.modifiedon as timestamptz)), try_cast(lead.createdon as timestamptz)
         ) end as converted_at,
     case when lower(lead.statecode) in ('2', 'disqualified') then cast(lead.modifiedon as timestamptz) end as lost_at,
     case when lower(lead.statecode) in ('2', 'disqualified') then coalesce(reasons.label, lead.statuscode) end as lost_reason,

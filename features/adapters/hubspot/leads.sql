@@ -20,7 +20,7 @@ stances as (
     qualify row_number() over (partition by contact_id, changed_at order by is_lost) = 1
 ),
 states as (
-    select id as contact_id, cast(property_createdate as timestamptz) as known_at, null as lost_at from contact
+    select id as contact_id, try_cast(property_createdate as timestamptz) as known_at, null as lost_at from contact
     union all
     select contact_id, changed_at, case when is_lost then changed_at end
     from stances
@@ -29,12 +29,12 @@ states as (
 select
     contact.id as lead_id,
     contact.property_createdate as created_at,
-    greatest(states.known_at, cast(contact.property_createdate as timestamptz)) as known_at,
+    greatest(states.known_at, try_cast(contact.property_createdate as timestamptz)) as known_at,
     null as customer_id,
     case when won.won_at is not null or contact.property_hs_lifecyclestage_customer_date is not null
         then greatest(
             coalesce(won.won_at, cast(contact.property_hs_lifecyclestage_customer_date as timestamptz)),
-            cast(contact.property_createdate as timestamptz)
+            try_cast(contact.property_createdate as timestamptz)
         ) end as converted_at,
     states.lost_at,
     null as lost_reason,

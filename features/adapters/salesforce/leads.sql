@@ -26,7 +26,7 @@ given_up as (
     where field = 'status'
 ),
 states as (
-    select id as lead_id, cast(created_date as timestamptz) as known_at, null as lost_at from lead
+    select id as lead_id, try_cast(created_date as timestamptz) as known_at, null as lost_at from lead
     union all
     select lead_id, changed_at, case when is_lost then changed_at end
     from given_up
@@ -41,7 +41,7 @@ select
     coalesce(
         converted.converted_at,
         case when lead.converted_date is not null
-            then greatest(cast(lead.converted_date as timestamptz), cast(lead.created_date as timestamptz)) end,
+            then greatest(cast(lead.converted_date as timestamptz), try_cast(lead.created_date as timestamptz)) end,
         case when try_cast(lead.is_converted as boolean) then cast(lead.last_modified_date as timestamptz) end
     ) as converted_at,
     states.lost_at,

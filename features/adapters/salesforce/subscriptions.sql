@@ -32,7 +32,7 @@ select
     started_at,
     known_at,
     ended_at,
-    case when renewed.id is null then 'ended' else 'renewed' end as end_reason,
+    case when renewed.id is not null then 'renewed' when ended_at is not null then 'ended' end as end_reason,
     plan,
 from contracts
 left join renewed on renewed.id = contracts.id
