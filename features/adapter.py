@@ -109,6 +109,7 @@ class Adapter:
 
         Raises:
             TableError: a file does not hold one SELECT statement.
+            WorkspaceError: a table needs a file that its SQL does not read.
         """
         found = [table for table in TABLES if (self.folder / f"{table}.sql").is_file()]
         with duckdb.connect() as connection:
@@ -119,7 +120,9 @@ class Adapter:
         stems = _files_read(connection, name, sql)
         if table not in self.file.needs:
             return Script(table, name, sql, stems, stems)
-        needed = stems & ({*self.file.needs[table]} | (stems - set(self.file.files)))
+        if unread := set(self.file.needs[table]) - stems:
+            raise _needs_unread(name, sorted(unread), stems)
+        needed = (stems - set(self.file.files)) | set(self.file.needs[table])
         return Script(table, name, sql, stems, needed, may_be_empty=table not in self.file.required)
 
     def rules(self, settings: Settings) -> IngestSettings:
@@ -231,6 +234,15 @@ def _check_attribute(table: str, name: str) -> None:
             received=f"`{name}`",
             repair=f"write `{name.lower()}`" if only_capitals else f"rename the column in the adapter's {table}.sql, and here",
         )
+
+
+def _needs_unread(script: str, unread: list[str], stems: frozenset[str]) -> WorkspaceError:
+    return WorkspaceError(
+        f"[needs] in {ADAPTER_FILE}",
+        expected=f"files that {script} reads: {', '.join(sorted(stems))}",
+        received=f"{', '.join(unread)}, which it does not",
+        repair="rename or remove it",
+    )
 
 
 def _leak(table: str, name: str, reason: str) -> LeakageError:

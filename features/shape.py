@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from features.conversion import as_text, family
 from features.database import identifier
@@ -20,13 +21,19 @@ class Shape(Strict):
     """What an adapter's SQL may rely on in one file: these columns under these names, and no row that was deleted."""
 
     names: tuple[str, ...] = Field(default=(), description="other names of the file")
-    columns: tuple[str, ...] = Field(default=(), description="columns that must be there")
+    columns: tuple[str, ...] = Field(min_length=1, description="columns that must be there")
     optional: tuple[str, ...] = Field(default=(), description="columns that are null where the file lacks them")
     called: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="`COLUMN = [OTHER, NAMES]`")
     further: bool = Field(default=False, description="whether all other columns are handed through under their own names")
     without: dict[str, bool] = Field(
         default_factory=dict, description="`COLUMN = true`: rows that have this value are left out, such as deleted ones"
     )
+
+    @model_validator(mode="after")
+    def _calls_what_it_declares(self) -> Self:
+        if unknown := set(self.called) - {*self.columns, *self.optional, *self.without}:
+            raise ValueError(f"`called` names {', '.join(sorted(unknown))}, which is in neither `columns` nor `optional`")
+        return self
 
     def select(self, delivered: Mapping[str, str], source: str, besides: Sequence[str] = ()) -> str:
         """A SELECT of a file's rows with the declared columns under their names, and what the source has besides the file's.
