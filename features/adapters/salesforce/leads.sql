@@ -26,12 +26,12 @@ given_up as (
     where field = 'status'
 ),
 states as (
-    select id as lead_id, try_cast(created_date as timestamptz) as known_at, null as lost_at from lead
-    union all
-    select lead_id, changed_at, case when is_lost then changed_at end
-    from given_up
-    where is_lost != was_lost
-    qualify row_number() over (partition by lead_id, changed_at order by is_lost) = 1
+    from (
+        select id as lead_id, try_cast(created_date as timestamptz) as known_at, null as lost_at, false as is_change from lead
+        union all
+        select lead_id, changed_at, case when is_lost then changed_at end, true from given_up where is_lost != was_lost
+    )
+    qualify row_number() over (partition by lead_id, known_at order by is_change desc, lost_at nulls last) = 1
 )
 select
     states.lead_id,

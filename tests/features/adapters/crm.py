@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,31 @@ def rows(workspace: Workspace, table: str, columns: str, where: str = "true") ->
             f"select {columns} from read_parquet('{catalog.path(workspace, table)}') where {where} order by all"
         ).fetchall()
     return [tuple(str(value) if isinstance(value, datetime) else value for value in row) for row in found]
+
+
+def instants(seed: int, rows: int, columns: int) -> list[list[str]]:
+    """Instants of 2024 in no order, one in five of them missing but for those of the first column."""
+    chance = random.Random(seed)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    return [
+        [
+            "" if place and chance.random() < 0.2 else (start + timedelta(minutes=chance.randrange(500_000))).isoformat()
+            for place in range(columns)
+        ]
+        for _ in range(rows)
+    ]
+
+
+def known_too_early(workspace: Workspace, table: str, file: str, key: str, instants: str) -> tuple[int, int]:
+    """How many rows of a table have a row of that key in an export's file, and how many are known before any of its instants."""
+    path = Catalog.load(workspace).path(workspace, table)
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        row = connection.execute(
+            f"select count(*), count(*) filter (where known_at at time zone 'UTC' < greatest({instants})) "
+            f"from read_parquet('{path}') stored join read_csv('{workspace.source / file}') delivered on {key}"
+        ).fetchone()
+    return row or (0, 0)
 
 
 def features_at(workspace: Workspace, entity: str, as_of: str) -> pd.DataFrame:

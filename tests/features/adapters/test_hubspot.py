@@ -10,7 +10,7 @@ from features import ingest, propensity, quality
 from features.catalog import Catalog
 from features.errors import LeakageError, TableError
 from features.settings import Settings, Workspace, parse_instant
-from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, rows
+from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, instants, known_too_early, rows
 
 CONTACT = (
     "id,is_deleted,property_createdate,property_email,property_hs_merged_object_ids,property_hs_object_source,"
@@ -139,6 +139,16 @@ def test_a_contact_that_was_given_up_and_taken_up_again_is_both_in_turn(portal: 
     ]
 
 
+def test_what_a_contact_was_before_it_was_made_is_known_when_it_is(tmp_path: Path) -> None:
+    """An import may date a property before the contact itself."""
+    history = csv(
+        PROPERTY, [("1", "hs_lead_status", value, at, "") for value, at in (("NEW", "2023"), ("UNQUALIFIED", "2023-02-01"))]
+    )
+    files = {"contact.csv": CONTACTS, "contact_property_history.csv": history.replace("2023,", "2023-01-01,")}
+    made = "2024-01-01 08:00:00"
+    assert rows(ingested(tmp_path, "hubspot", files), "leads", "known_at, lost_at", "lead_id = '1'") == [(made, made)]
+
+
 def test_a_property_has_the_value_of_then_before_and_after_each_change(portal: Workspace) -> None:
     as_ofs = ("2024-01-20T08", "2024-01-20T08:00:00.000001")
     assert [features_at(portal, "lead", as_of).loc["1", "lead_hubspotscore"] for as_of in as_ofs] == [20, 90]
@@ -178,6 +188,40 @@ def test_an_order_is_known_once_it_is_won_with_the_amount_of_then(portal: Worksp
         ("71", "51", 800, "2024-01-20 09:00:00", "2024-01-20 09:00:01"),
         ("72", "51", 100, "2024-02-20 09:00:00", "2024-03-01 00:00:00"),  # no history: the amount is that of 1 March
     ]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_nothing_is_known_before_the_export_says_so(tmp_path: Path, seed: int) -> None:
+    logged = [(f"9{n}", *two) for n, two in enumerate(instants(seed, 60, 2))]
+    deals = [(f"7{n}", made, close, edited, "won", "5") for n, (made, close, edited) in enumerate(instants(seed, 60, 3))]
+    files = {
+        "contact.csv": csv("id,property_createdate", [(f"1{n}", made) for n, (made,) in enumerate(instants(seed, 60, 1))]),
+        "contact_property_history.csv": csv(
+            PROPERTY, [(f"1{n}", "jobtitle", f"v{n}", at, "") for n, (at,) in enumerate(instants(seed + 9, 60, 1))]
+        ),
+        "company.csv": "id,property_createdate\n51,2024-01-01T00:00:00Z\n",
+        "engagement_call.csv": csv("engagement_id,property_hs_createdate,property_hs_timestamp", logged),
+        "engagement_contact.csv": csv("engagement_id,contact_id", [(call[0], "11") for call in logged]),
+        "deal.csv": csv(
+            "deal_id,property_createdate,property_closedate,property_hs_lastmodifieddate,deal_pipeline_stage_id,property_amount",
+            deals,
+        ),
+        "deal_company.csv": csv("deal_id,company_id", [(deal[0], "51") for deal in deals]),
+        "deal_pipeline_stage.csv": "stage_id,closed_won\nwon,true\n",
+    }
+    workspace = ingested(tmp_path, "hubspot", files)
+    assert known_too_early(workspace, "leads", "contact.csv", "id = lead_id", "property_createdate") == (60, 0)
+    assert known_too_early(
+        workspace,
+        "attribute_history",
+        "contact_property_history.csv",
+        "name = field and delivered.value = stored.value",
+        '"timestamp"',
+    ) == (60, 0)
+    by_id, times = "interaction_id = 'engagement-' || engagement_id || '-11'", "property_hs_createdate, property_hs_timestamp"
+    assert known_too_early(workspace, "interactions", "engagement_call.csv", by_id, times) == (60, 0)
+    times = "property_createdate, property_closedate, property_hs_lastmodifieddate"
+    assert known_too_early(workspace, "orders", "deal.csv", "deal_id = order_id", times) == (60, 0)
 
 
 def test_a_ticket_is_a_case_of_its_company(portal: Workspace) -> None:

@@ -11,7 +11,7 @@ from features import ingest, quality
 from features.catalog import Catalog
 from features.errors import LeakageError, TableError
 from features.settings import Settings, Workspace, parse_instant
-from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, rows
+from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, instants, known_too_early, rows
 
 LEAD = "Id,CreatedDate,IsDeleted,IsConverted,ConvertedDate,ConvertedContactId,LeadSource,Status,Rating,Region__c"
 LEADS = csv(
@@ -121,6 +121,13 @@ def test_a_lead_that_was_given_up_and_taken_up_again_is_both_in_turn(org: Worksp
     assert [features_at(org, "lead", as_of).loc["00Q4", "lead_is_open"] for as_of in as_ofs] == [1, 0, 0, 1]
 
 
+def test_a_lead_that_was_given_up_in_the_second_it_was_made_is_one_row(tmp_path: Path) -> None:
+    history = csv(HISTORY, [("00Q4", "Status", "New", "Unqualified", "2024-01-07T10:00:00Z")])
+    workspace = ingested(tmp_path, "salesforce", {"Lead.csv": LEADS, "LeadHistory.csv": history})
+    given_up = "2024-01-07 10:00:00"
+    assert rows(workspace, "leads", "known_at, lost_at", "lead_id = '00Q4'") == [(given_up, given_up)]
+
+
 def test_a_lead_s_source_is_that_of_its_creation(org: Workspace) -> None:
     assert rows(org, "leads", "lead_id, lead_source", "lead_id < '00Q3'") == [("00Q1", "Web"), ("00Q2", "Web")]
 
@@ -188,6 +195,37 @@ def test_a_contract_that_is_followed_by_another_was_renewed_if_that_was_known_by
         ("8002", "2024-06-21 00:00:00", "2024-10-01 00:00:00", "ended"),  # the next was made three weeks after
         ("8003", "2024-10-21 00:00:00", None, None),
     ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_known_before_the_export_says_so(tmp_path: Path, seed: int) -> None:
+    deals = [
+        (f"006{n}", "0011", made, close, "true", "Won", "5", edited)
+        for n, (made, close, edited) in enumerate(instants(seed, 60, 3))
+    ]
+    files = {
+        "Account.csv": "Id,CreatedDate\n0011,2024-01-01T00:00:00Z\n",
+        "Lead.csv": csv("Id,CreatedDate,Status", [(f"00Q{n}", made, "Open") for n, (made,) in enumerate(instants(seed, 60, 1))]),
+        "LeadHistory.csv": csv(
+            "Id,LeadId,Field,OldValue,NewValue,CreatedDate",
+            [(f"h{n}", f"00Q{n}", "Status", "a", f"v{n}", at) for n, (at,) in enumerate(instants(seed + 9, 60, 1))],
+        ),
+        "Task.csv": csv(
+            "Id,WhoId,CreatedDate,CompletedDateTime", [(f"t{n}", "00Q1", *two) for n, two in enumerate(instants(seed, 60, 2))]
+        ),
+        "Event.csv": csv(
+            "Id,WhoId,CreatedDate,StartDateTime", [(f"e{n}", "00Q1", *two) for n, two in enumerate(instants(seed, 60, 2))]
+        ),
+        "Opportunity.csv": csv("Id,AccountId,CreatedDate,CloseDate,IsWon,StageName,Amount,LastModifiedDate", deals),
+    }
+    workspace = ingested(tmp_path, "salesforce", files)
+    assert known_too_early(workspace, "leads", "Lead.csv", "Id = lead_id", "CreatedDate") == (60, 0)
+    by_id = "Id = interaction_id"
+    assert known_too_early(workspace, "interactions", "Task.csv", by_id, "CreatedDate, CompletedDateTime") == (60, 0)
+    assert known_too_early(workspace, "interactions", "Event.csv", by_id, "CreatedDate, StartDateTime") == (60, 0)
+    won = known_too_early(workspace, "orders", "Opportunity.csv", "Id = order_id", "CreatedDate, CloseDate, LastModifiedDate")
+    assert won[0] > 40 and won[1] == 0
+    assert known_too_early(workspace, "attribute_history", "LeadHistory.csv", "NewValue = value", "CreatedDate") == (60, 0)
 
 
 def test_rows_that_were_deleted_are_nowhere(org: Workspace) -> None:
