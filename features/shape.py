@@ -43,7 +43,7 @@ class Shape(Strict):
         found = {column: self._find(column, delivered) for column in (*self.columns, *self.optional, *self.without)}
         taken = {name for name in found.values() if name}
         mapped = [
-            f"{as_text(identifier(name), family(delivered[name])) if name else 'cast(null as varchar)'} as {identifier(column)}"
+            f"{_text(name, delivered[name]) if name else 'cast(null as varchar)'} as {identifier(column)}"
             for column, name in found.items()
             if name or column not in self.columns  # a column that must be there is missed by the SQL that reads it
         ]
@@ -70,6 +70,11 @@ class Shape(Strict):
             if (name := found[column])
         ]
         return f" where {' and '.join(conditions)}" if conditions else ""
+
+
+def _text(name: str, kind: str) -> str:
+    """A column as text; a blank is missing."""
+    return f"nullif({as_text(identifier(name), family(kind))}, '')"
 
 
 def plain(name: str) -> str:

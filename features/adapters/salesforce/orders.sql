@@ -6,7 +6,7 @@ with stages as (
         opportunity_id,
         stage_name as stage,
         coalesce(cast(_fivetran_start as timestamptz), cast(created_date as timestamptz)) as entered_at,
-        amount as amount,
+        amount,
     from opportunity_history
     union all
     select opportunity_id, new_value, cast(created_date as timestamptz), null
@@ -15,7 +15,11 @@ with stages as (
 ),
 entered as (
     select
-        opportunity_id, stage, min(entered_at) as won_at, first(amount order by entered_at) filter (where amount is not null) as amount
+        opportunity_id,
+        stage,
+        min(entered_at) as won_at,
+        min(entered_at) filter (where amount is not null) as amount_at,
+        first(amount order by entered_at) filter (where amount is not null) as amount,
     from stages
     group by all
 ),
@@ -26,7 +30,7 @@ won as (
         cast(opportunity.close_date as timestamptz) as closed_at,
         greatest(
             coalesce(
-                entered.won_at,
+                greatest(entered.won_at, entered.amount_at),
                 cast(opportunity.last_stage_change_date as timestamptz),
                 cast(opportunity.close_date as timestamptz) + interval 1 day - interval 1 microsecond
             ),

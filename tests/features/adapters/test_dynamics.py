@@ -10,8 +10,8 @@ import pytest
 from features import ingest, quality
 from features.catalog import Catalog
 from features.errors import LeakageError, TableError
-from features.settings import Settings, Workspace
-from tests.features.adapters.crm import NOW, csv, features_at, ingested, rows
+from features.settings import Settings, Workspace, parse_instant
+from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, rows
 
 LEADS = csv(
     "leadid,createdon,modifiedon,statecode,statuscode,leadsourcecode,isdelete",
@@ -127,6 +127,19 @@ def test_the_audit_is_the_history(organisation: Workspace) -> None:
     as_ofs = ("2024-01-10", "2024-01-10T00:00:00.000001")
     before, after = [features_at(organisation, "lead", as_of).loc["l3", "lead_numberofemployees"] for as_of in as_ofs]
     assert before != before and after == 7
+
+
+def test_an_export_of_later_shows_the_past_as_the_export_of_then(organisation: Workspace, tmp_path: Path) -> None:
+    """Before anything was qualified, disqualified or won, but with what was entered until then."""
+    as_of = "2024-01-13"
+    leads = LEADS
+    for state, reason in (("1", "3"), ("2", "5"), ("Qualified", "3")):
+        leads = leads.replace(f",{state},{reason},", ",0,1,")
+    entered = ("phonecall.csv", "email.csv", "appointment.csv", "stringmap.csv")
+    audits = "".join(line for line in AUDITS.splitlines(keepends=True) if "2024-02" not in line)
+    files = {name: EXPORT[name] for name in entered} | {"lead.csv": leads, "audit.tsv": audits}
+    then = ingested(tmp_path, "dynamics", files, parse_instant(as_of))
+    assert_same_past(then, organisation, "lead", as_of)
 
 
 def test_deleted_and_merged_rows_are_nowhere(organisation: Workspace) -> None:

@@ -128,6 +128,11 @@ def test_a_lead_that_was_given_up_in_the_second_it_was_made_is_one_row(tmp_path:
     assert rows(workspace, "leads", "known_at, lost_at", "lead_id = '00Q4'") == [(given_up, given_up)]
 
 
+def test_a_blank_is_missing(tmp_path: Path) -> None:
+    leads = 'Id,CreatedDate,ConvertedDate,LeadSource\n00Q1,2024-01-05,"", \n'
+    assert rows(ingested(tmp_path, "salesforce", {"Lead.csv": leads}), "leads", "converted_at, lead_source") == [(None, None)]
+
+
 def test_a_lead_s_source_is_that_of_its_creation(org: Workspace) -> None:
     assert rows(org, "leads", "lead_id, lead_source", "lead_id < '00Q3'") == [("00Q1", "Web"), ("00Q2", "Web")]
 
@@ -187,6 +192,12 @@ def test_an_order_is_known_once_it_is_won_with_the_amount_of_then(org: Workspace
         ("00k1", 20, "Wheels", "2024-02-04 00:00:00", "2024-02-04 23:59:59.999999"),
         ("00k2", 10, "Wheels", "2024-02-04 00:00:00", "2024-02-10 00:00:00"),
     ]
+
+
+def test_an_amount_that_was_entered_after_the_win_makes_the_order_known_then(tmp_path: Path) -> None:
+    history = OPPORTUNITY_HISTORY.replace("Closed Won,800", "Closed Won,")
+    workspace = ingested(tmp_path, "salesforce", {**EXPORT, "OpportunityHistory.csv": history})
+    assert rows(workspace, "orders", "amount, known_at", "order_id = '0061'") == [(900, "2024-05-01 00:00:00")]
 
 
 def test_a_contract_that_is_followed_by_another_was_renewed_if_that_was_known_by_its_end(org: Workspace) -> None:
