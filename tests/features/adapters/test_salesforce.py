@@ -185,6 +185,25 @@ def test_activities_that_moved_to_the_contact_are_given_back_to_the_lead(org: Wo
     assert opened == [("0061",), ("0062",), ("0063",), ("0065",)]
 
 
+def test_campaigns_that_moved_to_the_contact_are_given_back_to_the_lead(tmp_path: Path) -> None:
+    members = csv(
+        "Id,CampaignId,LeadId,ContactId,CreatedDate,FirstRespondedDate",
+        [
+            ("m1", "701", "", "0031", "2024-01-10T00:00:00Z", "2024-01-12"),
+            ("m2", "701", "00Q1", "0031", "2024-01-11T00:00:00Z", ""),
+            ("m3", "702", "", "0031", "2024-03-01T00:00:00Z", ""),
+            ("m4", "702", "00Q3", "", "2024-03-01T00:00:00Z", ""),
+        ],
+    )
+    files = {**EXPORT, "CampaignMember.csv": members, "Campaign.csv": "Id,Name\n701,Fair\n"}
+    workspace = ingested(tmp_path, "salesforce", files)
+    assert rows(workspace, "campaign_members", "campaign_member_id, lead_id, customer_id, campaign, responded_at") == [
+        ("m1", "00Q1", None, "Fair", "2024-01-12 00:00:00"),
+        ("m2", "00Q1", None, "Fair", None),
+        ("m3", None, "0011", "702", None),
+    ]
+
+
 def test_an_order_is_known_once_it_is_won_with_the_amount_of_then(org: Workspace) -> None:
     assert rows(org, "orders", "order_id, amount, category, occurred_at, known_at") == [
         ("0061", 800, None, "2024-03-01 00:00:00", "2024-03-02 15:00:00"),
