@@ -19,7 +19,8 @@ import pytest
 
 from features.catalog import Catalog
 from features.errors import CallError, ContractError, QualityError, StoreError, TableError
-from features.settings import NightlySettings, Workspace
+from features.operation import NightlySettings
+from features.settings import Workspace
 from serving import batch
 from serving.nightly import job
 from serving.nightly.job import Night
