@@ -1,7 +1,7 @@
 """Salesforce: collections of two hundred records a call, and above some two thousand one job of the Bulk API 2.0.
 
 A collection is answered record by record, in its order. A job is asked for until it is done; its failed records come as CSV with
-`sf__Error`. A record that somebody else has locked (`UNABLE_TO_LOCK_ROW`) is no bad record, so it is sent again. The day's limit
+`sf__Error`. A record that somebody else has locked (`UNABLE_TO_LOCK_ROW`) is no bad one, and is sent again alone. The day's limit
 of calls is answered with 403 and `REQUEST_LIMIT_EXCEEDED`: there the run stops. A token that has run out is renewed once.
 
 Sources: developer.salesforce.com, REST API "sObject Collections" and "OAuth 2.0 client credentials flow", Bulk API 2.0 "Ingest".
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from features.settings import Workspace
@@ -36,6 +36,7 @@ RECORDS_A_CALL = 200
 OBJECTS = {"lead": "Lead", "customer": "Account"}
 NOTHING = "#N/A"  # an empty cell leaves a field as it is
 LOCKED = "UNABLE_TO_LOCK_ROW"
+GONE = ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
 FIRST_LOOK, LONGEST_LOOK, LONGEST_JOB = 2.0, 60.0, timedelta(hours=2).total_seconds()
 
 
@@ -79,10 +80,7 @@ class Salesforce:
     def send(self, chunk: Sequence[Record]) -> list[Rejection]:
         """Write them, as a job or as collections."""
         found = self._send_job(chunk) if self._is_bulk(chunk) else self._send_parts(chunk)
-        locked = next((one for one in found if one.error.startswith(LOCKED)), None)
-        if locked is not None:
-            raise Busy(locked.error, broken=True)
-        return found
+        return [Rejection(identity, error, _cause(error)) for identity, error in found]
 
     def read(self, propensity: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """The fields of those records that there are."""
@@ -111,20 +109,22 @@ class Salesforce:
         kind = {"attributes": {"type": self._object}}
         return {"allOrNone": False, "records": [{**kind, key: one.id, **one.values} for one in part]}
 
-    def _send_parts(self, chunk: Sequence[Record]) -> list[Rejection]:
-        found: list[Rejection] = []
+    def _send_parts(self, chunk: Sequence[Record]) -> list[tuple[str, str]]:
+        """Ids and errors of the records that were not taken."""
+        found: list[tuple[str, str]] = []
         for part in _parts(chunk):
             answer = parsed(self._call("PATCH", self._collection, json=self._body(part)))
             if not isinstance(answer, list) or len(answer) != len(part):
                 raise Refused("the answer does not account for every record")
             told = zip(part, answer, strict=True)
-            found += [Rejection(one.id, self._told(of.get("errors") or ())) for one, of in told if not of.get("success")]
+            found += [(one.id, self._told(of.get("errors") or ())) for one, of in told if not of.get("success")]
         return found
 
     def _told(self, errors: Iterable[Mapping[str, Any]]) -> str:
         return self._wire.clean("; ".join(f"{one.get('statusCode')}: {one.get('message')}" for one in errors) or "not taken")
 
-    def _send_job(self, chunk: Sequence[Record]) -> list[Rejection]:
+    def _send_job(self, chunk: Sequence[Record]) -> list[tuple[str, str]]:
+        """Ids and errors of the records that were not taken."""
         job = f"/jobs/ingest/{parsed(self._call('POST', '/jobs/ingest', json=self._job()))['id']}"
         content = "".join(self._csv(chunk)).encode()
         self._call("PUT", f"{job}/batches", content=content, headers={"Content-Type": "text/csv"})
@@ -164,9 +164,9 @@ class Salesforce:
             self._call("PATCH", job, json={"state": "Aborted"})  # or it would bring old scores back some day
         raise Busy(f"the job has not ended within {timedelta(seconds=LONGEST_JOB)}")
 
-    def _failed(self, job: str) -> list[Rejection]:
+    def _failed(self, job: str) -> list[tuple[str, str]]:
         rows = csv.DictReader(StringIO(self._call("GET", f"{job}/failedResults").text))
-        return [Rejection(row[self._key], self._wire.clean(row["sf__Error"])) for row in rows]
+        return [(row[self._key], self._wire.clean(row["sf__Error"])) for row in rows]
 
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
@@ -180,3 +180,7 @@ class Salesforce:
 def _parts(chunk: Sequence[Record]) -> Iterator[Sequence[Record]]:
     for start in range(0, len(chunk), RECORDS_A_CALL):
         yield chunk[start : start + RECORDS_A_CALL]
+
+
+def _cause(error: str) -> Literal["refused", "gone", "locked"]:
+    return "locked" if error.startswith(LOCKED) else "gone" if error.startswith(GONE) else "refused"

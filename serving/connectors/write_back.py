@@ -22,7 +22,7 @@ from features.target import HttpTarget, Target
 from serving.connectors import dead_letter
 from serving.connectors.change import Night, Partition, changes, newest
 from serving.connectors.connector import Call, Connector, Record
-from serving.connectors.delivery import Delivery, Stopped
+from serving.connectors.delivery import Delivery, Refusing, Stopped
 from serving.connectors.lock import alone, alone_anywhere
 from serving.connectors.opening import open_connector
 from serving.connectors.pace import Clock, Sleep
@@ -47,7 +47,7 @@ class Outcome:
         sent, rejected, waiting: what became of them; a dry run leaves all of them 0.
         rejections: the first ones: propensity, id, error.
         stopped: why the run went no further; None if it went to the end.
-        failures: by propensity, why it was not written at all.
+        failures: by propensity, why it was not written, or written no further.
         dry_run: whether nothing was sent.
         calls: of a dry run, the first calls.
     """
@@ -241,11 +241,22 @@ def _write(records: Iterator[Record], delivery: Delivery, connector: Connector, 
         for chunk in delivery.chunks(window):
             if outcome.dry_run:
                 outcome.calls += connector.show(chunk)[: SHOWN - len(outcome.calls)] if len(outcome.calls) < SHOWN else []
-            elif outcome.stopped is None:
+            elif outcome.stopped is None and chunk[0].propensity not in outcome.failures:
                 try:
                     delivery.deliver(chunk)
                 except Stopped as stopped:
                     outcome.stopped = str(stopped)
+                except Refusing as refusing:
+                    outcome.failures[chunk[0].propensity] = _refused(outcome.target, chunk[0].propensity, refusing)
+
+
+def _refused(name: str, propensity: str, refusing: Refusing) -> StoreError:
+    return StoreError(
+        f"[write_back.{name}], {propensity}",
+        expected="a target that takes some records of the propensity",
+        received=str(refusing),
+        repair=f"mend `fields`, or the rights of Foresell's user; then run `foresell write-back {name}`: nobody was given up",
+    )
 
 
 def _close_books(workspace: Workspace, name: str, ledger: Ledger, delivery: Delivery, outcome: Outcome) -> None:

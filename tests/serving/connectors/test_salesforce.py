@@ -167,7 +167,8 @@ def test_many_go_as_one_job(crm: Crm, org: Org, tmp_path: Path) -> None:
     assert outcome.rejections[0][1:] == ("99999", "ENTITY_IS_DELETED:entity is deleted:--")
     assert reconcile(workspace, "crm", 300).differences == []
     night(workspace, {}, FIRST + DAY)
-    assert run(workspace).sent == 2_500 and set(org.held["00041"].values()) == {None}
+    assert run(workspace).sent == 2_502, "those that are gone need no emptying"
+    assert set(org.held["00041"].values()) == {None}
 
 
 def test_by_an_external_id_records_are_made(crm: Crm, org: Org, tmp_path: Path) -> None:
@@ -197,7 +198,27 @@ def test_a_locked_record_is_sent_again_and_not_rejected(crm: Crm, org: Org, tmp_
     org.locked = {"00001": 10_000}
     night(workspace, {"00001": 90, "00002": 90, "00003": 90}, FIRST + DAY)
     outcome = run(workspace)
-    assert outcome.sent >= 2 and (outcome.rejected, outcome.stopped) == (0, None) and outcome.waiting == 1
+    assert (outcome.sent, outcome.rejected, outcome.waiting, outcome.stopped) == (3, 0, 1, None)
+
+
+def test_many_deleted_records_that_come_first_stop_nobody(crm: Crm, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm, chunk=20)
+    night(workspace, {"00001": 10, **{f"000{number}": 10 for number in range(100, 160)}})
+    outcome = run(workspace)
+    assert (outcome.sent, outcome.rejected, outcome.failures, outcome.stopped) == (1, 60, {}, None)
+
+
+@pytest.mark.parametrize("bulk_above", [2_000, 100])
+def test_only_the_records_that_were_locked_are_sent_again(crm: Crm, org: Org, tmp_path: Path, bulk_above: int) -> None:
+    org.locked = {"00001": 1, "00150": 2}
+    workspace = open_target(tmp_path, crm, bulk_above=bulk_above)
+    night(workspace, {**people(300), "99999": 10})
+    time = Time()
+    outcome = run(workspace, time)
+    assert (outcome.sent, outcome.rejected, outcome.waiting) == (300, 1, 0) and time.slept[-2:] == [1, 2]
+    assert len(org.jobs) == (bulk_above < 300)
+    again = [len(asked.json["records"]) for asked in crm.got if asked.path.endswith("/composite/sobjects")]
+    assert again[-2:] == [2, 1] and sum(again) == (3 if org.jobs else 301 + 3)
 
 
 def test_a_token_that_has_run_out_is_renewed_once(crm: Crm, org: Org, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
