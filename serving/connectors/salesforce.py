@@ -87,8 +87,8 @@ class Salesforce:
         listed = ", ".join("'" + one.replace("\\", "\\\\").replace("'", "\\'") + "'" for one in ids)
         names = ", ".join(dict.fromkeys([self._key, *own_names(self._fields, propensity)]))
         query = urlencode({"q": f"SELECT {names} FROM {self._object} WHERE {self._key} IN ({listed})"})
-        answer = parsed(self._call("GET", f"/query?{query}"))
-        held = {str(row[self._key]): row for row in (answer or {}).get("records", ())}
+        answer = self._told("GET", f"/query?{query}", "records")
+        held = {str(row[self._key]): row for row in answer["records"]}
         by_15 = {key[:15]: row for key, row in held.items()} if self._key == "Id" else {}
         found = {one: held.get(one) or by_15.get(one[:15]) for one in ids}
         return {one: row for one, row in found.items() if row is not None}
@@ -114,21 +114,21 @@ class Salesforce:
         found: list[tuple[str, str]] = []
         for part in _parts(chunk):
             answer = parsed(self._call("PATCH", self._collection, json=self._body(part)))
-            if not isinstance(answer, list) or len(answer) != len(part):
+            if not isinstance(answer, list) or [type(of) for of in answer] != [dict] * len(part):
                 raise Refused("the answer does not account for every record")
             told = zip(part, answer, strict=True)
-            found += [(one.id, self._told(of.get("errors") or ())) for one, of in told if not of.get("success")]
+            found += [(one.id, self._words(of.get("errors") or ())) for one, of in told if not of.get("success")]
         return found
 
-    def _told(self, errors: Iterable[Mapping[str, Any]]) -> str:
+    def _words(self, errors: Iterable[Mapping[str, Any]]) -> str:
         return self._wire.clean("; ".join(f"{one.get('statusCode')}: {one.get('message')}" for one in errors) or "not taken")
 
     def _send_job(self, chunk: Sequence[Record]) -> list[tuple[str, str]]:
         """Ids and errors of the records that were not taken."""
-        job = f"/jobs/ingest/{parsed(self._call('POST', '/jobs/ingest', json=self._job()))['id']}"
+        job = f"/jobs/ingest/{self._told('POST', '/jobs/ingest', 'id', json=self._job())['id']}"
         content = "".join(self._csv(chunk)).encode()
         self._call("PUT", f"{job}/batches", content=content, headers={"Content-Type": "text/csv"})
-        self._call("PATCH", job, json={"state": "UploadComplete"})
+        self._told("PATCH", job, "state", json={"state": "UploadComplete"})
         told = self._done(job)
         if told["state"] != "JobComplete":
             raise Refused(self._wire.clean(f"the job {told['state'].lower()}: {told.get('errorMessage', '')}"))
@@ -155,7 +155,7 @@ class Salesforce:
         told: Mapping[str, Any] = {}
         while waited < LONGEST_JOB:
             with suppress(Busy):  # the job goes on, whoever asks about it
-                told = parsed(self._call("GET", job))
+                told = self._told("GET", job, "state")
             if told.get("state") in ("JobComplete", "Failed", "Aborted"):
                 return told
             self._sleep(look)
@@ -166,7 +166,16 @@ class Salesforce:
 
     def _failed(self, job: str) -> list[tuple[str, str]]:
         rows = csv.DictReader(StringIO(self._call("GET", f"{job}/failedResults").text))
+        if not {self._key, "sf__Error"} <= set(rows.fieldnames or ()):
+            raise Busy(f"GET {job}/failedResults was answered without a table")
         return [(row[self._key], self._wire.clean(row["sf__Error"])) for row in rows]
+
+    def _told(self, method: str, path: str, key: str, **options: Any) -> Mapping[str, Any]:
+        """The object that a call answers, which has such a key."""
+        answer = parsed(self._call(method, path, **options))
+        if not isinstance(answer, dict) or key not in answer:
+            raise Busy(f"{method} {path} was answered without `{key}`")
+        return answer
 
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

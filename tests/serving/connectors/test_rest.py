@@ -100,6 +100,13 @@ def test_a_busy_crm_is_left_alone_as_long_as_it_says(crm: Crm, tmp_path: Path) -
     assert time.slept == [120, 2, 4]
 
 
+def test_a_page_that_says_200_is_no_answer(crm: Crm, leads: Any, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    night(workspace, {"a": 10})
+    crm.faults = [(200, "<!doctype html><html>Please log in</html>"), (200, 'thanks, "<html>" is fine')]
+    assert run(workspace).sent == 1 and len(crm.got) == 2
+
+
 def test_a_crm_that_wants_to_be_left_alone_for_hours_is_and_the_rest_waits(crm: Crm, leads: Any, tmp_path: Path) -> None:
     workspace = open_target(tmp_path, crm)
     night(workspace, {"a": 10, "b": 20, "c": 30})

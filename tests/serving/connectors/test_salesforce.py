@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from features.errors import WorkspaceError
+from features.errors import StoreError, WorkspaceError
 from features.settings import Workspace
 from serving.connectors.reconciliation import reconcile
 from tests.serving.connectors.worlds import DAY, FIRST, Asked, Crm, Reply, Time, night, open_workspace, run, serving
@@ -240,6 +240,38 @@ def test_the_days_limit_stops_the_run(crm: Crm, tmp_path: Path) -> None:
     outcome = run(workspace)
     assert "TotalRequests Limit exceeded" in str(outcome.stopped) and (outcome.rejected, outcome.waiting) == (0, 450)
     assert run(workspace).sent == 450
+
+
+PAGE = "\n<!DOCTYPE html>\n<HTML><body>We are down for maintenance</body></HTML>"
+
+
+@pytest.mark.parametrize("nonsense", [PAGE, "", "[1]"])
+@pytest.mark.parametrize("call", range(6))
+def test_an_answer_of_something_else_is_waited_for_and_nobody_is_lost(
+    crm: Crm, org: Org, tmp_path: Path, call: int, nonsense: str
+) -> None:
+    """The calls are for a token, a job, its rows, its start, a look at it, and for a token or a collection."""
+    workspace = open_target(tmp_path, crm, bulk_above=2, attempts=2)
+    night(workspace, people(5))
+    crm.faults = [*[None] * call, (200, nonsense)]
+    first = run(workspace)
+    assert first.rejected == 0 and first.sent + first.waiting == 5
+    assert first.is_complete or run(workspace).is_complete
+    assert [org.held[one].get("Foresell_churn__c") for one in people(6)] == [*map(str, range(1, 6)), None]
+
+
+def test_a_page_of_maintenance_stops_a_run_like_an_outage(crm: Crm, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    night(workspace, people(5))
+    crm.faults = [(200, PAGE)] * 20
+    time = Time()
+    outcome = run(workspace, time)
+    assert "page of HTML" in str(outcome.stopped) and (outcome.rejected, outcome.waiting, time.slept) == (0, 5, [1, 2, 4, 8])
+    crm.faults = []
+    assert run(workspace).is_complete
+    crm.faults = [None, (200, PAGE)]
+    with pytest.raises(StoreError, match="page of HTML"):
+        reconcile(workspace, "crm", 5)
 
 
 @pytest.mark.parametrize("bulk_above", [2_000, 2])
