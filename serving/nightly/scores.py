@@ -135,5 +135,5 @@ class Retention:
         partition = []
         for name, found in partitions(self.workspace).items():
             spared = {found[-1][1], latest.newest(self.workspace, name)}  # the last may be one that was never finished
-            partition += [path for at, path in found if at < before and path not in spared]
+            partition += [path for at, path in found if at < before and path.is_dir() and path not in spared]
         return partition + [path for at, path in nights(self.workspace.nightly) if at < before]

@@ -317,12 +317,14 @@ def test_old_partitions_and_receipts_go_but_never_the_newest_partition(again: Wo
     others = [again.scores / "propensity=churn" / "as_of=never", again.nightly / "notes"]  # somebody else's
     for path in others:
         path.mkdir()
+    (again.scores / "propensity=churn" / "as_of=2010-01-01").write_text("a file")
     short = with_nightly(again, keep_partitions_days=20)
     ended = night(short)
     assert named(ended, "done") == ["retention"]
     days = ["as_of=2018-04-25", "as_of=2018-05-14", "as_of=2018-05-15"]
     for path in others:
         path.rmdir()
+    (again.scores / "propensity=churn" / "as_of=2010-01-01").unlink()
     assert sorted(path.name for path in (again.scores / "propensity=churn").iterdir()) == days
     assert sorted(path.name for path in again.nightly.glob("*-*")) == [day.partition("=")[2] for day in days]
     later = NOW + timedelta(days=60)
