@@ -47,7 +47,8 @@ def write_back(
     record what was sent, rejected, or still waits; a run that was killed goes on where it stopped. What the target rejects is in
     WORKSPACE/data/write_back/NAME/rejected.jsonl, what a run did in receipt.json beside it. One target that fails stops no other.
 
-    It ends with 0 if everything was written, 1 if something was rejected, waits or differs, 2 if call or settings are wrong.
+    It ends with 0 if everything was written, 1 if something was rejected, waits or differs, or another run writes to a target, 2
+    if call or settings are wrong.
 
     \b
     Example:

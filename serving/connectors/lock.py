@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from features.errors import WorkspaceError
+from features.errors import BusyError
 from features.settings import Workspace
 from serving.connectors.dead_letter import folder
 from serving.ledger import Ledger
@@ -20,7 +20,7 @@ def alone(workspace: Workspace, name: str) -> Iterator[None]:
     """For one run at a time to a target; a killed one holds nothing up.
 
     Raises:
-        WorkspaceError: another run is at work; its process is named.
+        BusyError: another run is at work; its process is named.
     """
     path = folder(workspace, name) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def alone_anywhere(ledger: Ledger, name: str) -> Iterator[None]:
     """The same among all machines that share a ledger in PostgreSQL.
 
     Raises:
-        WorkspaceError: another run is at work.
+        BusyError: another run is at work.
         StoreError: the ledger does not answer.
     """
     with ledger.alone(name) as is_alone:
@@ -50,10 +50,10 @@ def alone_anywhere(ledger: Ledger, name: str) -> Iterator[None]:
         yield
 
 
-def _at_work(name: str, who: str) -> WorkspaceError:
-    return WorkspaceError(
+def _at_work(name: str, who: str) -> BusyError:
+    return BusyError(
         f"target {name!r}",
         expected="one run at a time",
         received=f"another one at work, {who}",
-        repair="wait until it has finished",
+        repair="wait until that has ended, or end it; what it has sent by then is not sent again",
     )

@@ -138,7 +138,8 @@ def write_back(
         clock, sleep: by which calls are paced.
 
     Raises:
-        WorkspaceError: there is no such target, its settings are wrong, or another run is writing to it.
+        WorkspaceError: there is no such target, or its settings are wrong.
+        BusyError: another run is writing to it.
         StoreError: there are no scores, or the ledger does not answer; what was sent is known all the same.
         CallError: the file of dead letters is not one.
     """

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
+from serving.connectors.lock import alone
 from tests.serving.connectors.worlds import DAY, FIRST, night
 
 TARGETS = """
@@ -60,6 +61,13 @@ def test_a_target_that_cannot_work_stops_no_other(tmp_path: Path) -> None:
     told = ask(tmp_path, "--json")
     document = json.loads(told.stdout)
     assert told.exit_code == 2 and set(document["written"]) == {"files", "table"} and set(document["failed"]) == {"broken"}
+
+
+def test_a_target_that_another_run_writes_to_is_exit_code_1_and_stops_no_other(tmp_path: Path) -> None:
+    with alone(workspace(tmp_path), "files"):
+        told = ask(tmp_path, "--json")
+    document = json.loads(told.stdout)
+    assert told.exit_code == 1 and set(document["written"]) == {"table"} and document["failed"]["files"]["error"] == "BusyError"
 
 
 def test_what_is_read_back_is_compared_and_a_difference_is_exit_code_1(tmp_path: Path) -> None:
