@@ -29,10 +29,7 @@ def scoring(workspace: Workspace, as_of: datetime, late: Sequence[str]) -> list[
     Raises:
         RegistryError: there is none, or the registry does not answer.
     """
-    names = batch.with_champion(workspace)
-    standing = registry.standing(workspace, names)
-    found = ((name, standing[name].champion) for name in names)
-    return [Score(workspace, as_of, name, champion, tuple(late)) for name, champion in found if champion]
+    return [Score(workspace, as_of, name, one, tuple(late)) for name, one in batch.with_champion(workspace).items()]
 
 
 @dataclass(frozen=True)

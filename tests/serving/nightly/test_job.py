@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import mlflow
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -140,6 +141,18 @@ def test_what_is_lost_is_made_again_and_nothing_else(again: Workspace, lost: str
     ended = night(again)
     assert named(ended, "done") == done and ended.exit_code == 0
     assert state(again) == before
+
+
+def test_a_night_with_nothing_to_do_asks_the_registry_once(again: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    whole = mlflow.MlflowClient
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        opened.append("once")
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", counted)
+    assert named(night(again), "done") == [] and len(opened) == 1
 
 
 def test_a_damaged_partition_is_made_again(again: Workspace) -> None:
