@@ -23,6 +23,7 @@ from features.settings import Workspace
 from features.snapshot import build, to_build
 from features.views import views
 from serving import latest
+from serving.disk import broken
 from serving.last_scores import LastScores
 from serving.ledger import Ledger
 from serving.partition import PART, Receipt, folder, publish
@@ -71,14 +72,14 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
     for name in wanted:
         try:
             receipt, failure = score_propensity(workspace, _answering(workspace, name), as_of, progress)
+            receipts.append(receipt)
+            if failure is not None:
+                failures[name] = failure
+            latest.publish(workspace, name)
         except ForesellError as error:
             failures[name] = error
-            continue
-        receipts.append(receipt)
-        if failure is not None:
-            failures[name] = failure
-    for receipt in receipts:
-        latest.publish(workspace, receipt.propensity)
+        except OSError as problem:
+            failures[name] = broken(f"scores of {name}", problem)
     return Night(as_of, tuple(receipts), failures)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from features.errors import BusyError
 from features.settings import Workspace
 from serving.connectors.dead_letter import folder
+from serving.disk import broken
 from serving.ledger import Ledger
 
 FILE = "lock"
@@ -21,18 +22,24 @@ def alone(workspace: Workspace, name: str) -> Iterator[None]:
 
     Raises:
         BusyError: another run is at work; its process is named.
+        StoreError: its file cannot be made.
     """
     path = folder(workspace, name) / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="ascii") as lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="ascii")
+    except OSError as problem:
+        raise broken(f"target {name!r}", problem) from problem
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             raise _at_work(name, f"process {lock.read().strip() or 'unknown'}") from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        with suppress(OSError):  # on a full disk it is held all the same, by somebody who is not told of
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
         yield
 
 
