@@ -45,6 +45,7 @@ class Outcome:
         looked_at: rows of those nights.
         changed: how many of them were to be written, and of those who are no longer eligible.
         sent, rejected, waiting: what became of them; a dry run leaves all of them 0.
+        dead_letters: records that the target has rejected, in this run or earlier ones, and that nobody has given up.
         rejections: the first ones: propensity, id, error.
         stopped: why the run went no further; None if it went to the end.
         failures: by propensity, why it was not written, or written no further.
@@ -61,6 +62,7 @@ class Outcome:
     sent: int = 0
     rejected: int = 0
     waiting: int = 0
+    dead_letters: int = 0
     rejections: list[tuple[str, str, str]] = field(default_factory=list)
     stopped: str | None = None
     failures: dict[str, ForesellError] = field(default_factory=dict)
@@ -68,8 +70,8 @@ class Outcome:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that was to be written was."""
-        return not (self.rejected or self.waiting or self.stopped or self.failures)
+        """Whether everything that was to be written was, in earlier runs, too."""
+        return not (self.dead_letters or self.waiting or self.stopped or self.failures)
 
     def as_dict(self) -> dict[str, object]:
         """For `--json` and the receipt."""
@@ -169,6 +171,20 @@ def write_back(
     return outcome
 
 
+def give_up(workspace: Workspace, name: str, now: datetime) -> int:
+    """Let go of what a target's file of dead letters names. Returns how many records that are.
+
+    Raises:
+        WorkspaceError: there is no such target.
+        BusyError: a run is writing to it.
+        CallError: the file of dead letters is not one.
+        StoreError: the ledger does not answer.
+    """
+    target_of(workspace, name)
+    with alone(workspace, name), closing(Ledger.open(workspace)) as ledger, alone_anywhere(ledger, name):
+        return dead_letter.give_up(workspace, name, ledger, now)
+
+
 def questions(workspace: Workspace, name: str, target: Target) -> dict[str, ForesellError | None]:
     """The propensities whose scores are written, by name, and what is wrong with the file of each.
 
@@ -264,10 +280,10 @@ def _close_books(workspace: Workspace, name: str, ledger: Ledger, delivery: Deli
     outcome.sent, outcome.rejected = delivery.sent, len(delivery.rejected)
     outcome.waiting = outcome.changed - outcome.sent - outcome.rejected
     outcome.rejections = [(propensity, one.id, one.error) for propensity, one in delivery.rejected[:SHOWN]]
-    receipt = (json.dumps(outcome.as_dict(), indent=1, default=str) + "\n").encode()
     try:
+        outcome.dead_letters = dead_letter.bury(workspace, name, ledger)
+        receipt = (json.dumps(outcome.as_dict(), indent=1, default=str) + "\n").encode()
         write_atomically(dead_letter.folder(workspace, name) / RECEIPT, receipt, 0o600)
-        dead_letter.bury(workspace, name, ledger)
     except OSError as problem:  # of a full disk; the ledger knows what was sent
         outcome.stopped = outcome.stopped or f"its receipt could not be written: {problem.strerror}"
 
