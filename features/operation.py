@@ -97,7 +97,10 @@ class NightlySettings(Strict):
         default="refuse", description="late or missing data: score nobody, or score with what is there and mark it"
     )
     keep_partitions_days: int = Field(
-        default=400, ge=1, le=36_500, description="how many days of scores and receipts are kept; the newest scores always stay"
+        default=400,
+        ge=1,
+        le=36_500,
+        description="how many days of scores, receipts and nights' snapshots are kept; the newest scores stay",
     )
 
     @field_validator("late_after_of")

@@ -18,10 +18,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.fitted import PASSED
+from features import snapshot
 from features.catalog import Catalog
 from features.errors import CallError, ContractError, QualityError, StoreError, TableError
 from features.operation import NightlySettings
 from features.settings import Workspace
+from features.views import views
 from serving import batch
 from serving.nightly import job
 from serving.nightly.job import Night
@@ -31,6 +34,7 @@ from serving.partition import PART, RECEIPT, folder
 from tests.serving.nightly.conftest import Nights
 from tests.serving.nightly.state import last_scores, state
 from tests.serving.shop import NOW
+from training import registry
 
 pytestmark = pytest.mark.xdist_group("shop")
 CLOCK = datetime(2026, 11, 26, 2, 0, tzinfo=UTC)
@@ -343,6 +347,37 @@ def test_old_partitions_and_receipts_go_but_never_the_newest_partition(again: Wo
     later = NOW + timedelta(days=60)
     night(with_nightly(again, keep_partitions_days=1, late="score"), later)
     assert [path.name for path in (again.scores / "propensity=churn").iterdir()] == ["as_of=2018-07-14"]
+
+
+def test_old_nights_snapshots_go_unless_a_model_was_trained_on_them(again: Workspace, tmp_path: Path) -> None:
+    old, trained, young = (NOW - timedelta(days=days) for days in (40, 30, 10))
+    for as_of in (old, trained, young):
+        night(again, as_of)
+    by_hand = NOW - timedelta(days=50)
+    snapshot.build(again, [by_hand])
+    shutil.copyfile(registry.store_uri(again).removeprefix("sqlite:///"), tmp_path / "mlflow.db")
+    own = again.settings.mlflow.model_copy(update={"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"})
+    theirs = dataclasses.replace(again, settings=again.settings.model_copy(update={"mlflow": own}))
+    report = {"gates": [], "provenance": {"as_ofs": [trained.isoformat()]}}
+    registry.register(theirs, registry.champion(theirs, "churn").model, dataclasses.replace(PASSED, report=report))
+    short = with_nightly(theirs, keep_partitions_days=20)
+    ended = night(short)
+    assert "retention" in named(ended, "done") and ended.exit_code == 0
+    assert built(again) == {by_hand, trained, young, NOW} and {path.name for path in again.nightly.glob("*-*")} == {
+        f"{as_of:%Y-%m-%d}" for as_of in (young, NOW)
+    }
+    assert named(night(short), "done") == []
+    snapshot.build(again, [old])
+    assert built(again) == {by_hand, old, trained, young, NOW}
+
+
+def built(workspace: Workspace) -> set[datetime]:
+    """The as_ofs of which every view has a snapshot, and no view has another."""
+    catalog = Catalog.load(workspace)
+    folders = [snapshot.folder(workspace, view) for view in views(workspace, catalog)]
+    found = {frozenset(path.stem for path in folder.glob("*.parquet")) for folder in folders}
+    assert len(found) == 1
+    return {datetime.strptime(stem, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC) for stem in found.pop()}
 
 
 def test_a_second_night_does_only_what_is_new_and_tells_how_long_it_takes(again: Workspace) -> None:
