@@ -29,8 +29,8 @@ from serving import batch
 from serving.nightly import job
 from serving.nightly.job import Night
 from serving.nightly.receipt import Receipts
-from serving.nightly.tables import newest_as_of
-from serving.partition import PART, RECEIPT, folder
+from serving.nightly.tables import INDEX, newest_as_of
+from serving.partition import PART, RECEIPT, digest, folder
 from tests.serving.nightly.conftest import Nights
 from tests.serving.nightly.state import last_scores, state
 from tests.serving.shop import NOW
@@ -157,6 +157,15 @@ def test_a_night_with_nothing_to_do_asks_the_registry_once(again: Workspace, mon
 
     monkeypatch.setattr(mlflow, "MlflowClient", counted)
     assert named(night(again), "done") == [] and len(opened) == 1
+
+
+def test_an_unchanged_export_is_not_read_again(again: Workspace) -> None:
+    late = datetime.now(UTC) + timedelta(hours=1)
+    index = again.nightly / INDEX
+    assert named(night(again, now=late), "done") == []
+    assert json.loads(index.read_text()).keys() == {path.name for path in again.source.iterdir()}
+    index.write_text(index.read_text().replace(digest(again.source / "orders.parquet"), "a digest that only the index knows"))
+    assert "ingest" in named(night(again, now=late), "done")
 
 
 def test_a_damaged_partition_is_made_again(again: Workspace) -> None:
