@@ -342,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", choices=("rest", "webhook"), action="append", help="the kind of target  [default: both]")
     parser.add_argument("--seed", type=int, default=1, help="of every accident  [default: 1]")
     chosen = parser.parse_args(arguments)
-    _FORKS.set_forkserver_preload(["benchmarks.hardship", "httpx", "sqlalchemy.dialects.sqlite"])
+    _FORKS.set_forkserver_preload(["tests.serving.connectors.worlds", "httpx", "sqlalchemy.dialects.sqlite"])
     lost = 0
     for kind in chosen.target or ("rest", "webhook"):
         rows = []
