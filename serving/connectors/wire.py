@@ -73,7 +73,7 @@ class Wire:
         if not response.is_success:
             raise self._failure(response)
         if _is_page(response):
-            raise Busy(f"HTTP {response.status_code} with a page of HTML, such as one of a log-in or of maintenance")
+            raise Busy(f"HTTP {response.status_code} with a page of HTML: of maintenance, of a log-in, or of another address")
         return response
 
     def clean(self, text: str) -> str:

@@ -217,10 +217,12 @@ def test_a_database_conflict_is_tried_again(workspace: Workspace, crm: Crm, vers
 
 
 def test_another_address_is_told(target: dict[str, object], tmp_path: Path, crm: Crm, version: int) -> None:
-    crm.answer = lambda asked: (200, "<html>") if version == 18 else (404, "<html>")
+    crm.answer = lambda asked: (200, {"hello": "world"}) if version == 18 else (404, "<html>")
     workspace = open_workspace(tmp_path, **target)
     night(workspace, {"1": 50})
     assert "lets nobody in" in str(run(workspace).stopped)
+    crm.answer = lambda asked: (200, "<html>")
+    assert "another address" in str(run(workspace).stopped)
 
 
 @pytest.mark.parametrize("version", [18], indirect=True)
