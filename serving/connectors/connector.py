@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from serving.connectors.change import Change
 
@@ -27,10 +27,18 @@ class Record:
 
 
 class Rejection(NamedTuple):
-    """A record that the target will not take, and why."""
+    """A record that the target did not take, and why.
+
+    Attributes:
+        id: of the record.
+        error: the target's words.
+        cause: `refused`, for what it is; `gone`, the target has no such record; `locked`, somebody else has it just now, so that
+            it is to be sent again.
+    """
 
     id: str
     error: str
+    cause: Literal["refused", "gone", "locked"] = "refused"
 
 
 class Call(NamedTuple):
@@ -91,11 +99,16 @@ class Unsent(Exception):
 
 
 class Refused(Unsent):
-    """The target will not take what was sent; `status` and `body` are its answer's."""
+    """The target will not take what was sent.
 
-    def __init__(self, told: str, status: int = 0, body: Any = None) -> None:
+    Attributes:
+        status, body: its answer's.
+        is_gone: whether the reason is that there is no record of an id that was sent.
+    """
+
+    def __init__(self, told: str, status: int = 0, body: Any = None, is_gone: bool = False) -> None:
         super().__init__(told)
-        self.status, self.body = status, body
+        self.status, self.body, self.is_gone = status, body, is_gone
 
 
 class Busy(Unsent):

@@ -25,6 +25,7 @@ from serving.environment import filled
 
 FIRST_OF_JSON_2 = 19
 MODELS = {"lead": "crm.lead", "customer": "res.partner"}
+GONE = "MissingError"
 QUIET = {"tracking_disable": True}
 
 
@@ -109,7 +110,8 @@ class Odoo:
             return parsed(self._wire.call("POST", f"{self._url}/json/2/{self._model}/{method}", json=body, headers=headers))
         except Refused as refused:
             name = refused.body.get("name", "") if isinstance(refused.body, dict) else ""
-            if refused.status == 404 and not str(name).endswith("MissingError"):
+            refused.is_gone = str(name).endswith(GONE)
+            if refused.status == 404 and not refused.is_gone:
                 raise Denied(
                     f"{refused.told}; is it Odoo {FIRST_OF_JSON_2} or later, and is there a model {self._model}?"
                 ) from None
@@ -145,7 +147,7 @@ class Odoo:
         name, told = str(data.get("name", "")), self._wire.clean(str(data.get("message") or error))
         if name.endswith("AccessDenied") or (isinstance(error, dict) and error.get("code") == 404):
             return Denied(told)
-        return Busy(told, broken=True) if name.startswith("psycopg2") else Refused(told, body=data)
+        return Busy(told, broken=True) if name.startswith("psycopg2") else Refused(told, body=data, is_gone=name.endswith(GONE))
 
 
 def _values(record: Record) -> dict[str, Any]:

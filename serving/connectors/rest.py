@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from features.errors import WorkspaceError
@@ -12,6 +13,8 @@ from serving.connectors.record import own_names
 from serving.connectors.wire import Wire, parsed
 from serving.environment import filled
 from serving.hooks.delivery import address
+
+GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
 
 class Rest:
@@ -56,7 +59,10 @@ class Rest:
             url = self._address(self._url, one)
         except ValueError as problem:
             return [Rejection(one.id, str(problem))]
-        self._wire.call(self._target.method, url, json=dict(one.values), headers=self._headers)
+        try:
+            self._wire.call(self._target.method, url, json=dict(one.values), headers=self._headers)
+        except Refused as refused:
+            return [Rejection(one.id, refused.told, "gone" if refused.status in GONE else "refused")]
         return []
 
     def read(self, propensity: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:

@@ -17,8 +17,11 @@ from features.errors import ForesellError, QualityError, TableError
 from features.export import Export
 from features.settings import Workspace, parse_instant
 from features.usability import Usability
+from serving.nightly.index import digests
 from serving.nightly.step import Facts, Made, release
 from serving.partition import digest
+
+INDEX = "export.json"
 
 
 def reads_export(workspace: Workspace) -> bool:
@@ -91,7 +94,8 @@ class Ingest:
 
     def _export(self) -> dict[str, str]:
         folder = self.workspace.source
-        return _digests(folder.iterdir()) if folder.is_dir() else {}
+        files = [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
+        return digests(files, self.workspace.nightly / INDEX, self.now)
 
 
 @dataclass(frozen=True)
