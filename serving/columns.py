@@ -49,7 +49,7 @@ class ColumnScorer:
             scorer: whose model, words and policy these are.
             reasons: whether scores come with reasons; without them they are the same, and made in a fraction of the time.
         """
-        self.scorer, self._with_reasons = scorer, reasons
+        self.scorer, self.with_reasons = scorer, reasons
         self._reasons = ReasonColumns(scorer.reasoner, scorer.model.columns)
 
     def scored(self, batch: pa.RecordBatch, scored_at: datetime) -> ColumnScores:
@@ -88,7 +88,7 @@ class ColumnScorer:
         matrix = model.matrix(pd.DataFrame({name: _series(able[name]) for name in model.columns}, index=range(len(able))))
         if not len(able):
             return matrix, np.empty(0), NOTHING
-        if not self._with_reasons:
+        if not self.with_reasons:
             return matrix, model.probability(matrix), NOTHING
         return matrix, *model.foreseen(matrix)
 

@@ -9,54 +9,78 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from features import snapshot
 from features.errors import ForesellError
-from features.record import Record
 from features.settings import Workspace
-from serving.answer import Answer, Call, entry, written
-from serving.desk import said
-from serving.ledger import Ledger
-from serving.scorer import Scored, Scorer, records
+from features.stream import among
+from serving.columns import ColumnScorer, ColumnScores
+from serving.documents import documents, values
+from serving.ledger import Ledger, Stored
 
-NIGHT = Call("batch", None, "batch")
+ROWS_PER_WRITE = 5_000  # in one transaction, so that others get their turn in between
 
 
 class LastScores:
     """Keeps the scores of one propensity at one as_of."""
 
-    def __init__(self, ledger: Ledger, as_of: datetime) -> None:
+    def __init__(self, workspace: Workspace, ledger: Ledger, scorer: ColumnScorer, as_of: datetime) -> None:
         """Take the ledger; `failure` is what it failed with, None while it works."""
-        self._ledger, self._as_of = ledger, as_of
+        self._workspace, self._ledger, self._scorer, self._as_of = workspace, ledger, scorer, as_of
         self.failure: ForesellError | None = None
 
-    def keep(self, scorer: Scorer, rows: Sequence[Record], scored: Scored) -> None:
-        """Keep scores, and the answers about those who are withheld one, in place of what was stored of these entities."""
-        if self.failure is not None or not rows:
-            return
-        answers = [(one, Answer(one.score, written(one.score))) for one in said(scorer, rows, scored)]
-        entries = [entry(one, answer, self._as_of, NIGHT) for one, answer in answers]
-        try:
-            self._ledger.keep_latest([one.stored for one in entries if one.stored])
-        except ForesellError as failure:
-            self.failure = failure
+    def keep(self, chunk: pa.RecordBatch, made: ColumnScores) -> None:
+        """Keep scores, and the answers about those who are withheld one, in place of what was stored of these entities.
 
-    def replace_others(self, workspace: Workspace, scorer: Scorer, cohort: pd.DataFrame) -> None:
+        Args:
+            chunk: the features.
+            made: of all of them.
+        """
+        if self.failure is None:
+            self._keep(self._stored(chunk, made))
+
+    def replace_others(self) -> None:
         """Answer anew about those who have a stored score and are known, but are no longer in the cohort.
 
         They have become ineligible, or policy withholds their score now: what is read back must say so.
         """
         if self.failure is not None:
             return
+        name, scorer = self._scorer.scorer.propensity.name, self._scorer
         try:
-            others = set(self._ledger.scored(scorer.propensity.name)).difference(cohort["entity_id"])
-            known = self._known(workspace, scorer, others) if others else []
-            self.keep(scorer, known, scorer.scored(known, self._as_of))
+            others = self._ledger.scored(name, other_than=self._as_of)
+            for start in range(0, len(others), ROWS_PER_WRITE):
+                ids = others[start : start + ROWS_PER_WRITE]
+                known = among(self._workspace, scorer.scorer.propensity.entity, self._as_of, ids, scorer.scorer.columns)
+                unscored = known.filter(pc.is_null(scorer.scored(known, self._as_of).scores["probability"]))
+                self._keep(self._stored(unscored, scorer.scored(unscored, self._as_of)))
         except ForesellError as failure:
             self.failure = failure
 
-    def _known(self, workspace: Workspace, scorer: Scorer, ids: set[str]) -> list[Record]:
-        """What is known of these entities, as far as they are known."""
-        everybody = snapshot.read(workspace, scorer.propensity.entity, [self._as_of], scorer.columns)
-        return records(everybody[everybody["entity_id"].isin(ids)])
+    def _keep(self, stored: Sequence[Stored]) -> None:
+        try:
+            for start in range(0, len(stored), ROWS_PER_WRITE):
+                self._ledger.keep_latest(stored[start : start + ROWS_PER_WRITE])
+        except ForesellError as failure:
+            self.failure = failure
+
+    def _stored(self, chunk: pa.RecordBatch, made: ColumnScores) -> list[Stored]:
+        """One for each row; who has no score leaves neither contributions nor features."""
+        scorer, size = self._scorer.scorer, chunk.num_rows
+        contributions: list[bytes | None] = [None] * size
+        features: list[bytes | None] = [None] * size
+        kept = scorer.remembered if self._scorer.with_reasons else scorer.policy.columns
+        rows = made.rows.tolist()
+        for row, told in zip(rows, values(chunk.take(pa.array(rows, pa.int64())), kept), strict=True):
+            features[row] = told
+        if len(made.contributions):
+            for row, added in zip(rows, made.contributions[:, :-1], strict=True):
+                contributions[row] = added.tobytes()
+        ids, probabilities = made.scores["entity_id"].to_pylist(), made.scores["probability"].to_pylist()
+        columns = (ids, probabilities, documents(made.scores, scorer.model.categories), contributions, features)
+        name, version = scorer.propensity.name, scorer.version
+        return [
+            Stored(name, entity_id, self._as_of, version, probability, document, added, told)
+            for entity_id, probability, document, added, told in zip(*columns, strict=True)
+        ]

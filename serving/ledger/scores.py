@@ -53,13 +53,14 @@ class Scores(Part):
         """
         return sorted(map(_stored, self._among(_EVERY, entity_id, propensities)))
 
-    def scored(self, propensity: str) -> list[str]:
-        """The ids of the entities whose stored answer is a score, sorted.
+    def scored(self, propensity: str, other_than: datetime | None = None) -> list[str]:
+        """The ids of the entities whose stored answer is a score, of another instant than the one that is named, sorted.
 
         Raises:
             StoreError: the database does not answer.
         """
         query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.probability.is_not(None))
+        query = query if other_than is None else query.where(LATEST.c.scored_at != other_than)
         return sorted(row[0] for row in self._database.select(query))
 
     def keep(self, entries: Sequence[Entry]) -> None:
