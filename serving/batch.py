@@ -27,16 +27,17 @@ from features.snapshot import build, to_build
 from features.stream import chunks
 from features.views import views
 from serving import latest
-from serving.columns import ColumnScorer, ColumnScores
+from serving.columns import ColumnScorer
+from serving.earlier import Inputs, maker
 from serving.last_scores import LastScores
 from serving.ledger import Ledger
 from serving.partition import PART, Receipt, folder, publish
+from serving.renewal import Renewal, Renewed
 from serving.scorer import scorer_of
 from training.registry import Registered, champion, champion_version
 from training.registry import load as load_version
 
 Item = TypeVar("Item")
-Chunk = tuple[pa.RecordBatch, ColumnScores]  # features, and what was made of them
 Progress = Callable[[str, int], AbstractContextManager[Tick]]
 
 
@@ -167,15 +168,22 @@ def score_propensity(
         "catalog_version": catalog.version, "known": counts.known, "ineligible": counts.obstacles,
         "late": list(late), "reasons": scorer.with_reasons,
     }  # fmt: skip
-    target = folder(workspace, question.name, as_of)
-    scored = ahead(_scored(scorer, ahead(chunks(workspace, question, as_of, scorer.scorer.columns)), as_of))
-    with progress(question.name, counts.eligible) as tick:
-        if as_of < catalog.midnight:  # an older night changes nobody's last score
-            return publish(target, _batches(scored, counts.eligible, tick, None), facts), None
-        with closing(Ledger.open(workspace)) as ledger:
-            last = LastScores(workspace, ledger, scorer, as_of)
-            receipt = publish(target, _batches(scored, counts.eligible, tick, last), facts)
-            last.replace_others()
+    target, rows = folder(workspace, question.name, as_of), chunks(workspace, question, as_of, scorer.scorer.columns)
+    inputs = Inputs(workspace, question.name, maker(workspace, catalog, scorer))
+    is_newest = as_of >= catalog.midnight  # an older night changes nobody's last score
+    with (
+        progress(question.name, counts.eligible) as tick,
+        closing(Ledger.open(workspace)) as ledger,
+        inputs.writing() as digests,
+    ):
+        last = LastScores(workspace, ledger, scorer, as_of) if is_newest else None
+        renewal = Renewal(scorer, as_of, inputs.earlier(), last, digests)
+        renewed = ahead(map(renewal.of, ahead(rows)))
+        receipt = publish(target, _batches(question.name, renewed, counts.eligible, tick, last), facts)
+        inputs.put(digests, as_of, receipt.sha256)
+        if last is None:
+            return receipt, None
+        last.replace_others()
     return receipt, last.failure and _not_stored(last.failure, target)
 
 
@@ -188,20 +196,17 @@ def _not_stored(failure: ForesellError, target: Path) -> ForesellError:
     )
 
 
-def _scored(scorer: ColumnScorer, rows: Iterator[pa.RecordBatch], as_of: datetime) -> Iterator[Chunk]:
-    for chunk in rows:
-        yield chunk, scorer.scored(chunk, as_of)
-
-
-def _batches(scored: Iterator[Chunk], eligible: int, tick: Tick, last: LastScores | None) -> Iterator[pa.RecordBatch]:
-    rows, name = 0, ""
-    for chunk, made in scored:
-        _require_everybody(made.scores)
+def _batches(
+    name: str, renewed: Iterator[Renewed], eligible: int, tick: Tick, last: LastScores | None
+) -> Iterator[pa.RecordBatch]:  # fmt: skip
+    rows = 0
+    for scores, fresh, made in renewed:
+        _require_everybody(scores)
         if last is not None:
-            last.keep(chunk, made)
-        yield made.scores
-        rows, name = rows + chunk.num_rows, made.scores["propensity"][0].as_py()
-        tick(chunk.num_rows)
+            last.keep(scores["entity_id"], fresh, made)
+        yield scores
+        rows += len(scores)
+        tick(len(scores))
     if rows != eligible:
         raise _lost(name, f"{eligible:,} eligible entities with features", f"{rows:,}")
 

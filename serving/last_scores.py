@@ -6,11 +6,13 @@ The partition is what counts: a ledger that does not answer costs nobody a score
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from features.errors import ForesellError
 from features.settings import Workspace
@@ -19,6 +21,7 @@ from serving.columns import ColumnScorer, ColumnScores
 from serving.documents import documents, values
 from serving.ledger import Ledger, Stored
 
+IDS_PER_READ = 250_000
 ROWS_PER_WRITE = 5_000  # in one transaction, so that others get their turn in between
 
 
@@ -29,16 +32,30 @@ class LastScores:
         """Take the ledger; `failure` is what it failed with, None while it works."""
         self._workspace, self._ledger, self._scorer, self._as_of = workspace, ledger, scorer, as_of
         self.failure: ForesellError | None = None
+        self._cohort: list[pa.Array] = []
 
-    def keep(self, chunk: pa.RecordBatch, made: ColumnScores) -> None:
+    def keep(self, cohort: pa.Array, chunk: pa.RecordBatch, made: ColumnScores) -> None:
         """Keep scores, and the answers about those who are withheld one, in place of what was stored of these entities.
 
         Args:
-            chunk: the features.
-            made: of all of them.
+            cohort: the ids of all who are eligible, as far as this chunk goes.
+            chunk: the features of those whose answers are to be kept.
+            made: these answers.
         """
+        self._cohort.append(cohort)
         if self.failure is None:
             self._keep(self._stored(chunk, made))
+
+    def holds(self, ids: pa.Array) -> NDArray[np.bool_]:
+        """Of whom the ledger holds an answer of the as_of or later; of all where it does not answer."""
+        if self.failure is not None:
+            return np.ones(len(ids), dtype=np.bool_)
+        try:
+            held = self._ledger.answered_since(self._scorer.scorer.propensity.name, self._as_of, ids.to_pylist())
+        except ForesellError as failure:
+            self.failure = failure
+            return np.ones(len(ids), dtype=np.bool_)
+        return np.asarray(pc.is_in(ids, pa.array(held, pa.string())))
 
     def replace_others(self) -> None:
         """Answer anew about those who have a stored score and are known, but are no longer in the cohort.
@@ -47,16 +64,22 @@ class LastScores:
         """
         if self.failure is not None:
             return
-        name, scorer = self._scorer.scorer.propensity.name, self._scorer
+        scorer = self._scorer
         try:
-            others = self._ledger.scored(name, other_than=self._as_of)
-            for start in range(0, len(others), ROWS_PER_WRITE):
-                ids = others[start : start + ROWS_PER_WRITE]
+            for ids in self._others():
                 known = among(self._workspace, scorer.scorer.propensity.entity, self._as_of, ids, scorer.scorer.columns)
-                unscored = known.filter(pc.is_null(scorer.scored(known, self._as_of).scores["probability"]))
-                self._keep(self._stored(unscored, scorer.scored(unscored, self._as_of)))
+                self._keep(self._stored(known, scorer.scored(known, self._as_of)))
         except ForesellError as failure:
             self.failure = failure
+
+    def _others(self) -> Iterator[list[str]]:
+        """Who has a stored score and is not in the cohort, some at a time."""
+        cohort, name, last = pa.chunked_array(self._cohort, pa.string()), self._scorer.scorer.propensity.name, ""
+        while page := self._ledger.scored(name, last, IDS_PER_READ):
+            ids, last = pa.array(page, pa.string()), page[-1]
+            others = ids.filter(pc.invert(pc.is_in(ids, cohort))).to_pylist()
+            for start in range(0, len(others), ROWS_PER_WRITE):
+                yield others[start : start + ROWS_PER_WRITE]
 
     def _keep(self, stored: Sequence[Stored]) -> None:
         try:
