@@ -29,6 +29,7 @@ from features.tables import ENTITIES, ENTITY_TABLES, TABLES
 from features.views import view_of, views
 
 ROWS_PER_STATEMENT = 2_000_000
+MEMORY = "1GB"  # of a build, where the settings name no limit
 EXTERNAL_FILE = "table.parquet"
 
 
@@ -65,7 +66,7 @@ def build(
     total = Built(0, 0, 0)
     if not beyond:
         _require_known(Catalog.load(workspace), as_ofs)
-    with _alone(workspace), connect(workspace) as connection:
+    with _alone(workspace), connect(workspace, MEMORY) as connection:
         builder = _Builder(workspace, connection, sorted(set(as_ofs)))
         for view in _views(workspace, builder.catalog, entities):
             total = total + builder.build(view, tick)
@@ -286,9 +287,12 @@ class _Builder:
         return Built(len(stale), len(wanted) - len(stale), rows)
 
     def _write(self, path: Path, as_of: datetime) -> int:
+        """Sorted by entity, so that a range of them is found without reading the others."""
         neighbour = path.with_suffix(".part")
-        chosen = f"from built where event_timestamp = timestamptz '{as_of.isoformat()}'"
+        chosen = f"from built where event_timestamp = timestamptz '{as_of.isoformat()}' order by entity_id"
+        self.connection.execute("set preserve_insertion_order = true")
         rows = self.connection.execute(f"copy ({chosen}) to '{quote(str(neighbour))}' (format parquet)").fetchone()
+        self.connection.execute("set preserve_insertion_order = false")
         neighbour.replace(path)
         return int(rows[0]) if rows else 0
 

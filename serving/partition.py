@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.catalog import sweep, write_atomically
 from features.settings import Workspace
 from serving.reasons import Value
-from serving.score import Score
 
 PART, RECEIPT = "part-0.parquet", "_receipt.json"
 _INSTANT = pa.timestamp("us", tz="UTC")
-_REASON = pa.struct(
+REASON = pa.struct(
     [
         ("feature", pa.string()),
         ("features", pa.list_(pa.string())),
@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
         ("percentile", pa.float64()),
         ("grade", pa.string()),
         ("expected_value", pa.float64()),
-        ("reasons", pa.list_(_REASON)),
+        ("reasons", pa.list_(REASON)),
         ("missing", pa.list_(pa.string())),
         ("unseen", pa.list_(pa.string())),
         ("stale", pa.list_(pa.string())),
@@ -74,6 +74,7 @@ class Receipt:
         grades: how many scores of each grade.
         mean_probability: over the scores; None when there are none.
         late: a sentence for each source that was late or missing.
+        reasons: whether the scores have reasons; a night without them is made in a fraction of the time.
         sha256: of the Parquet file, so that a receipt of another file is noticed.
     """
 
@@ -89,6 +90,7 @@ class Receipt:
     mean_probability: float | None
     sha256: str
     late: list[str] = field(default_factory=list)
+    reasons: bool = True
 
 
 def folder(workspace: Workspace, propensity: str, as_of: datetime) -> Path:
@@ -123,14 +125,14 @@ def instant(text: str) -> datetime | None:
     return None
 
 
-def publish(target: Path, scores: Iterable[list[Score]], facts: Mapping[str, Any]) -> Receipt:
+def publish(target: Path, scores: Iterable[pa.RecordBatch], facts: Mapping[str, Any]) -> Receipt:
     """Write the scores into a neighbour file, put it in place of the old one in one step, then write the receipt.
 
     Whoever kills the process leaves the old file or the new one, never a part of one.
 
     Args:
         target: the partition's folder.
-        scores: batches, in the order of the rows.
+        scores: batches of `SCHEMA`, in the order of the rows.
         facts: the fields of the receipt that the scores do not tell.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -146,11 +148,6 @@ def publish(target: Path, scores: Iterable[list[Score]], facts: Mapping[str, Any
     return receipt
 
 
-def table(scores: Iterable[Score]) -> pa.Table:
-    """Scores as an Arrow table of the partition's schema."""
-    return pa.Table.from_pylist([_row(score) for score in scores], schema=SCHEMA)
-
-
 class _Tally:
     """Counts over the scores as they pass."""
 
@@ -159,13 +156,11 @@ class _Tally:
         self.withheld: Counter[str] = Counter()
         self.total = 0.0
 
-    def add(self, scores: Iterable[Score]) -> None:
-        for score in scores:
-            if score.policy is not None:
-                self.withheld[score.policy] += 1
-            else:
-                self.grades[str(score.grade)] += 1
-                self.total += score.probability or 0.0
+    def add(self, scores: pa.RecordBatch) -> None:
+        for counter, name in ((self.grades, "grade"), (self.withheld, "policy")):
+            for found in scores[name].drop_null().value_counts().to_pylist():
+                counter[found["values"]] += found["counts"]
+        self.total += pc.sum(scores["probability"]).as_py() or 0.0
 
     def facts(self) -> dict[str, Any]:
         scored, withheld = sum(self.grades.values()), dict(sorted(self.withheld.items()))
@@ -175,24 +170,20 @@ class _Tally:
         }  # fmt: skip
 
 
-def _write(path: Path, batches: Iterable[list[Score]]) -> _Tally:
+def _write(path: Path, batches: Iterable[pa.RecordBatch]) -> _Tally:
     tally = _Tally()
     with path.open("wb") as file:
         with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
             for scores in batches:
                 tally.add(scores)
-                writer.write_table(table(scores))
+                writer.write_batch(scores)
         file.flush()
         os.fsync(file.fileno())
     return tally
 
 
-def _row(score: Score) -> dict[str, Any]:
-    row = asdict(score)
-    return {**row, "reasons": [{**reason, "value": _text(reason["value"])} for reason in row["reasons"]]}
-
-
-def _text(value: Value) -> str | None:
+def text_of(value: Value) -> str | None:
+    """A reason's value as the partition holds it: a number so that it reads back the same."""
     return value if value is None or isinstance(value, str) else repr(value)
 
 
