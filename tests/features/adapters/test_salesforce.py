@@ -7,11 +7,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from features import ingest, quality
+from features import ingest, propensity, quality, snapshot
 from features.catalog import Catalog
+from features.cohort import cohort
 from features.errors import LeakageError, TableError
 from features.settings import Settings, Workspace, parse_instant
 from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, instants, known_too_early, rows
+from training.label import labels
 
 LEAD = "Id,CreatedDate,IsDeleted,IsConverted,ConvertedDate,ConvertedContactId,LeadSource,Status,Rating,Region__c"
 LEADS = csv(
@@ -225,6 +227,14 @@ def test_a_contract_that_is_followed_by_another_was_renewed_if_that_was_known_by
         ("8002", "2024-06-21 00:00:00", "2024-10-01 00:00:00", "ended"),  # the next was made three weeks after
         ("8003", "2024-10-21 00:00:00", None, None),
     ]
+
+
+def test_who_renews_has_not_left(org: Workspace) -> None:
+    question, as_ofs = propensity.load(org, "churn"), [parse_instant("2024-06-15"), parse_instant("2024-09-15")]
+    snapshot.build(org, as_ofs)
+    eligible = cohort(org, question, as_ofs)
+    assert eligible["entity_id"].tolist() == ["0011", "0011"] and labels(org, question, eligible).tolist() == [0, 1]
+    assert question.value is None  # a contract has no price
 
 
 @pytest.mark.parametrize("seed", range(3))
