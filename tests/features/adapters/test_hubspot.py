@@ -171,6 +171,30 @@ def test_a_contact_that_was_merged_away_counts_for_the_other_from_the_merge_on(p
     ]
 
 
+def test_a_chain_of_merges_ends_at_the_last_contact_and_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    """1 into 2 into 3; call 93 is associated with 2 still, and with 3 since."""
+    day = "2024-01-0{}T00:00:00Z".format
+    files = {
+        "contact.csv": csv("id,property_createdate,property_email", [(n, day(1), f"{n}@example.org") for n in "123"]),
+        "contact_merge_audit.csv": "canonical_vid,vid_to_merge,timestamp\n3,2,2024-03-01\n2,1,2024-02-01\n",
+        "contact_property_history.csv": csv(PROPERTY, [(n, "jobtitle", f"job {n}", day(n), "") for n in "123"]),
+        "engagement_call.csv": csv("engagement_id,property_hs_createdate", [(f"9{n}", day(n)) for n in "123"]),
+        "engagement_contact.csv": "engagement_id,contact_id\n91,1\n92,2\n93,2\n93,3\n",
+        "email_event.csv": csv("id,type,created,recipient", [(f"e{n}", "OPEN", day(n), f"{n}@example.org") for n in "123"]),
+        "contact_form_submission.csv": "contact_id,form_id,timestamp\n1,f,2024-01-09\n3,f,2024-01-09\n",
+    }
+    workspace, merged = ingested(tmp_path, "hubspot", files), "2024-03-01 00:00:00"
+    assert rows(workspace, "leads", "lead_id") == [("3",)]
+    assert rows(workspace, "attribute_history", "entity_id, value, known_at") == [
+        ("3", "job 1", merged), ("3", "job 2", merged), ("3", "job 3", "2024-01-03 00:00:00"),
+    ]  # fmt: skip
+    assert rows(workspace, "interactions", "interaction_id, lead_id, known_at") == [
+        ("email-e1", "3", merged), ("email-e2", "3", merged), ("email-e3", "3", "2024-01-03 00:00:00"),
+        ("engagement-91-3", "3", merged), ("engagement-92-3", "3", merged), ("engagement-93-3", "3", merged),
+        ("form-f-3-2024-01-09", "3", merged),
+    ]  # fmt: skip
+
+
 def test_contacts_are_known_when_they_were_logged(portal: Workspace) -> None:
     columns = "interaction_id, lead_id, customer_id, kind, direction, campaign, occurred_at, known_at"
     assert rows(portal, "interactions", columns, "lead_id is distinct from '2'") == [
