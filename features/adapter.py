@@ -36,7 +36,7 @@ from features.errors import LeakageError, TableError, WorkspaceError, nearest
 from features.hook import Hook
 from features.personal import refuse_personal
 from features.settings import Attribute, IngestSettings, Settings, read_toml
-from features.shape import Shape
+from features.shape import Shape, same_name
 from features.strict import Strict
 from features.tables import TABLES
 
@@ -152,8 +152,8 @@ class Adapter:
         for table, attributes in merged.items():
             check_table(table, "[attributes]")
             for name in attributes:
-                if name in self.file.leaks.get(table, {}):
-                    raise _leak(table, name, self.file.leaks[table][name])
+                for column in same_name([name], self.file.leaks.get(table, {})):
+                    raise _leak(table, name, self.file.leaks[table][column])
                 _check_attribute(table, name)
         return merged
 

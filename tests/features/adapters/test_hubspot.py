@@ -267,6 +267,20 @@ def test_a_property_of_today_cannot_be_declared(tmp_path: Path, column: str) -> 
         ingested(tmp_path, "hubspot", {"contact.csv": CONTACTS}, attributes={"leads": {column: {"fixed": True}}})
 
 
+def test_a_property_of_today_has_the_prefix_whether_the_file_gives_it_one_or_not(tmp_path: Path) -> None:
+    files = {
+        "contact.csv": "id,createdate,Total_Revenue,my_column\n1,2024-01-01,5,a\n2,2024-01-01,6,b\n",
+        "company.csv": "id,createdate,known_at,my_column\n5,2024-01-01,2020-01-01,a\n",
+    }
+    for name, error in (("property_total_revenue", LeakageError), ("total_revenue", TableError)):
+        with pytest.raises(error, match=name):
+            ingested(tmp_path, "hubspot", files, attributes={"leads": {name: {"fixed": True}}})
+    fixed = {"property_my_column": {"fixed": True}}
+    workspace = ingested(tmp_path, "hubspot", files, attributes={"leads": fixed, "customers": fixed})
+    assert rows(workspace, "leads", "lead_id, property_my_column") == [("1", "a"), ("2", "b")]
+    assert rows(workspace, "customers", "customer_id, property_my_column, known_at") == [("5", "a", "2024-01-01 00:00:00")]
+
+
 def test_columns_without_the_prefix_are_the_same(portal: Workspace, tmp_path: Path) -> None:
     files = {name: text.replace("property_createdate", "createdate") for name, text in EXPORT.items()}
     assert Catalog.load(ingested(tmp_path, "hubspot", files)).version == Catalog.load(portal).version

@@ -285,10 +285,13 @@ def test_a_custom_field_becomes_an_attribute_when_it_is_declared(tmp_path: Path)
     assert features_at(workspace, "lead", "2024-01-07").loc["00Q1", "lead_region__c"] == "no"
 
 
-@pytest.mark.parametrize("column", ["is_converted", "converted_account_id", "last_activity_date", "system_modstamp"])
+@pytest.mark.parametrize(
+    "column", ["is_converted", "isconverted", "converted_account_id", "last_activity_date", "isunreadbyowner"]
+)
 def test_a_column_of_today_cannot_be_declared(tmp_path: Path, column: str) -> None:
+    leads = "Id,CreatedDate,IsConverted,IsUnreadByOwner\n00Q1,2024-01-05,true,true\n"
     with pytest.raises(LeakageError, match=column):
-        ingested(tmp_path, "salesforce", {"Lead.csv": LEADS}, attributes={"leads": {column: {"fixed": True}}})
+        ingested(tmp_path, "salesforce", {"Lead.csv": leads}, attributes={"leads": {column: {"fixed": True}}})
 
 
 def test_the_status_of_today_is_not_delivered(tmp_path: Path) -> None:
