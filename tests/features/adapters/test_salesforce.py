@@ -161,6 +161,16 @@ def test_a_field_without_a_history_and_what_names_a_person_are_no_attribute(org:
     assert features_at(org, "lead", "2024-03-01")["lead_rating"].isna().all()
 
 
+def test_a_status_that_the_conversion_set_without_an_entry_is_claimed_for_nobody(tmp_path: Path) -> None:
+    """Today's status would tell the conversion, and a status only of those that were not converted would too."""
+    silent = "".join(line for line in LEAD_HISTORY.splitlines(keepends=True) if not line.startswith("00Q1,Status"))
+    workspace = ingested(tmp_path, "salesforce", {"Lead.csv": LEADS, "LeadHistory.csv": silent})
+    assert rows(workspace, "attribute_history", "entity_id, value, valid_from", "field = 'status'") == [
+        ("00Q4", "Unqualified", "2024-01-15 00:00:00"),
+        ("00Q4", "Working", "2024-01-18 00:00:00"),
+    ]
+
+
 def test_before_tracking_began_nothing_is_claimed(tmp_path: Path) -> None:
     """The first entry of anybody tells since when changes were recorded: an older lead's value is not known before it."""
     history = csv(
@@ -200,9 +210,21 @@ def test_campaigns_that_moved_to_the_contact_are_given_back_to_the_lead(tmp_path
     files = {**EXPORT, "CampaignMember.csv": members, "Campaign.csv": "Id,Name\n701,Fair\n"}
     workspace = ingested(tmp_path, "salesforce", files)
     assert rows(workspace, "campaign_members", "campaign_member_id, lead_id, customer_id, campaign, responded_at") == [
-        ("m1", "00Q1", None, "Fair", "2024-01-12 00:00:00"),
+        ("m1", "00Q1", None, "Fair", "2024-01-12 23:59:59.999999"),
         ("m2", "00Q1", None, "Fair", None),
         ("m3", None, "0011", "702", None),
+    ]
+
+
+def test_a_task_of_which_only_the_day_is_told_is_known_when_that_is_over(tmp_path: Path) -> None:
+    tasks = csv(
+        "Id,WhoId,CreatedDate,ActivityDate,IsClosed",
+        [("t1", "00Q2", "2024-01-08", "2024-01-10", "true"), ("t2", "00Q2", "2024-01-10T15:00:00Z", "2024-01-09", "true")],
+    )
+    workspace = ingested(tmp_path, "salesforce", {"Lead.csv": LEADS, "Task.csv": tasks})
+    assert rows(workspace, "interactions", "interaction_id, occurred_at, known_at") == [
+        ("t1", "2024-01-10 00:00:00", "2024-01-10 23:59:59.999999"),
+        ("t2", "2024-01-09 00:00:00", "2024-01-10 15:00:00"),
     ]
 
 
@@ -227,6 +249,18 @@ def test_a_contract_that_is_followed_by_another_was_renewed_if_that_was_known_by
         ("8002", "2024-06-21 00:00:00", "2024-10-01 00:00:00", "ended"),  # the next was made three weeks after
         ("8003", "2024-10-21 00:00:00", None, None),
     ]
+
+
+def test_a_contract_that_has_run_out_was_activated_once(tmp_path: Path) -> None:
+    contracts = csv(
+        "Id,AccountId,CreatedDate,StartDate,EndDate,StatusCode",
+        [
+            (code, "0013", "2024-02-01", "2024-02-01", "2024-06-30", code)
+            for code in ("Draft", "Activated", "Expired", "Terminated")
+        ],
+    )
+    workspace = ingested(tmp_path, "salesforce", {"Account.csv": ACCOUNTS, "Contract.csv": contracts})
+    assert rows(workspace, "subscriptions", "subscription_id") == [("Activated",), ("Expired",), ("Terminated",)]
 
 
 def test_who_renews_has_not_left(org: Workspace) -> None:
