@@ -395,11 +395,12 @@ def test_files_and_columns_that_are_not_needed_may_be_missing_or_empty(tmp_path:
     [
         ("Id,Created\n00Q1,2024-01-05\n", "rename `Created` to `created_date`"),
         ("Id,CreatedDate\n00Q1,soon\n", "column created_at"),
+        ("Id,CreatedDate,ConvertedDate\n00Q1,2024-01-05,1/20/2024\n", "column converted_date\n  expected: in every row a value"),
         ("", "an empty file"),
         ("Id,CreatedDate\n", "at least one lead or customer"),
         ("Id,CreatedDate,IsDeleted\n00Q1,2024-01-05,true\n", "every one is deleted"),
     ],
-    ids=["missing column", "no date", "no header", "no row", "only deleted rows"],
+    ids=["missing column", "no date", "a local date", "no header", "no row", "only deleted rows"],
 )
 def test_a_wrong_export_is_refused(tmp_path: Path, content: str, said: str) -> None:
     with pytest.raises(TableError) as caught:
