@@ -4,7 +4,7 @@
 with closings as (
     select
         opportunityid,
-        arg_max(actualrevenue, cast(createdon as timestamptz)) as amount,
+        arg_max_null(actualrevenue, cast(createdon as timestamptz)) as amount,
         max(cast(createdon as timestamptz)) as closed_at,
     from opportunityclose
     where opportunity_statecode is null or lower(opportunity_statecode) in ('1', 'won')

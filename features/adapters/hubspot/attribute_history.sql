@@ -42,5 +42,5 @@ known as (
 select entity, entity_id, field, value, changed_at as valid_from, greatest(changed_at, merged_at) as known_at
 from entries
 semi join known using (entity, entity_id)
-where not regexp_matches(field, '(name|phone|email|fax|street|zip|postal_?code|address)\d*$')
+where not regexp_matches(field, '(name|(phone|mobile)(_?number)?|emails?|fax|street|zip|postal_?code|address)\d*$')
 qualify row_number() over (partition by entity, entity_id, field, changed_at order by merged_at nulls first, value) = 1

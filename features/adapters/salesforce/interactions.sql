@@ -15,7 +15,8 @@ with conversions as (
                 from lead_history h
                 where h.lead_id = lead.id and lower(replace(h.field, '_', '')) = 'leadconverted'
             ),
-            cast(converted_date as timestamptz) + interval 1 day - interval 1 microsecond
+            cast(converted_date as timestamptz) + interval 1 day - interval 1 microsecond,
+            cast(last_modified_date as timestamptz)
         ) as converted_at,
     from lead
     where converted_contact_id is not null

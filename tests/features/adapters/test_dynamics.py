@@ -100,6 +100,28 @@ def test_an_order_is_known_once_it_is_closed_with_the_amount_of_then(organisatio
     ]
 
 
+def test_the_revenue_of_an_earlier_closing_is_not_that_of_the_win(tmp_path: Path) -> None:
+    closings = csv(
+        "activityid,opportunityid,createdon,actualrevenue",
+        [("x1", "o1", "2024-02-02T15:00:00Z", "1"), ("x2", "o1", "2024-03-02T15:00:00Z", "")],
+    )
+    workspace = ingested(tmp_path, "dynamics", {**EXPORT, "opportunityclose.csv": closings})
+    assert rows(workspace, "orders", "amount, known_at", "order_id = 'o1'") == [(900, "2024-05-01 00:00:00")]
+
+
+def test_addresses_have_no_history_and_what_only_ends_like_one_has(tmp_path: Path) -> None:
+    names = ("address1_line1", "address1_composite", "telephone1", "new_productline")
+    changes = [json.dumps({"changedAttributes": [{"logicalName": name, "newValue": "v"}]}) for name in names]
+    audits = csv("objectid,objecttypecode,createdon,changedata", [("l3", "lead", "2024-01-10", _quoted(c)) for c in changes])
+    workspace = ingested(tmp_path, "dynamics", {"lead.csv": LEADS, "audit.csv": audits})
+    assert rows(workspace, "attribute_history", "field") == [("new_productline",)]
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
 def test_lines_of_an_opportunity_are_orders_of_their_own(tmp_path: Path) -> None:
     lines = csv(
         "opportunityproductid,opportunityid,extendedamount,quantity,modifiedon",

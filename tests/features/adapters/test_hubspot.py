@@ -161,6 +161,13 @@ def test_what_names_a_person_and_who_is_deleted_have_no_history(portal: Workspac
     assert ("lead", "1", "email") not in history and "3" not in {entity_id for _, entity_id, _ in history}
 
 
+def test_numbers_and_further_addresses_of_a_person_have_no_history(tmp_path: Path) -> None:
+    names = ("hs_calculated_phone_number", "mobilephone", "hs_calculated_mobile_number", "hs_additional_emails", "num_visits")
+    history = csv(PROPERTY, [("1", name, "v", "2024-01-02", "") for name in names])
+    workspace = ingested(tmp_path, "hubspot", {"contact.csv": CONTACTS, "contact_property_history.csv": history})
+    assert rows(workspace, "attribute_history", "field") == [("num_visits",)]
+
+
 def test_a_contact_that_was_merged_away_counts_for_the_other_from_the_merge_on(portal: Workspace) -> None:
     merged = "2024-01-15 00:00:00"
     assert rows(portal, "attribute_history", "entity_id, value, valid_from, known_at", "field = 'jobtitle'") == [

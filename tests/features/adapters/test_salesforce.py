@@ -216,6 +216,20 @@ def test_campaigns_that_moved_to_the_contact_are_given_back_to_the_lead(tmp_path
     ]
 
 
+def test_activities_are_given_back_where_only_the_last_modification_tells_of_the_conversion(tmp_path: Path) -> None:
+    files = {
+        "Lead.csv": "Id,CreatedDate,IsConverted,ConvertedContactId,LastModifiedDate\n00Q1,2024-01-05,true,0031,2024-01-20\n",
+        "Account.csv": ACCOUNTS, "Contact.csv": CONTACTS, "Task.csv": TASKS,
+        "CampaignMember.csv": "Id,CampaignId,ContactId,CreatedDate\nm1,701,0031,2024-01-06\n",
+    }  # fmt: skip
+    workspace = ingested(tmp_path, "salesforce", files)
+    assert rows(workspace, "interactions", "interaction_id, lead_id, customer_id") == [
+        ("00T1", "00Q1", None),
+        ("00T2", None, "0011"),
+    ]
+    assert rows(workspace, "campaign_members", "lead_id, customer_id") == [("00Q1", None)]
+
+
 def test_a_task_of_which_only_the_day_is_told_is_known_when_that_is_over(tmp_path: Path) -> None:
     tasks = csv(
         "Id,WhoId,CreatedDate,ActivityDate,IsClosed",
@@ -358,7 +372,7 @@ def test_typed_files_are_read_as_text_is(org: Workspace, tmp_path: Path) -> None
             connection.execute(f"copy (from read_csv('{tmp_path / name}')) to '{target}' (format parquet)")
     typed = ingested(tmp_path, "salesforce", {})
     for table in Catalog.load(org).tables:
-        columns = ", ".join(column for column in Catalog.load(org).tables[table].columns if "id" not in column)
+        columns = ", ".join(column for column in Catalog.load(org).tables[table].columns if not column.endswith("_id"))
         assert rows(typed, table, columns) == rows(org, table, columns), table
 
 
