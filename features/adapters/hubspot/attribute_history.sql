@@ -1,7 +1,7 @@
 -- One row per change of a property of a contact or a company. What names a person is left out. The history that a merged contact
 -- had of its own counts for the one it became at last, known from the last merge on.
 with recursive merges as (
-    select vid_to_merge as id, first(canonical_vid order by made_at) as became, min(made_at) as merged_at
+    select vid_to_merge as id, first(canonical_vid order by made_at, canonical_vid) as became, min(made_at) as merged_at
     from (select vid_to_merge, canonical_vid, cast("timestamp" as timestamptz) as made_at from contact_merge_audit)
     group by all
 ),

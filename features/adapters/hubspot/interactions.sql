@@ -2,7 +2,7 @@
 -- event of a contact, and per form it sent. Notes are no contact. What is logged later than it happened is known from then on, a
 -- meeting once it begins. A contact that was merged away counts for the one it became at last, known from the last merge on.
 with recursive merges as (
-    select vid_to_merge as id, first(canonical_vid order by made_at) as became, min(made_at) as merged_at
+    select vid_to_merge as id, first(canonical_vid order by made_at, canonical_vid) as became, min(made_at) as merged_at
     from (select vid_to_merge, canonical_vid, cast("timestamp" as timestamptz) as made_at from contact_merge_audit)
     group by all
 ),

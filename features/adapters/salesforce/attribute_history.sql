@@ -31,7 +31,7 @@ changes as (
     and not regexp_matches(field, '(name|phone|email|fax|street|postal_?code|address)(_c)?$')
     qualify row_number() over (
         partition by entity, entity_id, field, changed_at
-        order by regexp_full_match(new_value, '[a-zA-Z0-9]{18}') desc, new_value desc
+        order by regexp_full_match(coalesce(new_value, old_value), '[a-zA-Z0-9]{18}') desc, new_value desc, old_value desc
     ) = 1
 ),
 records as (

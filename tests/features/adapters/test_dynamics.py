@@ -11,7 +11,7 @@ from features import ingest, quality
 from features.catalog import Catalog
 from features.errors import LeakageError, TableError
 from features.settings import Settings, Workspace, parse_instant
-from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, rows
+from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, reversed_rows, rows
 
 LEADS = csv(
     "leadid,createdon,modifiedon,statecode,statuscode,leadsourcecode,isdelete",
@@ -125,10 +125,16 @@ def _quoted(text: str) -> str:
 def test_lines_of_an_opportunity_are_orders_of_their_own(tmp_path: Path) -> None:
     lines = csv(
         "opportunityproductid,opportunityid,extendedamount,quantity,modifiedon",
-        [("q1", "o1", "5.5", "2", "2024-02-01"), ("q2", "o1", "6", "1", "2024-06-01"), ("q3", "o3", "7", "1", "")],
+        [
+            ("q1", "o1", "5.5", "2", "2024-02-01"),
+            ("q2", "o1", "6", "1", "2024-06-01"),
+            ("q3", "o3", "7", "1", ""),
+            ("q4", "o2", "", "1", ""),
+        ],
     )
     workspace = ingested(tmp_path, "dynamics", {**EXPORT, "opportunityproduct.csv": lines})
-    assert rows(workspace, "orders", "order_id, amount, quantity, known_at", "order_id like 'q%' or order_id = 'o1'") == [
+    assert rows(workspace, "orders", "order_id, amount, quantity, known_at", "order_id != 'o3'") == [
+        ("o2", 70, None, "2024-04-01 00:00:00"),  # its line has no amount
         ("q1", 5.5, 2, "2024-03-02 15:00:00"),
         ("q2", 6, 1, "2024-06-01 00:00:00"),
     ]
@@ -167,6 +173,13 @@ def test_an_export_of_later_shows_the_past_as_the_export_of_then(organisation: W
 def test_deleted_and_merged_rows_are_nowhere(organisation: Workspace) -> None:
     for table in Catalog.load(organisation).tables:
         assert not {"l5", "a2"} & {str(value) for row in rows(organisation, table, "*") for value in row}
+
+
+def test_the_order_of_rows_makes_no_difference_even_where_two_have_one_instant(tmp_path: Path) -> None:
+    tie = "x2,o1,2024-03-02T15:00:00Z,850\n"
+    files = {**EXPORT, "opportunityclose.csv": EXPORT["opportunityclose.csv"] + tie}
+    one, other = (ingested(tmp_path / name, "dynamics", export) for name, export in (("a", files), ("b", reversed_rows(files))))
+    assert Catalog.load(one).version == Catalog.load(other).version
 
 
 def test_quality_finds_nothing_wrong(organisation: Workspace) -> None:

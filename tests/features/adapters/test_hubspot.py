@@ -10,7 +10,17 @@ from features import ingest, propensity, quality
 from features.catalog import Catalog
 from features.errors import LeakageError, TableError
 from features.settings import Settings, Workspace, parse_instant
-from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, instants, known_too_early, rows
+from tests.features.adapters.crm import (
+    NOW,
+    assert_same_past,
+    csv,
+    features_at,
+    ingested,
+    instants,
+    known_too_early,
+    reversed_rows,
+    rows,
+)
 
 CONTACT = (
     "id,is_deleted,property_createdate,property_email,property_hs_merged_object_ids,property_hs_object_source,"
@@ -257,6 +267,13 @@ def test_nothing_is_known_before_the_export_says_so(tmp_path: Path, seed: int) -
 
 def test_a_ticket_is_a_case_of_its_company(portal: Workspace) -> None:
     assert rows(portal, "cases", "case_id, customer_id, topic, closed_at") == [("81", "51", "BILLING", "2024-03-02 00:00:00")]
+
+
+def test_the_order_of_rows_makes_no_difference_even_where_two_have_one_instant(tmp_path: Path) -> None:
+    tie = "71,amount,850,2024-01-20T08:59:00Z\n"
+    files = {**EXPORT, "deal_property_history.csv": DEAL_PROPERTIES + tie}
+    one, other = (ingested(tmp_path / name, "hubspot", export) for name, export in (("a", files), ("b", reversed_rows(files))))
+    assert Catalog.load(one).version == Catalog.load(other).version
 
 
 def test_quality_finds_nothing_wrong(portal: Workspace) -> None:

@@ -12,7 +12,17 @@ from features.catalog import Catalog
 from features.cohort import cohort
 from features.errors import LeakageError, TableError
 from features.settings import Settings, Workspace, parse_instant
-from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, instants, known_too_early, rows
+from tests.features.adapters.crm import (
+    NOW,
+    assert_same_past,
+    csv,
+    features_at,
+    ingested,
+    instants,
+    known_too_early,
+    reversed_rows,
+    rows,
+)
 from training.label import labels
 
 LEAD = "Id,CreatedDate,IsDeleted,IsConverted,ConvertedDate,ConvertedContactId,LeadSource,Status,Rating,Region__c"
@@ -321,6 +331,16 @@ def test_rows_that_were_deleted_are_nowhere(org: Workspace) -> None:
     for table in Catalog.load(org).tables:
         gone = {"00Q3", "0012", "0064", "00k3", "00T4"}
         assert not gone & {str(value) for row in rows(org, table, "*") for value in row}
+
+
+def test_the_order_of_rows_makes_no_difference_even_where_two_have_one_instant(tmp_path: Path) -> None:
+    files = {
+        **EXPORT,
+        "OpportunityHistory.csv": OPPORTUNITY_HISTORY + "0061,Closed Won,850,2024-03-02T15:00:00Z\n",
+        "LeadHistory.csv": LEAD_HISTORY + "00Q2,LeadSource,Fair,Partner,2024-01-10T00:00:00Z\n",
+    }
+    one, other = (ingested(tmp_path / name, "salesforce", export) for name, export in (("a", files), ("b", reversed_rows(files))))
+    assert Catalog.load(one).version == Catalog.load(other).version
 
 
 def test_quality_finds_nothing_wrong(org: Workspace) -> None:
