@@ -24,19 +24,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from features.errors import LeakageError, TableError, WorkspaceError, nearest
 from features.hook import Hook
 from features.personal import refuse_personal
 from features.settings import Attribute, IngestSettings, Settings, read_toml
-from features.shape import Shape
+from features.shape import Shape, plain, same_name
 from features.strict import Strict
 from features.tables import TABLES
 
@@ -67,6 +68,13 @@ class AdapterFile(Strict):
     leaks: dict[str, dict[str, str]] = Field(
         default_factory=dict, description="`[leaks.TABLE]`: columns that may never be declared, each with the reason"
     )
+
+    @model_validator(mode="after")
+    def _each_name_is_of_one_file(self) -> Self:
+        names = Counter(called for stem, shape in self.files.items() for called in {plain(name) for name in (stem, *shape.names)})
+        if shared := sorted(name for name, files in names.items() if files > 1):
+            raise ValueError(f"`files` has more than one that is called {', '.join(shared)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -152,8 +160,8 @@ class Adapter:
         for table, attributes in merged.items():
             check_table(table, "[attributes]")
             for name in attributes:
-                if name in self.file.leaks.get(table, {}):
-                    raise _leak(table, name, self.file.leaks[table][name])
+                for column in same_name([name], self.file.leaks.get(table, {})):
+                    raise _leak(table, name, self.file.leaks[table][column])
                 _check_attribute(table, name)
         return merged
 

@@ -22,6 +22,7 @@ from features.tables import TABLES, Table, Type
 EXAMPLE_ROWS = 5
 NAMED = 20  # columns in a note
 _NAMED_COLUMN = re.compile(r'[Cc]olumn (?:named )?"([^"]+)"')
+_CAST_COLUMN = re.compile(r": (.+?)(?:, expected format is .*)? when casting from source column (\w+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,23 @@ def _failed(delivery: Delivery, problem: duckdb.Error) -> TableError:
     named = _NAMED_COLUMN.search(text) if isinstance(problem, duckdb.BinderException) else None
     if named is not None:
         return no_column(delivery.where, named[1], delivery.export.columns(delivery.connection, delivery.script.stems))
+    cast = _CAST_COLUMN.search(text) if isinstance(problem, duckdb.ConversionException) else None
+    if cast is not None:
+        return _not_cast(delivery, cast[2], cast[1])
     return TableError(
         delivery.where,
         expected="SQL that runs over the export",
         received=text,
         repair="mend the SQL or the export it reads",
+    )
+
+
+def _not_cast(delivery: Delivery, column: str, received: str) -> TableError:
+    return TableError(
+        f"{delivery.where}, column {column}",
+        expected="in every row a value that the SQL can cast: ISO dates, such as 2018-05-15T10:00:00Z, and plain numbers",
+        received=received,
+        repair="export it so, or read it otherwise in the adapter's SQL",
     )
 
 

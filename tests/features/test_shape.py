@@ -109,6 +109,7 @@ def test_a_needed_file_that_the_sql_does_not_read_is_refused(tmp_path: Path) -> 
         ("columns = []", "columns"),
         ('columns = ["id"]\ncalled = { made = ["created"] }', "`called` names made"),
         ("columns = 1", "columns"),
+        ('columns = ["id"]\n[files.orders]\nnames = ["Customers"]\ncolumns = ["id"]', "more than one that is called customers"),
     ],
 )
 def test_a_shape_that_says_nothing_is_refused(tmp_path: Path, shape: str, said: str) -> None:

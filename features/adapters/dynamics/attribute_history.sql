@@ -26,5 +26,5 @@ changes as (
 select *
 from changes
 semi join known using (entity, entity_id)
-where not regexp_matches(field, '(name|phone|email|fax|line|street|postal_?code|address)\d*$')
+where not regexp_matches(field, '(name|phone|email|fax|street|postal_?code|address|address\d_(line|composite))\d*$')
 qualify row_number() over (partition by entity, entity_id, field, valid_from order by value) = 1

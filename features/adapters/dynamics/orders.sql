@@ -1,10 +1,10 @@
--- One row per line of a won opportunity, or per won opportunity without lines. It is won when the activity that closed it was made;
+-- One row per line of a won opportunity that has an amount, or per won opportunity without such lines. It is won when the activity that closed it was made;
 -- without one, when the day it was closed on was over. The amount is the one of that activity; otherwise today's, which is known
 -- only from its last modification on.
 with closings as (
     select
         opportunityid,
-        arg_max(actualrevenue, cast(createdon as timestamptz)) as amount,
+        first(actualrevenue order by cast(createdon as timestamptz) desc, actualrevenue) as amount,
         max(cast(createdon as timestamptz)) as closed_at,
     from opportunityclose
     where opportunity_statecode is null or lower(opportunity_statecode) in ('1', 'won')
@@ -42,6 +42,7 @@ lines as (
         line.quantity,
     from opportunityproduct line
     join won on won.id = line.opportunityid
+    where line.extendedamount is not null
 ),
 whole as (
     select
@@ -53,7 +54,7 @@ whole as (
         null,
     from won
     where coalesce(amount_then, amount_now) is not null
-    and id not in (select opportunityid from opportunityproduct where opportunityid is not null)
+    and id not in (select opportunityid from opportunityproduct where opportunityid is not null and extendedamount is not null)
 )
 select order_id, customer_id, least(closed_on, known_at) as occurred_at, known_at, amount, quantity
 from (from lines union all from whole)

@@ -1,20 +1,28 @@
 -- One row per call, e-mail, meeting, message or completed task and contact or company it is associated with, per marketing e-mail
 -- event of a contact, and per form it sent. Notes are no contact. What is logged later than it happened is known from then on, a
--- meeting once it begins. A contact that was merged away counts for the one it became, known from the merge on.
-with merged as (
-    select vid_to_merge as id, first(canonical_vid order by "timestamp") as became, min(cast("timestamp" as timestamptz)) as merged_at
-    from contact_merge_audit
+-- meeting once it begins. A contact that was merged away counts for the one it became at last, known from the last merge on.
+with recursive merges as (
+    select vid_to_merge as id, first(canonical_vid order by made_at, canonical_vid) as became, min(made_at) as merged_at
+    from (select vid_to_merge, canonical_vid, cast("timestamp" as timestamptz) as made_at from contact_merge_audit)
     group by all
+),
+chains as (
+    from merges
+    union
+    select chains.id, merges.became, greatest(chains.merged_at, merges.merged_at) from chains join merges on merges.id = chains.became
 ),
 gone as (
     select trim(unnest(string_split(property_hs_merged_object_ids, ';'))) as id from contact
     union
-    select id from merged
+    select id from merges
+),
+kept as (
+    select id from contact anti join gone using (id)
 ),
 leads as (
-    select id, id as lead_id, null as merged_at from contact anti join gone using (id)
+    select id, id as lead_id, cast(null as timestamptz) as merged_at from kept
     union all
-    select merged.id, became, merged_at from merged join (select id from contact) contact on contact.id = became anti join gone on gone.id = became
+    select chains.id, became, merged_at from chains join kept on kept.id = became
 ),
 engagements as (
     select
@@ -64,24 +72,32 @@ engagements as (
     where property_hs_task_completion_date is not null
 ),
 addresses as (
-    select lower(trim(property_email)) as address, min(id) as contact_id from contact anti join gone using (id) group by all
+    select lower(trim(property_email)) as address, lead_id, merged_at
+    from contact
+    join leads using (id)
+    qualify row_number() over (partition by address order by merged_at nulls first, id) = 1
 ),
 contacts as (
     select
-        'engagement-' || engagement_id || '-' || contact_id as interaction_id,
-        contact_id,
+        'engagement-' || engagement_id || '-' || lead_id as interaction_id,
+        lead_id,
         channel,
         kind,
         direction,
         null as campaign,
         occurred_at,
-        greatest(occurred_at, created_at) as known_at,
+        greatest(occurred_at, created_at, merged_at) as known_at,
     from engagements
-    join (select distinct engagement_id, contact_id from engagement_contact) using (engagement_id)
+    join (
+        select engagement_id, lead_id, max(merged_at) as merged_at
+        from engagement_contact
+        join leads on leads.id = contact_id
+        group by all
+    ) using (engagement_id)
     union all
     select
         'email-' || email_event.id,
-        addresses.contact_id,
+        lead_id,
         'email',
         case
             when upper(email_event.type) = 'STATUSCHANGE' then 'unsubscribe'
@@ -90,7 +106,7 @@ contacts as (
         case when upper(email_event.type) in ('OPEN', 'CLICK', 'STATUSCHANGE') then 'inbound' else 'outbound' end,
         email_campaign_id,
         cast(created as timestamptz),
-        cast(created as timestamptz),
+        greatest(cast(created as timestamptz), merged_at),
     from email_event
     join addresses on addresses.address = lower(trim(recipient))
     left join email_event_status_change status on status.id = email_event.id
@@ -98,28 +114,20 @@ contacts as (
     or (upper(email_event.type) = 'STATUSCHANGE' and upper(portal_subscription_status) = 'UNSUBSCRIBED')
     union all
     select
-        'form-' || coalesce(conversion_id, form_id || '-' || contact_id || '-' || "timestamp"),
-        contact_id,
+        'form-' || coalesce(conversion_id, form_id || '-' || lead_id || '-' || "timestamp"),
+        lead_id,
         'web',
         'form',
         'inbound',
         null,
         cast("timestamp" as timestamptz),
-        cast("timestamp" as timestamptz),
+        greatest(cast("timestamp" as timestamptz), max(merged_at)),
     from contact_form_submission
+    join leads on leads.id = contact_id
+    group by conversion_id, form_id, lead_id, "timestamp"
 )
-select
-    interaction_id,
-    lead_id,
-    null as customer_id,
-    occurred_at,
-    greatest(known_at, merged_at) as known_at,
-    channel,
-    kind,
-    direction,
-    campaign,
+select interaction_id, lead_id, null as customer_id, occurred_at, known_at, channel, kind, direction, campaign
 from contacts
-join leads on leads.id = contact_id
 union all
 select
     'engagement-' || engagement_id || '-company-' || company.id,

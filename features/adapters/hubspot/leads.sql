@@ -1,5 +1,6 @@
 -- One row per contact, and one more for every time sales gave it up or took it up again (`hs_lead_status` UNQUALIFIED). It is won
--- when its lifecycle stage first becomes `customer`. A contact that was merged into another is that other one.
+-- when its lifecycle stage first becomes `customer`. A contact that was merged into another is that other one. A property of today has
+-- the prefix `property_`, whether the file gives it one or not: without it, it is the one of the history.
 with merged as (
     select vid_to_merge as id from contact_merge_audit
     union
@@ -9,6 +10,9 @@ history as (
     select contact_id, lower(name) as name, value, cast("timestamp" as timestamptz) as changed_at
     from contact_property_history
     where lower(name) in ('lifecyclestage', 'hs_lead_status')
+),
+properties as (
+    select columns('(?i)^(?:property_)?([^_].*)$') as 'property_\1', columns('^_') from contact
 ),
 won as (
     select contact_id, min(changed_at) as won_at from history where name = 'lifecyclestage' and lower(value) = 'customer' group by all
@@ -35,7 +39,7 @@ states as (
     qualify row_number() over (partition by contact_id, known_at order by changed_at desc nulls last) = 1
 )
 select
-    contact.id as lead_id,
+    states.contact_id as lead_id,
     contact.property_createdate as created_at,
     states.known_at,
     null as customer_id,
@@ -47,8 +51,10 @@ select
     case when states.is_lost then states.known_at end as lost_at,
     null as lost_reason,
     contact.property_hs_object_source as object_source,
-    contact.* exclude (id, property_createdate, property_email, property_hs_object_source),
+    contact.* exclude (
+        property_id, property_createdate, property_email, property_hs_object_source, property_hs_merged_object_ids
+    ),
 from states
-join contact on contact.id = states.contact_id
-anti join merged on merged.id = contact.id
-left join won on won.contact_id = contact.id
+join properties contact on contact.property_id = states.contact_id
+anti join merged on merged.id = states.contact_id
+left join won on won.contact_id = states.contact_id

@@ -28,7 +28,7 @@ won as (
     and deal.deal_id not in (select merged_deal_id from merged_deal where merged_deal_id is not null)
 ),
 amounts as (
-    select won.deal_id, arg_max(value, cast("timestamp" as timestamptz)) as amount
+    select won.deal_id, first(value order by cast("timestamp" as timestamptz) desc, value) as amount
     from won
     join deal_property_history history on history.deal_id = won.deal_id
     where lower(name) = 'amount' and value is not null and cast("timestamp" as timestamptz) <= won_at

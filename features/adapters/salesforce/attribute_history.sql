@@ -2,7 +2,8 @@
 --
 -- Field history (`Field`, `OldValue`, `NewValue`) tells of each field from the first entry on that it has for anybody: from then on
 -- it was tracked. So what a record had at its creation, or when tracking began, is the old value of its first change, or today's if
--- it has none. A field without any entry may have been changed unseen: today's value of it is never projected into the past.
+-- it has none. Where a lead was converted without an entry of its status, which conversion sets, the history does not tell all
+-- changes of it: then only what it was changed to is read. A field without any entry may have been changed unseen: today's value of it is never projected into the past.
 -- Where the files are versions of whole rows (`_fivetran_start`), a value holds from its version on.
 with entries as (
     select
@@ -30,7 +31,7 @@ changes as (
     and not regexp_matches(field, '(name|phone|email|fax|street|postal_?code|address)(_c)?$')
     qualify row_number() over (
         partition by entity, entity_id, field, changed_at
-        order by regexp_full_match(new_value, '[a-zA-Z0-9]{18}') desc, new_value desc
+        order by regexp_full_match(coalesce(new_value, old_value), '[a-zA-Z0-9]{18}') desc, new_value desc, old_value desc
     ) = 1
 ),
 records as (
@@ -76,6 +77,14 @@ firsts as (
     from changes
     group by all
 ),
+unrecorded as (
+    select distinct entity, field
+    from (select 'lead' as entity, id as entity_id, 'status' as field, cast(converted_date as timestamptz) as converted_on from lead)
+    join records using (entity, entity_id)
+    join tracked using (entity, field)
+    anti join firsts using (entity, entity_id, field)
+    where converted_on > greatest(created_at, tracked_since) + interval 1 day
+),
 initial as (
     select
         entity,
@@ -85,6 +94,7 @@ initial as (
         greatest(created_at, tracked_since) as valid_from,
     from today
     semi join exported using (entity, field)
+    anti join unrecorded using (entity, field)
     join tracked using (entity, field)
     join records using (entity, entity_id)
     left join firsts using (entity, entity_id, field)

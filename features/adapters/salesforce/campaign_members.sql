@@ -1,5 +1,5 @@
 -- One row per member of a campaign. On conversion Salesforce moves a lead's memberships to the new contact: those of before are given
--- back to the lead, as its activities are (see interactions.sql).
+-- back to the lead, as its activities are (see interactions.sql). A response has no time: it is known when its day is over.
 with conversions as (
     select
         id as lead_id,
@@ -11,7 +11,8 @@ with conversions as (
                 from lead_history h
                 where h.lead_id = lead.id and lower(replace(h.field, '_', '')) = 'leadconverted'
             ),
-            cast(converted_date as timestamptz) + interval 1 day - interval 1 microsecond
+            cast(converted_date as timestamptz) + interval 1 day - interval 1 microsecond,
+            cast(last_modified_date as timestamptz)
         ) as converted_at,
     from lead
     where converted_contact_id is not null
@@ -22,7 +23,7 @@ select
     case when lead.id is null and conversions.lead_id is null then account.id end as customer_id,
     member.created_date as joined_at,
     coalesce(campaign.name, member.campaign_id) as campaign,
-    member.first_responded_date as responded_at,
+    cast(member.first_responded_date as timestamptz) + interval 1 day - interval 1 microsecond as responded_at,
 from campaign_member member
 left join campaign on campaign.id = member.campaign_id
 left join (select id from lead) lead on lead.id = member.lead_id

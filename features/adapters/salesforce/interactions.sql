@@ -2,7 +2,8 @@
 --
 -- On conversion Salesforce moves a lead's activities to the new contact. Left there, a lead without activities would be one that
 -- converted; so what happened before the conversion is given back to the lead, and counts for no account. An open task is no contact
--- yet. What is logged later than it happened is known from then on, a meeting once it begins.
+-- yet. What is logged later than it happened is known from then on, a meeting once it begins, a task of which only the day is told
+-- when that day is over.
 with conversions as (
     select
         id as lead_id,
@@ -14,7 +15,8 @@ with conversions as (
                 from lead_history h
                 where h.lead_id = lead.id and lower(replace(h.field, '_', '')) = 'leadconverted'
             ),
-            cast(converted_date as timestamptz) + interval 1 day - interval 1 microsecond
+            cast(converted_date as timestamptz) + interval 1 day - interval 1 microsecond,
+            cast(last_modified_date as timestamptz)
         ) as converted_at,
     from lead
     where converted_contact_id is not null
@@ -35,6 +37,8 @@ activities as (
             else 'task'
         end as kind,
         case when lower(call_type) in ('inbound', 'outbound') then lower(call_type) end as direction,
+        case when completed_date_time is null
+            then cast(activity_date as timestamptz) + interval 1 day - interval 1 microsecond end as day_over_at,
     from task
     where try_cast(is_closed as boolean) is distinct from false
     union all
@@ -48,9 +52,10 @@ activities as (
         ),
         case when lower(type) like '%call%' then 'call' else 'meeting' end,
         null,
+        null,
     from event
     union all
-    select id, null, account_id, cast(created_date as timestamptz), cast(created_date as timestamptz), 'opportunity', null
+    select id, null, account_id, cast(created_date as timestamptz), cast(created_date as timestamptz), 'opportunity', null, null
     from opportunity
 ),
 owned as (
@@ -72,7 +77,7 @@ select
     lead_id,
     account.id as customer_id,
     occurred_at,
-    greatest(occurred_at, owned.created_at) as known_at,
+    greatest(occurred_at, owned.created_at, day_over_at) as known_at,
     case kind when 'call' then 'phone' when 'sent' then 'email' when 'meeting' then 'meeting' else 'crm' end as channel,
     kind,
     direction,

@@ -14,7 +14,7 @@ converted as (
     select lead_id, min(changed_at) as converted_at from changes where field = 'leadconverted' group by all
 ),
 sources as (
-    select lead_id, first(old_value order by changed_at) as source from changes where field = 'leadsource' group by all
+    select lead_id, first(old_value order by changed_at, old_value) as source from changes where field = 'leadsource' group by all
 ),
 given_up as (
     select

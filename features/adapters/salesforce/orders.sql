@@ -19,7 +19,7 @@ entered as (
         stage,
         min(entered_at) as won_at,
         min(entered_at) filter (where amount is not null) as amount_at,
-        first(amount order by entered_at) filter (where amount is not null) as amount,
+        first(amount order by entered_at, amount) filter (where amount is not null) as amount,
     from stages
     group by all
 ),

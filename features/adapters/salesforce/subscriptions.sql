@@ -14,7 +14,7 @@ with contracts as (
     from contract
     join (select id from account) account on account.id = contract.account_id
     where contract.start_date is not null
-    and (contract.activated_date is not null or lower(contract.status_code) = 'activated')
+    and (contract.activated_date is not null or lower(contract.status_code) in ('activated', 'expired', 'terminated'))
 ),
 renewed as (
     select distinct contracts.id

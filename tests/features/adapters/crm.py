@@ -35,6 +35,12 @@ def csv(header: str, rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([header, *(",".join(row) for row in rows)]) + "\n"
 
 
+def reversed_rows(files: Mapping[str, str]) -> dict[str, str]:
+    """The files with their rows in the opposite order."""
+    split = {name: text.splitlines(keepends=True) for name, text in files.items()}
+    return {name: "".join([header, *reversed(lines)]) for name, (header, *lines) in split.items()}
+
+
 def rows(workspace: Workspace, table: str, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
     """A stored table's rows, in order; instants as text to the second."""
     catalog = Catalog.load(workspace)

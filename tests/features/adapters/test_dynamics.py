@@ -11,7 +11,7 @@ from features import ingest, quality
 from features.catalog import Catalog
 from features.errors import LeakageError, TableError
 from features.settings import Settings, Workspace, parse_instant
-from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, rows
+from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, reversed_rows, rows
 
 LEADS = csv(
     "leadid,createdon,modifiedon,statecode,statuscode,leadsourcecode,isdelete",
@@ -100,13 +100,41 @@ def test_an_order_is_known_once_it_is_closed_with_the_amount_of_then(organisatio
     ]
 
 
+def test_the_revenue_of_an_earlier_closing_is_not_that_of_the_win(tmp_path: Path) -> None:
+    closings = csv(
+        "activityid,opportunityid,createdon,actualrevenue",
+        [("x1", "o1", "2024-02-02T15:00:00Z", "1"), ("x2", "o1", "2024-03-02T15:00:00Z", "")],
+    )
+    workspace = ingested(tmp_path, "dynamics", {**EXPORT, "opportunityclose.csv": closings})
+    assert rows(workspace, "orders", "amount, known_at", "order_id = 'o1'") == [(900, "2024-05-01 00:00:00")]
+
+
+def test_addresses_have_no_history_and_what_only_ends_like_one_has(tmp_path: Path) -> None:
+    names = ("address1_line1", "address1_composite", "telephone1", "new_productline")
+    changes = [json.dumps({"changedAttributes": [{"logicalName": name, "newValue": "v"}]}) for name in names]
+    audits = csv("objectid,objecttypecode,createdon,changedata", [("l3", "lead", "2024-01-10", _quoted(c)) for c in changes])
+    workspace = ingested(tmp_path, "dynamics", {"lead.csv": LEADS, "audit.csv": audits})
+    assert rows(workspace, "attribute_history", "field") == [("new_productline",)]
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
 def test_lines_of_an_opportunity_are_orders_of_their_own(tmp_path: Path) -> None:
     lines = csv(
         "opportunityproductid,opportunityid,extendedamount,quantity,modifiedon",
-        [("q1", "o1", "5.5", "2", "2024-02-01"), ("q2", "o1", "6", "1", "2024-06-01"), ("q3", "o3", "7", "1", "")],
+        [
+            ("q1", "o1", "5.5", "2", "2024-02-01"),
+            ("q2", "o1", "6", "1", "2024-06-01"),
+            ("q3", "o3", "7", "1", ""),
+            ("q4", "o2", "", "1", ""),
+        ],
     )
     workspace = ingested(tmp_path, "dynamics", {**EXPORT, "opportunityproduct.csv": lines})
-    assert rows(workspace, "orders", "order_id, amount, quantity, known_at", "order_id like 'q%' or order_id = 'o1'") == [
+    assert rows(workspace, "orders", "order_id, amount, quantity, known_at", "order_id != 'o3'") == [
+        ("o2", 70, None, "2024-04-01 00:00:00"),  # its line has no amount
         ("q1", 5.5, 2, "2024-03-02 15:00:00"),
         ("q2", 6, 1, "2024-06-01 00:00:00"),
     ]
@@ -145,6 +173,13 @@ def test_an_export_of_later_shows_the_past_as_the_export_of_then(organisation: W
 def test_deleted_and_merged_rows_are_nowhere(organisation: Workspace) -> None:
     for table in Catalog.load(organisation).tables:
         assert not {"l5", "a2"} & {str(value) for row in rows(organisation, table, "*") for value in row}
+
+
+def test_the_order_of_rows_makes_no_difference_even_where_two_have_one_instant(tmp_path: Path) -> None:
+    tie = "x2,o1,2024-03-02T15:00:00Z,850\n"
+    files = {**EXPORT, "opportunityclose.csv": EXPORT["opportunityclose.csv"] + tie}
+    one, other = (ingested(tmp_path / name, "dynamics", export) for name, export in (("a", files), ("b", reversed_rows(files))))
+    assert Catalog.load(one).version == Catalog.load(other).version
 
 
 def test_quality_finds_nothing_wrong(organisation: Workspace) -> None:

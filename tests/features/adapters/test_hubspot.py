@@ -10,7 +10,17 @@ from features import ingest, propensity, quality
 from features.catalog import Catalog
 from features.errors import LeakageError, TableError
 from features.settings import Settings, Workspace, parse_instant
-from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, instants, known_too_early, rows
+from tests.features.adapters.crm import (
+    NOW,
+    assert_same_past,
+    csv,
+    features_at,
+    ingested,
+    instants,
+    known_too_early,
+    reversed_rows,
+    rows,
+)
 
 CONTACT = (
     "id,is_deleted,property_createdate,property_email,property_hs_merged_object_ids,property_hs_object_source,"
@@ -161,6 +171,13 @@ def test_what_names_a_person_and_who_is_deleted_have_no_history(portal: Workspac
     assert ("lead", "1", "email") not in history and "3" not in {entity_id for _, entity_id, _ in history}
 
 
+def test_numbers_and_further_addresses_of_a_person_have_no_history(tmp_path: Path) -> None:
+    names = ("hs_calculated_phone_number", "mobilephone", "hs_calculated_mobile_number", "hs_additional_emails", "num_visits")
+    history = csv(PROPERTY, [("1", name, "v", "2024-01-02", "") for name in names])
+    workspace = ingested(tmp_path, "hubspot", {"contact.csv": CONTACTS, "contact_property_history.csv": history})
+    assert rows(workspace, "attribute_history", "field") == [("num_visits",)]
+
+
 def test_a_contact_that_was_merged_away_counts_for_the_other_from_the_merge_on(portal: Workspace) -> None:
     merged = "2024-01-15 00:00:00"
     assert rows(portal, "attribute_history", "entity_id, value, valid_from, known_at", "field = 'jobtitle'") == [
@@ -169,6 +186,30 @@ def test_a_contact_that_was_merged_away_counts_for_the_other_from_the_merge_on(p
     assert rows(portal, "interactions", "lead_id, occurred_at, known_at", "kind = 'call' and direction = 'outbound'") == [
         ("2", "2024-01-06 10:00:00", merged)
     ]
+
+
+def test_a_chain_of_merges_ends_at_the_last_contact_and_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    """1 into 2 into 3; call 93 is associated with 2 still, and with 3 since."""
+    day = "2024-01-0{}T00:00:00Z".format
+    files = {
+        "contact.csv": csv("id,property_createdate,property_email", [(n, day(1), f"{n}@example.org") for n in "123"]),
+        "contact_merge_audit.csv": "canonical_vid,vid_to_merge,timestamp\n3,2,2024-03-01\n2,1,2024-02-01\n",
+        "contact_property_history.csv": csv(PROPERTY, [(n, "jobtitle", f"job {n}", day(n), "") for n in "123"]),
+        "engagement_call.csv": csv("engagement_id,property_hs_createdate", [(f"9{n}", day(n)) for n in "123"]),
+        "engagement_contact.csv": "engagement_id,contact_id\n91,1\n92,2\n93,2\n93,3\n",
+        "email_event.csv": csv("id,type,created,recipient", [(f"e{n}", "OPEN", day(n), f"{n}@example.org") for n in "123"]),
+        "contact_form_submission.csv": "contact_id,form_id,timestamp\n1,f,2024-01-09\n3,f,2024-01-09\n",
+    }
+    workspace, merged = ingested(tmp_path, "hubspot", files), "2024-03-01 00:00:00"
+    assert rows(workspace, "leads", "lead_id") == [("3",)]
+    assert rows(workspace, "attribute_history", "entity_id, value, known_at") == [
+        ("3", "job 1", merged), ("3", "job 2", merged), ("3", "job 3", "2024-01-03 00:00:00"),
+    ]  # fmt: skip
+    assert rows(workspace, "interactions", "interaction_id, lead_id, known_at") == [
+        ("email-e1", "3", merged), ("email-e2", "3", merged), ("email-e3", "3", "2024-01-03 00:00:00"),
+        ("engagement-91-3", "3", merged), ("engagement-92-3", "3", merged), ("engagement-93-3", "3", merged),
+        ("form-f-3-2024-01-09", "3", merged),
+    ]  # fmt: skip
 
 
 def test_contacts_are_known_when_they_were_logged(portal: Workspace) -> None:
@@ -228,6 +269,13 @@ def test_a_ticket_is_a_case_of_its_company(portal: Workspace) -> None:
     assert rows(portal, "cases", "case_id, customer_id, topic, closed_at") == [("81", "51", "BILLING", "2024-03-02 00:00:00")]
 
 
+def test_the_order_of_rows_makes_no_difference_even_where_two_have_one_instant(tmp_path: Path) -> None:
+    tie = "71,amount,850,2024-01-20T08:59:00Z\n"
+    files = {**EXPORT, "deal_property_history.csv": DEAL_PROPERTIES + tie}
+    one, other = (ingested(tmp_path / name, "hubspot", export) for name, export in (("a", files), ("b", reversed_rows(files))))
+    assert Catalog.load(one).version == Catalog.load(other).version
+
+
 def test_quality_finds_nothing_wrong(portal: Workspace) -> None:
     assert quality.check(portal, NOW).errors == ()
 
@@ -241,6 +289,20 @@ def test_churn_and_growth_are_asked_of_what_the_export_tells(portal: Workspace) 
 def test_a_property_of_today_cannot_be_declared(tmp_path: Path, column: str) -> None:
     with pytest.raises(LeakageError, match=column):
         ingested(tmp_path, "hubspot", {"contact.csv": CONTACTS}, attributes={"leads": {column: {"fixed": True}}})
+
+
+def test_a_property_of_today_has_the_prefix_whether_the_file_gives_it_one_or_not(tmp_path: Path) -> None:
+    files = {
+        "contact.csv": "id,createdate,Total_Revenue,my_column\n1,2024-01-01,5,a\n2,2024-01-01,6,b\n",
+        "company.csv": "id,createdate,known_at,my_column\n5,2024-01-01,2020-01-01,a\n",
+    }
+    for name, error in (("property_total_revenue", LeakageError), ("total_revenue", TableError)):
+        with pytest.raises(error, match=name):
+            ingested(tmp_path, "hubspot", files, attributes={"leads": {name: {"fixed": True}}})
+    fixed = {"property_my_column": {"fixed": True}}
+    workspace = ingested(tmp_path, "hubspot", files, attributes={"leads": fixed, "customers": fixed})
+    assert rows(workspace, "leads", "lead_id, property_my_column") == [("1", "a"), ("2", "b")]
+    assert rows(workspace, "customers", "customer_id, property_my_column, known_at") == [("5", "a", "2024-01-01 00:00:00")]
 
 
 def test_columns_without_the_prefix_are_the_same(portal: Workspace, tmp_path: Path) -> None:

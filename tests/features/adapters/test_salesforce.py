@@ -7,11 +7,23 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from features import ingest, quality
+from features import ingest, propensity, quality, snapshot
 from features.catalog import Catalog
+from features.cohort import cohort
 from features.errors import LeakageError, TableError
 from features.settings import Settings, Workspace, parse_instant
-from tests.features.adapters.crm import NOW, assert_same_past, csv, features_at, ingested, instants, known_too_early, rows
+from tests.features.adapters.crm import (
+    NOW,
+    assert_same_past,
+    csv,
+    features_at,
+    ingested,
+    instants,
+    known_too_early,
+    reversed_rows,
+    rows,
+)
+from training.label import labels
 
 LEAD = "Id,CreatedDate,IsDeleted,IsConverted,ConvertedDate,ConvertedContactId,LeadSource,Status,Rating,Region__c"
 LEADS = csv(
@@ -159,6 +171,16 @@ def test_a_field_without_a_history_and_what_names_a_person_are_no_attribute(org:
     assert features_at(org, "lead", "2024-03-01")["lead_rating"].isna().all()
 
 
+def test_a_status_that_the_conversion_set_without_an_entry_is_claimed_for_nobody(tmp_path: Path) -> None:
+    """Today's status would tell the conversion, and a status only of those that were not converted would too."""
+    silent = "".join(line for line in LEAD_HISTORY.splitlines(keepends=True) if not line.startswith("00Q1,Status"))
+    workspace = ingested(tmp_path, "salesforce", {"Lead.csv": LEADS, "LeadHistory.csv": silent})
+    assert rows(workspace, "attribute_history", "entity_id, value, valid_from", "field = 'status'") == [
+        ("00Q4", "Unqualified", "2024-01-15 00:00:00"),
+        ("00Q4", "Working", "2024-01-18 00:00:00"),
+    ]
+
+
 def test_before_tracking_began_nothing_is_claimed(tmp_path: Path) -> None:
     """The first entry of anybody tells since when changes were recorded: an older lead's value is not known before it."""
     history = csv(
@@ -198,9 +220,35 @@ def test_campaigns_that_moved_to_the_contact_are_given_back_to_the_lead(tmp_path
     files = {**EXPORT, "CampaignMember.csv": members, "Campaign.csv": "Id,Name\n701,Fair\n"}
     workspace = ingested(tmp_path, "salesforce", files)
     assert rows(workspace, "campaign_members", "campaign_member_id, lead_id, customer_id, campaign, responded_at") == [
-        ("m1", "00Q1", None, "Fair", "2024-01-12 00:00:00"),
+        ("m1", "00Q1", None, "Fair", "2024-01-12 23:59:59.999999"),
         ("m2", "00Q1", None, "Fair", None),
         ("m3", None, "0011", "702", None),
+    ]
+
+
+def test_activities_are_given_back_where_only_the_last_modification_tells_of_the_conversion(tmp_path: Path) -> None:
+    files = {
+        "Lead.csv": "Id,CreatedDate,IsConverted,ConvertedContactId,LastModifiedDate\n00Q1,2024-01-05,true,0031,2024-01-20\n",
+        "Account.csv": ACCOUNTS, "Contact.csv": CONTACTS, "Task.csv": TASKS,
+        "CampaignMember.csv": "Id,CampaignId,ContactId,CreatedDate\nm1,701,0031,2024-01-06\n",
+    }  # fmt: skip
+    workspace = ingested(tmp_path, "salesforce", files)
+    assert rows(workspace, "interactions", "interaction_id, lead_id, customer_id") == [
+        ("00T1", "00Q1", None),
+        ("00T2", None, "0011"),
+    ]
+    assert rows(workspace, "campaign_members", "lead_id, customer_id") == [("00Q1", None)]
+
+
+def test_a_task_of_which_only_the_day_is_told_is_known_when_that_is_over(tmp_path: Path) -> None:
+    tasks = csv(
+        "Id,WhoId,CreatedDate,ActivityDate,IsClosed",
+        [("t1", "00Q2", "2024-01-08", "2024-01-10", "true"), ("t2", "00Q2", "2024-01-10T15:00:00Z", "2024-01-09", "true")],
+    )
+    workspace = ingested(tmp_path, "salesforce", {"Lead.csv": LEADS, "Task.csv": tasks})
+    assert rows(workspace, "interactions", "interaction_id, occurred_at, known_at") == [
+        ("t1", "2024-01-10 00:00:00", "2024-01-10 23:59:59.999999"),
+        ("t2", "2024-01-09 00:00:00", "2024-01-10 15:00:00"),
     ]
 
 
@@ -225,6 +273,26 @@ def test_a_contract_that_is_followed_by_another_was_renewed_if_that_was_known_by
         ("8002", "2024-06-21 00:00:00", "2024-10-01 00:00:00", "ended"),  # the next was made three weeks after
         ("8003", "2024-10-21 00:00:00", None, None),
     ]
+
+
+def test_a_contract_that_has_run_out_was_activated_once(tmp_path: Path) -> None:
+    contracts = csv(
+        "Id,AccountId,CreatedDate,StartDate,EndDate,StatusCode",
+        [
+            (code, "0013", "2024-02-01", "2024-02-01", "2024-06-30", code)
+            for code in ("Draft", "Activated", "Expired", "Terminated")
+        ],
+    )
+    workspace = ingested(tmp_path, "salesforce", {"Account.csv": ACCOUNTS, "Contract.csv": contracts})
+    assert rows(workspace, "subscriptions", "subscription_id") == [("Activated",), ("Expired",), ("Terminated",)]
+
+
+def test_who_renews_has_not_left(org: Workspace) -> None:
+    question, as_ofs = propensity.load(org, "churn"), [parse_instant("2024-06-15"), parse_instant("2024-09-15")]
+    snapshot.build(org, as_ofs)
+    eligible = cohort(org, question, as_ofs)
+    assert eligible["entity_id"].tolist() == ["0011", "0011"] and labels(org, question, eligible).tolist() == [0, 1]
+    assert question.value is None  # a contract has no price
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -265,6 +333,16 @@ def test_rows_that_were_deleted_are_nowhere(org: Workspace) -> None:
         assert not gone & {str(value) for row in rows(org, table, "*") for value in row}
 
 
+def test_the_order_of_rows_makes_no_difference_even_where_two_have_one_instant(tmp_path: Path) -> None:
+    files = {
+        **EXPORT,
+        "OpportunityHistory.csv": OPPORTUNITY_HISTORY + "0061,Closed Won,850,2024-03-02T15:00:00Z\n",
+        "LeadHistory.csv": LEAD_HISTORY + "00Q2,LeadSource,Fair,Partner,2024-01-10T00:00:00Z\n",
+    }
+    one, other = (ingested(tmp_path / name, "salesforce", export) for name, export in (("a", files), ("b", reversed_rows(files))))
+    assert Catalog.load(one).version == Catalog.load(other).version
+
+
 def test_quality_finds_nothing_wrong(org: Workspace) -> None:
     assert quality.check(org, NOW).errors == ()
 
@@ -275,10 +353,13 @@ def test_a_custom_field_becomes_an_attribute_when_it_is_declared(tmp_path: Path)
     assert features_at(workspace, "lead", "2024-01-07").loc["00Q1", "lead_region__c"] == "no"
 
 
-@pytest.mark.parametrize("column", ["is_converted", "converted_account_id", "last_activity_date", "system_modstamp"])
+@pytest.mark.parametrize(
+    "column", ["is_converted", "isconverted", "converted_account_id", "last_activity_date", "isunreadbyowner"]
+)
 def test_a_column_of_today_cannot_be_declared(tmp_path: Path, column: str) -> None:
+    leads = "Id,CreatedDate,IsConverted,IsUnreadByOwner\n00Q1,2024-01-05,true,true\n"
     with pytest.raises(LeakageError, match=column):
-        ingested(tmp_path, "salesforce", {"Lead.csv": LEADS}, attributes={"leads": {column: {"fixed": True}}})
+        ingested(tmp_path, "salesforce", {"Lead.csv": leads}, attributes={"leads": {column: {"fixed": True}}})
 
 
 def test_the_status_of_today_is_not_delivered(tmp_path: Path) -> None:
@@ -311,7 +392,7 @@ def test_typed_files_are_read_as_text_is(org: Workspace, tmp_path: Path) -> None
             connection.execute(f"copy (from read_csv('{tmp_path / name}')) to '{target}' (format parquet)")
     typed = ingested(tmp_path, "salesforce", {})
     for table in Catalog.load(org).tables:
-        columns = ", ".join(column for column in Catalog.load(org).tables[table].columns if "id" not in column)
+        columns = ", ".join(column for column in Catalog.load(org).tables[table].columns if not column.endswith("_id"))
         assert rows(typed, table, columns) == rows(org, table, columns), table
 
 
@@ -348,11 +429,12 @@ def test_files_and_columns_that_are_not_needed_may_be_missing_or_empty(tmp_path:
     [
         ("Id,Created\n00Q1,2024-01-05\n", "rename `Created` to `created_date`"),
         ("Id,CreatedDate\n00Q1,soon\n", "column created_at"),
+        ("Id,CreatedDate,ConvertedDate\n00Q1,2024-01-05,1/20/2024\n", "column converted_date\n  expected: in every row a value"),
         ("", "an empty file"),
         ("Id,CreatedDate\n", "at least one lead or customer"),
         ("Id,CreatedDate,IsDeleted\n00Q1,2024-01-05,true\n", "every one is deleted"),
     ],
-    ids=["missing column", "no date", "no header", "no row", "only deleted rows"],
+    ids=["missing column", "no date", "a local date", "no header", "no row", "only deleted rows"],
 )
 def test_a_wrong_export_is_refused(tmp_path: Path, content: str, said: str) -> None:
     with pytest.raises(TableError) as caught:
