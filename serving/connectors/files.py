@@ -18,8 +18,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features.catalog import write_atomically
+from features.remote.failure import Busy
 from features.settings import parse_instant
-from serving.connectors.connector import Busy, Call, Record, Rejection
+from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import TYPES, own_names
 from serving.partition import label
 

@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from features.errors import WorkspaceError
+from features.remote.credential import MASK, credential
+from features.remote.environment import filled
+from features.remote.failure import Busy, Denied, Refused
+from features.remote.wire import Wire, parsed
 from features.settings import Workspace
 from features.target import OdooTarget
-from serving.connectors.connector import Busy, Call, Denied, Record, Refused, Rejection
-from serving.connectors.credential import MASK, credential
+from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import own_names
 from serving.connectors.rest import require_fields
-from serving.connectors.wire import Wire, parsed
-from serving.environment import filled
 
 FIRST_OF_JSON_2 = 19
 MODELS = {"lead": "crm.lead", "customer": "res.partner"}

@@ -12,10 +12,11 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.types import TypeEngine
 
 from features.errors import WorkspaceError
+from features.remote.credential import masked
+from features.remote.failure import Busy, Denied, Refused
 from features.settings import Workspace
 from features.target import SqlTarget
-from serving.connectors.connector import Busy, Call, Denied, Record, Refused, Rejection
-from serving.connectors.credential import masked
+from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import TYPES, own_names
 from serving.ledger.address import filled_in
 

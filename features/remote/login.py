@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from features.errors import WorkspaceError
+from features.remote.credential import credential
+from features.remote.environment import filled
+from features.remote.failure import Denied, Refused
+from features.remote.wire import Wire, parsed
 from features.settings import Workspace
 from features.target import DynamicsTarget, SalesforceTarget
-from serving.connectors.connector import Denied, Refused
-from serving.connectors.credential import credential
-from serving.connectors.wire import Wire, parsed
-from serving.environment import filled
 
 if TYPE_CHECKING:
     import httpx
