@@ -38,6 +38,15 @@ _TABLES = {
 # id = "customer_id"
 # timestamp = "loaded_at"
 # columns = { credit_limit = { type = "number", unit = "money", meaning = "the credit limit" } }""",
+    "pull": """\
+# [pull.odoo]
+# of = "odoo"
+# url = "https://odoo.example.com"
+# version = 18
+# database = "crm"
+# user = "foresell"
+# password = "${ODOO_API_KEY}"
+# page = 1000""",
     "hooks": """\
 # [hooks.crm]
 # entity = "lead"
