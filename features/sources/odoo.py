@@ -82,7 +82,10 @@ class OdooRecords:
     def count(self, kind: Kind, low: datetime | None) -> int:
         """How many records changed since."""
         options = {"domain": _domain(kind, Window(low)), "context": {"active_test": False}}
-        return int(self._door.ask(kind.name, "search_count", options))
+        found = self._door.ask(kind.name, "search_count", options)
+        if not isinstance(found, int):
+            raise Denied("the answer to `search_count` is no number: something else than Odoo answers")
+        return found
 
     def page(self, kind: Kind, window: Window) -> list[Record]:
         """The first records of a window."""
