@@ -117,9 +117,9 @@ def shop(world: OdooWorld, leads: int) -> None:
 def move(world: OdooWorld, lead: int, stage: int, at: datetime) -> None:
     """Move a lead to a stage, as Odoo does it."""
     before = world.models["crm.lead"][lead]["stage_id"]
-    message = max(world.models["mail.message"]) + 1
-    world.put("mail.message", message, at, date=at, model="crm.lead", res_id=lead, message_type="notification")
     number = len(world.models["mail.tracking.value"]) + 1
+    message = 1_000_000 + number
+    world.put("mail.message", message, at, date=at, model="crm.lead", res_id=lead, message_type="notification")
     values = {"field_id": 70, "mail_message_id": message, "old_value_integer": before, "new_value_integer": stage}
     world.put("mail.tracking.value", number, at, **values)
     won = world.models["crm.stage"][stage]["is_won"]

@@ -39,9 +39,7 @@ class Shelf:
 
 
 @given(st.lists(st.integers(0, 4), max_size=40), st.lists(st.integers(0, 39), max_size=6), st.integers(1, 7))
-def test_every_record_comes_and_its_last_state_with_the_next_pull_at_the_latest(
-    times: list[int], changes: list[int], limit: int
-) -> None:
+def test_every_record_comes_and_its_last_state_by_the_next_pull(times: list[int], changes: list[int], limit: int) -> None:
     shelf = Shelf(times, changes, limit)
     came: dict[int, datetime] = {}
     for changes_left in (True, False):
