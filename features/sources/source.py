@@ -158,7 +158,7 @@ def text(value: Any) -> str | None:
 def chosen(
     kinds: Sequence[Kind], stems: frozenset[str], skip: Sequence[str], fields: Mapping[str, Sequence[str]], where: str
 ) -> list[Kind]:
-    """The kinds whose files, or whose children's files, are read and not skipped, with the further fields.
+    """The kinds whose files are read and not skipped, with those of their children that are, and with the further fields.
 
     Raises:
         WorkspaceError: `skip` or `fields` name a file that is none, or the adapter reads none of the source's files.
@@ -182,7 +182,7 @@ def chosen(
             children=tuple(child for child in kind.children if _plain(child.stem) in wanted),
         )
         for kind in kinds
-        if wanted & {_plain(one.stem) for one in (kind, *kind.children)}
+        if _plain(kind.stem) in wanted
     ]
     if not found:
         raise WorkspaceError(

@@ -30,6 +30,16 @@ def open_workspace(root: Path, adapter: str, **source: Any) -> Workspace:
     return Workspace.open(root)
 
 
+def adapter(root: Path, *stems: str) -> str:
+    """An adapter in a workspace that reads these files, for a source whose own adapter is tested elsewhere."""
+    folder = root / "adapter"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter.toml").write_text('description = "files as they come"\n', encoding="utf-8")
+    read = " cross join ".join(f'"{stem}"' for stem in stems)
+    (folder / "leads.sql").write_text(f"select 1 as lead_id, now() as created_at from {read}", encoding="utf-8")
+    return "adapter"
+
+
 def run(workspace: Workspace, time: Time | None = None, name: str = "crm", **options: Any) -> dict[str, Found]:
     """Pull without waiting; what was found by file."""
     at = time or Time()
