@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+import duckdb
 import pytest
 
 from features import ingest
 from features.errors import SourceError, WorkspaceError
 from features.settings import Workspace
 from tests.features.sources.worlds import adapter, open_workspace, rows, run
+from tests.servers import POSTGRES
+from tests.servers import database as fresh
 
 START, CUSTOMERS = datetime(2026, 1, 5, 8, tzinfo=UTC), 25
 Execute = Callable[..., Any]
@@ -31,17 +32,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         return
     import psycopg
 
-    name = f"pull_{uuid4().hex[:12]}"
     monkeypatch.setenv("SHOP_PASSWORD", "sesame")
-    server = os.environ.get("FORESELL_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
-        admin.execute(f'create database "{name}"')
-        try:
-            with psycopg.connect(f"{server}/{name}", autocommit=True) as connection:
-                address = f"{server}/{name}".replace("postgres@", "postgres:${SHOP_PASSWORD}@")
-                yield address, lambda sql, *values: connection.execute(sql.replace("?", "%s"), values)
-        finally:
-            admin.execute(f'drop database "{name}" with (force)')
+    with fresh("pull") as name, psycopg.connect(f"{POSTGRES}/{name}", autocommit=True) as connection:
+        address = f"{POSTGRES}/{name}".replace("postgres@", "postgres:${SHOP_PASSWORD}@")
+        yield address, lambda sql, *values: connection.execute(sql.replace("?", "%s"), values)
 
 
 def _iso(value: Any) -> Any:
@@ -53,9 +47,8 @@ def execute(database: tuple[str, Execute]) -> Execute:
     """With customers and orders; ten customers were imported at one instant."""
     execute, kind = database[1], "text" if database[0].startswith("sqlite") else "timestamptz"
     execute(f"create table customers (customer_id integer primary key, created_at {kind}, updated_at {kind}, segment text)")
-    execute(
-        f"create table orders (order_id text primary key, customer_id integer, occurred_at {kind}, amount numeric(10, 2), updated_at {kind})"
-    )
+    columns = f"order_id text primary key, customer_id integer, occurred_at {kind}, amount numeric(10, 2), updated_at {kind}"
+    execute(f"create table orders ({columns})")
     for number in range(CUSTOMERS):
         at = START if number < 10 else START + timedelta(minutes=number)
         execute("insert into customers values (?, ?, ?, ?)", number, START, at, "new")
@@ -83,10 +76,6 @@ def test_ties_are_none_lost_and_a_second_pull_fetches_what_changed(
     execute("insert into customers values (99, ?, ?, 'new')", later, later)
     done = run(workspace)["customers"]
     assert (done.records, done.versions) == (3, 2)
-    assert (
-        rows(workspace, "customers", "customer_id, segment, known_at at time zone 'UTC' at time zone 'UTC'")[-3:]
-        == rows(workspace, "customers", "customer_id, segment, known_at")[-3:]
-    )
     known = later.replace(tzinfo=None)
     assert {row for row in rows(workspace, "customers", "customer_id, segment, known_at") if row[2]} == {
         ("7", "gold", known), ("99", "new", known),
@@ -100,11 +89,9 @@ def test_rows_become_tables_and_a_late_row_keeps_when_it_became_known(workspace:
     execute("update orders set amount = 6, updated_at = ? where order_id = 'o1'", entered)
     run(workspace)
     catalog = ingest.run(workspace, datetime(2026, 3, 1, tzinfo=UTC))
-    import duckdb
-
-    found = duckdb.sql(
-        f"select order_id, amount::double, occurred_at, known_at, known_until from '{catalog.path(workspace, 'orders')}' order by all"
-    ).fetchall()
+    columns = "order_id, amount::double, occurred_at, known_at, known_until"
+    with duckdb.connect() as connection:
+        found = connection.execute(f"select {columns} from '{catalog.path(workspace, 'orders')}' order by all").fetchall()
     at, late = START.replace(tzinfo=None), entered.replace(tzinfo=None)
     assert found == [("o1", 5.5, at, at, late), ("o1", 6.0, at, late, None), ("o2", 7.0, at, late, None)]
 
@@ -116,7 +103,8 @@ def test_an_address_alone_is_enough(database: tuple[str, Execute], execute: Exec
 
 
 def test_a_query_with_a_key_of_its_own(database: tuple[str, Execute], execute: Execute, tmp_path: Path) -> None:
-    query = "select order_id || ':' || customer_id as number, customer_id as who, occurred_at, updated_at from orders where amount > 1;"
+    columns = "order_id || ':' || customer_id as number, customer_id as who, updated_at"
+    query = f"select {columns} from orders where amount > 1;"
     tables = {"Lead": {"query": query, "key": ["who", "number"], "modified": "updated_at"}}
     settings = {"of": "sql", "database": database[0], "tables": tables, "page": 1}
     workspace = open_workspace(tmp_path, adapter(tmp_path, "Lead"), **settings)
