@@ -17,14 +17,15 @@ from features.settings import Workspace
 
 @click.command()
 @click.option("--adapter", default="canonical", show_default=True, help="A shipped adapter, or a folder of your own.")
-@click.option("--from", "source", type=click.Path(path_type=Path), required=True, help="The folder of the CRM's export.")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="The folder of the CRM's export, if there is one yet.")
 @click.option("--workspace", "root", type=click.Path(path_type=Path), default=".", show_default=True, help="The folder to begin.")
-def init(adapter: str, source: Path, root: Path) -> None:
+def init(adapter: str, source: Path | None, root: Path) -> None:
     """Begin a workspace: write its foresell.toml, a tour of every setting.
 
     \b
     Example:
       foresell init --adapter olist --from exports/olist --workspace W
+      foresell init --adapter odoo --workspace W
     """
     from features.tour import init as write_settings
 

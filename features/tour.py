@@ -61,8 +61,8 @@ _TABLES = {
 }
 
 
-def init(root: Path, adapter_name: str, source: Path) -> Path:
-    """Write a workspace's `foresell.toml`; creates the folder if need be, and nothing else.
+def init(root: Path, adapter_name: str, source: Path | None) -> Path:
+    """Write a workspace's `foresell.toml`; creates the folder if need be, and nothing else. Without a source it is to be pulled.
 
     Raises:
         WorkspaceError: there is one already, or no such adapter.
@@ -76,9 +76,10 @@ def init(root: Path, adapter_name: str, source: Path) -> Path:
             received="a workspace already",
             repair=f"edit {path}, or choose another --workspace",
         )
-    settings = Settings.model_validate({"adapter": adapter_name, "source": _from(root, source)})
+    settings = Settings.model_validate({"adapter": adapter_name, **({"source": _from(root, source)} if source else {})})
     adapter = Adapter.find(root, settings)
-    _check_export(adapter, source)
+    if source:
+        _check_export(adapter, source)
     write_atomically(path, tour(settings, adapter).encode())
     return path
 
