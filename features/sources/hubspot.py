@@ -27,9 +27,10 @@ PIPELINES = "pipelines/deals"
 _PROPERTIES = {
     "contact": (
         "lifecyclestage", "hs_lifecyclestage_customer_date", "associatedcompanyid", "hs_analytics_source", "hs_object_source",
-        "hs_merged_object_ids",
+        "hs_merged_object_ids", "hs_lead_status", "hs_analytics_num_visits", "hs_analytics_num_page_views",
+        "num_conversion_events", "country", "industry", "jobtitle",
     ),
-    "company": ("industry", "country", "lifecyclestage"),
+    "company": ("industry", "country", "lifecyclestage", "type", "numberofemployees", "annualrevenue"),
     "deal": ("dealstage", "amount", "closedate", "dealtype"),
     "ticket": ("closed_date", "hs_ticket_priority", "hs_ticket_category"),
     "engagement_call": ("hs_timestamp", "hs_call_direction"),

@@ -122,6 +122,9 @@ class _Kind:
         own = self._pulled[kind.stem]
         if own.state.place not in ("", place):
             raise _another_place(where, own.file, folder)
+        for one in self._pulled.values():
+            if not one.owns(self._file(one.kind.stem)):
+                raise _not_ours(where, self._file(one.kind.stem))
         reached = own.reached() or own.cursor
         self._since = reached and reached - settings.overlap
 
@@ -141,10 +144,11 @@ class _Kind:
         self._export.mkdir(parents=True, exist_ok=True)
         new = 0
         for stem in [*(child.stem for child in self._kind.children), self._kind.stem]:
-            new = self._pulled[stem].publish(
-                connection, self._export / f"{stem}.parquet", versions=self._source.versions
-            )  # fmt: skip
+            new = self._pulled[stem].publish(connection, self._file(stem), versions=self._source.versions)
         return Found(found.stem, found.name, found.since, records, new)
+
+    def _file(self, stem: str) -> Path:
+        return self._export / f"{stem}.parquet"
 
     def _pages(self) -> Iterator[tuple[list[Record], bool]]:
         """Pages of records, and whether they are gone."""
@@ -191,4 +195,13 @@ def _another_place(where: str, file: Path, folder: Path) -> WorkspaceError:
         expected="the source that was pulled before",
         received=f"another address or database than that of {file}",
         repair=f"give the other source another name, or remove {folder} and its files in the export, to begin anew",
+    )
+
+
+def _not_ours(where: str, file: Path) -> WorkspaceError:
+    return WorkspaceError(
+        where,
+        expected="an export of its own: files that it wrote, or none",
+        received=f"{file}, which it did not write",
+        repair=f"move it away, name another `source`, or add `{file.stem}` to `skip`",
     )

@@ -58,6 +58,10 @@ class Pulled:
         self.state = _state(self.file)
         self._next = max((int(path.stem.removesuffix(GONE)) for path in self._waiting()), default=self.state.pages) + 1
 
+    def owns(self, export: Path) -> bool:
+        """Whether a file of the export is ours to replace, or is not there yet."""
+        return not export.is_file() or _facts(export).get("place") == self._place
+
     def reached(self) -> datetime | None:
         """The time of change that a pull which did not end has come to; None if there was none."""
         return _newest(self._waiting())
@@ -86,8 +90,8 @@ class Pulled:
     def publish(self, connection: duckdb.DuckDBPyConnection, export: Path, *, versions: bool) -> int:
         """Merge the pages into the file of versions, write the export's file, and return how many versions are new."""
         waiting = self._waiting()
-        if not waiting and not self.file.is_file() and self.kind.may_be_empty:
-            _replace(connection, f"(select {self._no_row()} where false)", export)
+        if not waiting and not self.file.is_file() and self.kind.may_be_empty and not export.is_file():
+            self._replace(connection, f"(select {self._no_row()} where false)", export)
         if not waiting and (not self.file.is_file() or export.is_file()):
             return 0
         before = _rows(connection, self.file)
@@ -101,11 +105,16 @@ class Pulled:
             connection.execute(f"create or replace temp table versions as from read_parquet('{quote(str(self.file))}')")
         after = _described(connection, "versions")
         if after != before or not export.is_file():
-            _replace(connection, f"({self._exported(connection, versions=versions)})", export)
+            self._replace(connection, f"({self._exported(connection, versions=versions)})", export)
         if waiting:
             self.file.with_suffix(".new").replace(self.file)
         shutil.rmtree(self._pages, ignore_errors=True)
         return after[0] - before[0]
+
+    def _replace(self, connection: duckdb.DuckDBPyConnection, source: str, export: Path) -> None:
+        aside = export.with_name(f".{export.name}.new")
+        _write(connection, source, aside, {"place": self._place})
+        aside.replace(export)
 
     def _no_row(self) -> str:
         return ", ".join([*(f"null::varchar as {identifier(name)}" for name in self.kind.columns), "null::timestamp as known_at"])
@@ -148,12 +157,23 @@ class Pulled:
 
 
 def _state(file: Path) -> State:
-    if not file.is_file():
+    told = _facts(file) if file.is_file() else {}
+    if not told:
         return State()
+    return State(told["place"], told["columns"], told["cursor"] and parse_instant(told["cursor"]), told["pages"])
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    """What a file of ours says of itself; nothing if it is another one."""
+    import pyarrow
     import pyarrow.parquet
 
-    told = json.loads((pyarrow.parquet.read_schema(file).metadata or {})[FACTS.encode()])
-    return State(told["place"], told["columns"], told["cursor"] and parse_instant(told["cursor"]), told["pages"])
+    try:
+        metadata = pyarrow.parquet.read_schema(file).metadata or {}
+    except pyarrow.ArrowInvalid:
+        return {}
+    facts: dict[str, Any] = json.loads(metadata.get(FACTS.encode(), b"{}"))
+    return facts
 
 
 def _newest(waiting: Sequence[Path]) -> datetime | None:
@@ -168,17 +188,10 @@ def _newest(waiting: Sequence[Path]) -> datetime | None:
 
 def _write(connection: duckdb.DuckDBPyConnection, source: str, target: Path, facts: dict[str, Any]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    told = f", kv_metadata {{{FACTS}: '{quote(json.dumps(facts))}'}}" if facts else ""
-    rows = f"select * from {source}"
-    connection.execute(f"copy ({rows}) to '{quote(str(target))}' (format parquet, compression zstd{told})")
+    options = f"format parquet, compression zstd, kv_metadata {{{FACTS}: '{quote(json.dumps(facts))}'}}"
+    connection.execute(f"copy (select * from {source}) to '{quote(str(target))}' ({options})")
     with target.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _replace(connection: duckdb.DuckDBPyConnection, source: str, export: Path) -> None:
-    aside = export.with_name(f".{export.name}.new")
-    _write(connection, source, aside, {})
-    aside.replace(export)
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, file: Path) -> tuple[Any, ...]:

@@ -28,10 +28,13 @@ from features.sources.source import Kind, Record, Window, chosen, instant, text
 PAGE = 2_000
 _FIELDS = {
     "Lead": (
-        "IsConverted", "ConvertedDate", "ConvertedAccountId", "ConvertedContactId", "MasterRecordId", "LeadSource", "Status",
-        "Rating", "Industry", "Country", "State", "AnnualRevenue", "NumberOfEmployees",
+        "IsConverted", "ConvertedDate", "ConvertedAccountId", "ConvertedContactId", "ConvertedOpportunityId", "MasterRecordId",
+        "OwnerId", "LeadSource", "Status", "Rating", "Industry", "Country", "State", "AnnualRevenue", "NumberOfEmployees",
     ),
-    "Account": ("MasterRecordId", "Type", "Industry", "Rating", "BillingCountry", "AnnualRevenue", "NumberOfEmployees"),
+    "Account": (
+        "MasterRecordId", "OwnerId", "Ownership", "Type", "Industry", "Rating", "BillingCountry", "BillingState", "AnnualRevenue",
+        "NumberOfEmployees",
+    ),
     "Contact": ("AccountId",),
     "Opportunity": ("AccountId", "CloseDate", "IsWon", "IsClosed", "StageName", "Amount", "Type", "LastStageChangeDate"),
     "OpportunityLineItem": ("OpportunityId", "Product2Id", "Quantity", "TotalPrice", "ListPrice", "Discount"),

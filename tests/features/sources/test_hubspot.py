@@ -231,6 +231,6 @@ def test_a_limit_is_waited_for_and_a_token_that_ran_out_is_told(workspace: Works
 
 
 def test_html_instead_of_objects_is_told(workspace: Workspace, crm: Crm) -> None:
-    crm.faults = [(200, "<html>Welcome</html>")]
-    with pytest.raises(SourceError, match="HubSpot's API"):
+    crm.faults = [(200, "<html>Welcome</html>")] * 5
+    with pytest.raises(SourceError, match="contacts"):
         run(workspace)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
+import pandas as pd
 import pytest
 
 from features import ingest, quality, snapshot
@@ -141,9 +144,10 @@ def test_what_a_busy_odoo_asks_for_is_waited(workspace: Workspace, crm: Crm) -> 
 
 
 def test_html_where_odoo_should_be_and_a_password_that_ran_out_are_told(workspace: Workspace, crm: Crm, world: OdooWorld) -> None:
-    crm.faults = [(200, "<html>Welcome</html>")]
-    with pytest.raises(SourceError, match=r"is the address|something else|no number"):
+    crm.faults = [(200, "<html>Welcome</html>")] * 5
+    with pytest.raises(SourceError, match=r"crm\.lead"):
         run(workspace)
+    crm.faults.clear()
     world.password = "changed"
     with pytest.raises(SourceError) as caught:
         run(workspace)
@@ -154,6 +158,15 @@ def test_the_other_database_s_records_are_not_mixed_in(workspace: Workspace, crm
     run(workspace)
     with pytest.raises(WorkspaceError, match="another address"):
         run(opened(workspace.root, crm, url=crm.url + "/other"))
+
+
+def test_a_file_that_somebody_else_put_there_stays(workspace: Workspace, crm: Crm) -> None:
+    workspace.source.mkdir()
+    own = workspace.source / "crm_lead.parquet"
+    duckdb.sql(f"copy (select 1 as id) to '{own}'")
+    with pytest.raises(WorkspaceError, match="which it did not write"):
+        run(workspace)
+    assert duckdb.sql(f"from '{own}'").fetchall() == [(1,)]
 
 
 def test_a_field_more_means_everything_again_and_keeps_what_was_known(workspace: Workspace, crm: Crm, world: OdooWorld) -> None:
@@ -179,6 +192,10 @@ def test_a_lead_s_way_from_odoo_to_a_snapshot(workspace: Workspace, crm: Crm, wo
     """What the first pull finds says nothing about before, except when a lead came, was written to, moved and was closed."""
     first_pull = max(one["write_date"] for one in world.models["crm.lead"].values())
     run(workspace)
+    as_of, columns = datetime(2026, 1, 9, 12, tzinfo=UTC), ["lead_source", "lead_stage", "lead_is_open", "interactions_count_7d"]
+    before = seen(workspace, as_of, columns)
+    assert set(before["lead_stage"]) == {"New"} and before["lead_source"].isna().all()
+    assert before["lead_is_open"].all() and set(before["interactions_count_7d"]) == {1}
     world.put("utm.source", 2, MONDAY + 20 * DAY, name="Fair")
     world.put("crm.lead", 2, MONDAY + 20 * DAY, source_id=2)
     world.put("crm.lead", 7, MONDAY + 21 * DAY, active=True, date_closed=False, lost_reason_id=False)
@@ -212,7 +229,12 @@ def test_a_lead_s_way_from_odoo_to_a_snapshot(workspace: Workspace, crm: Crm, wo
         ordered = "select amount::double, known_until is null from orders where customer_id = '5' order by known_at"
         assert found(ordered) == [(100.5, False), (0, True)]
         assert found("select count(*), count(distinct lead_id) from interactions") == [(LEADS, LEADS)]
-    as_of = datetime(2026, 1, 9, 12, tzinfo=UTC)
-    assert snapshot.build(workspace, [as_of], entities=["lead"]).rows > 0
-    seen = snapshot.read(workspace, "lead", [as_of], ["lead_source", "lead_stage", "interactions_count_7d"])
-    assert set(seen["lead_stage"]) == {"New"} and seen["lead_source"].isna().all() and set(seen["interactions_count_7d"]) == {1}
+    assert seen(workspace, as_of, columns).equals(before), "what came later changes no snapshot of before"
+
+
+def seen(workspace: Workspace, as_of: datetime, columns: list[str]) -> pd.DataFrame:
+    """The snapshot of the leads, built anew."""
+    ingest.run(workspace, datetime(2026, 3, 1, tzinfo=UTC))
+    shutil.rmtree(workspace.snapshots, ignore_errors=True)
+    snapshot.build(workspace, [as_of], entities=["lead"])
+    return snapshot.read(workspace, "lead", [as_of], columns)

@@ -182,6 +182,6 @@ def test_own_fields_come_along_and_a_wrong_one_is_told(crm: Crm, organisation: O
 
 
 def test_html_instead_of_records_is_told(workspace: Workspace, crm: Crm) -> None:
-    crm.faults = [None, (200, "<html>Maintenance</html>")]
-    with pytest.raises(SourceError, match="no result of Salesforce"):
+    crm.faults = [None, *[(200, "<html>Maintenance</html>")] * 5]
+    with pytest.raises(SourceError, match="its records"):
         run(workspace)
