@@ -21,8 +21,8 @@ from features.sources.source import Kind, Record, Row, Window, chosen, instant, 
 PAGE = 1_000
 _FIELDS = {
     "crm.lead": (
-        "type", "create_date", "active", "partner_id", "stage_id", "team_id", "user_id", "source_id", "medium_id", "campaign_id",
-        "country_id", "lang_id", "priority", "expected_revenue", "date_open", "date_conversion", "date_closed", "lost_reason_id",
+        "type", "create_date", "active", "stage_id", "team_id", "user_id", "source_id", "medium_id", "campaign_id", "country_id",
+        "priority", "date_closed", "lost_reason_id",
     ),
     "crm.stage": ("name", "is_won"),
     "crm.lost.reason": ("name",),
@@ -30,14 +30,11 @@ _FIELDS = {
     "utm.medium": ("name",),
     "utm.campaign": ("name",),
     "res.country": ("code",),
-    "res.partner": (
-        "create_date", "active", "is_company", "commercial_partner_id", "country_id", "industry_id", "customer_rank",
-    ),
-    "res.partner.industry": ("name",),
+    "res.partner": ("create_date", "commercial_partner_id"),
     "mail.message": ("create_date", "date", "model", "res_id", "message_type", "is_internal"),
     "mail.tracking.value": ("create_date", "field_id", "mail_message_id", "old_value_integer", "new_value_integer"),
     "ir.model.fields": ("name", "model"),
-    "sale.order": ("create_date", "date_order", "partner_id", "state", "amount_untaxed", "currency_id"),
+    "sale.order": ("create_date", "date_order", "partner_id", "state", "amount_untaxed"),
     "account.move": ("create_date", "invoice_date", "commercial_partner_id", "move_type", "state", "amount_untaxed_signed"),
 }  # fmt: skip
 _DOMAINS: Mapping[str, list[Any]] = {
@@ -46,7 +43,7 @@ _DOMAINS: Mapping[str, list[Any]] = {
     "account.move": [["move_type", "in", ["out_invoice", "out_refund"]]],
 }
 _LOOKED_UP = {name for name, own in _FIELDS.items() if "create_date" not in own} | {"mail.tracking.value"}
-_FLAGS = {"active", "is_won", "is_company", "is_internal"}
+_FLAGS = {"active", "is_won", "is_internal"}
 _RENAMED = {"lost_reason_id": (16, "lost_reason"), "field_id": (17, "field")}  # since which version, and from what
 
 

@@ -26,7 +26,9 @@ select
     utm_campaign.name as campaign,
     res_country.code as country,
     team_id as team,
-    null as stage,
+    user_id as salesperson,
+    type as kind,
+    priority,
 from leads
 left join reasons on reasons.id = lost_reason_id
 left join (select id, arg_max(name, write_date) as name from utm_source group by id) as utm_source on utm_source.id = source_id
