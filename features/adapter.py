@@ -14,6 +14,10 @@ what it cannot cast. `select *` hands through a whole file; error messages then 
 
 Which tables are required: those that `required` lists, and always at least one of `leads` and `customers`. Every other table is
 optional: it is left out, and ingest says so, when one of the files its SQL reads is not in the export.
+
+An adapter for many exports of one CRM declares in `[files]` what files and columns are called, and in `[needs]` without which
+files a table is left out. Its SQL then reads the declared names; a file that is not needed and not there has no rows, and a table
+that comes out empty is left out.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from features.errors import LeakageError, TableError, WorkspaceError, nearest
 from features.hook import Hook
 from features.personal import refuse_personal
 from features.settings import Attribute, IngestSettings, Settings, read_toml
+from features.shape import Shape
 from features.strict import Strict
 from features.tables import TABLES
 
@@ -46,6 +51,12 @@ class AdapterFile(Strict):
     description: str = Field(description="what the export is, in a line")
     now: str | None = Field(default=None, description="the instant up to which the export tells; unset: that of the ingest")
     required: tuple[str, ...] = Field(default=(), description="tables whose files must be there; the others are optional")
+    needs: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="`TABLE = [STEMS]`: the declared files it cannot do without; unset: all its SQL reads"
+    )
+    files: dict[str, Shape] = Field(
+        default_factory=dict, description="`[files.STEM]`: what files and their columns are called, where exports differ"
+    )
     ingest: IngestSettings = Field(default_factory=IngestSettings, description="how the export is read")
     attributes: dict[str, dict[str, Attribute]] = Field(
         default_factory=dict, description="`[attributes.TABLE.COLUMN]`: the extra columns its SQL delivers"
@@ -60,12 +71,14 @@ class AdapterFile(Strict):
 
 @dataclass(frozen=True)
 class Script:
-    """The SQL of one canonical table and the stems of the export files it reads."""
+    """The SQL of one canonical table, the stems of the export files it reads and of those it cannot do without."""
 
     table: str
     name: str
     sql: str
     stems: frozenset[str]
+    needed: frozenset[str] = frozenset()
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ class Adapter:
         if not (folder / ADAPTER_FILE).is_file():
             raise _no_adapter(settings.adapter, folder)
         file = read_toml(folder / ADAPTER_FILE, AdapterFile, WorkspaceError)
-        for table in (*file.required, *file.attributes, *file.leaks, *(path.stem for path in folder.glob("*.sql"))):
+        for table in (*file.required, *file.needs, *file.attributes, *file.leaks, *(path.stem for path in folder.glob("*.sql"))):
             check_table(table, f"adapter {settings.adapter}")
         return cls(settings.adapter, folder, file)
 
@@ -96,6 +109,7 @@ class Adapter:
 
         Raises:
             TableError: a file does not hold one SELECT statement.
+            WorkspaceError: a table needs a file that its SQL does not read.
         """
         found = [table for table in TABLES if (self.folder / f"{table}.sql").is_file()]
         with duckdb.connect() as connection:
@@ -103,7 +117,13 @@ class Adapter:
 
     def _script(self, connection: duckdb.DuckDBPyConnection, table: str) -> Script:
         name, sql = f"{self.name}/{table}.sql", (self.folder / f"{table}.sql").read_text(encoding="utf-8")
-        return Script(table, name, sql, _files_read(connection, name, sql))
+        stems = _files_read(connection, name, sql)
+        if table not in self.file.needs:
+            return Script(table, name, sql, stems, stems)
+        if unread := set(self.file.needs[table]) - stems:
+            raise _needs_unread(name, sorted(unread), stems)
+        needed = (stems - set(self.file.files)) | set(self.file.needs[table])
+        return Script(table, name, sql, stems, needed, may_be_empty=table not in self.file.required)
 
     def rules(self, settings: Settings) -> IngestSettings:
         """How the export is read: the adapter's `[ingest]`, key by key overridden by foresell.toml's."""
@@ -214,6 +234,15 @@ def _check_attribute(table: str, name: str) -> None:
             received=f"`{name}`",
             repair=f"write `{name.lower()}`" if only_capitals else f"rename the column in the adapter's {table}.sql, and here",
         )
+
+
+def _needs_unread(script: str, unread: list[str], stems: frozenset[str]) -> WorkspaceError:
+    return WorkspaceError(
+        f"[needs] in {ADAPTER_FILE}",
+        expected=f"files that {script} reads: {', '.join(sorted(stems))}",
+        received=f"{', '.join(unread)}, which it does not",
+        repair="rename or remove it",
+    )
 
 
 def _leak(table: str, name: str, reason: str) -> LeakageError:

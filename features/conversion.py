@@ -74,7 +74,7 @@ def conversion(column: str, source: str, target: Type, rules: IngestSettings, or
     `order` is how dates such as 01/02/2018 are read; None reads only dates that need no order.
     """
     kind = family(source)
-    text = _as_text(column, kind)
+    text = as_text(column, kind)
     if target in ("id", "category"):
         return Conversion(f"nullif({text}, '')", f"{column} is null or trim(cast({column} as varchar)) in ('', 'nan')")
     missing = f"{column} is null or lower({text}) in {_MISSING}" if kind == "text" else _missing(column, kind)
@@ -103,7 +103,8 @@ def ordered(column: str, order: Order) -> str:
     return f"case when {has_order(column)} then try_strptime({slashed}, [{formats}]) end"
 
 
-def _as_text(column: str, kind: Family) -> str:
+def as_text(column: str, kind: Family) -> str:
+    """A column as text without blanks around it; a whole number in a column of fractions has no fraction."""
     if kind == "fraction":
         whole = f"when {column} = trunc({column}) then cast(cast({column} as hugeint) as varchar)"
         return f"case when abs({column}) > {_SAFE} then null {whole} else cast({column} as varchar) end"

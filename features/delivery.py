@@ -20,6 +20,7 @@ from features.settings import Attribute, IngestSettings
 from features.tables import TABLES, Table, Type
 
 EXAMPLE_ROWS = 5
+NAMED = 20  # columns in a note
 _NAMED_COLUMN = re.compile(r'[Cc]olumn (?:named )?"([^"]+)"')
 
 
@@ -112,7 +113,7 @@ class Delivery:
                 raise no_column(self.where, name, delivered)
         extra = [name for name in delivered if name.lower() not in wanted]
         for name in extra:
-            meant = nearest(name, absent, cutoff=0.85)
+            meant = nearest(name, set(absent) - set(self.attributes), cutoff=0.85)  # what may change is read from its history
             if meant is not None:
                 raise _misspelt(self, name, meant)
         return [_left_out(self.table, extra)] if extra else []
@@ -139,8 +140,9 @@ def _misspelt(delivery: Delivery, name: str, meant: str) -> TableError:
 
 
 def _left_out(table: str, extra: Iterable[str]) -> str:
-    columns = ", ".join(f"`{name}`" for name in extra)
-    return f"{table}: left out {columns}; [attributes.{table}] in foresell.toml keeps what it declares"
+    names = [f"`{name}`" for name in extra]
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{table}: left out {', '.join(names[:NAMED])}{more}; [attributes.{table}] in foresell.toml keeps what it declares"
 
 
 def _failed(delivery: Delivery, problem: duckdb.Error) -> TableError:

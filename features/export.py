@@ -11,8 +11,8 @@ import gzip
 import os
 import re
 import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,7 @@ import duckdb
 
 from features.database import identifier, quote
 from features.errors import TableError, nearest
+from features.shape import Shape, same_name
 
 FORMATS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".xlsx")
 DELIMITERS = ",;\t|"
@@ -30,14 +31,15 @@ _BAD_LINE = re.compile(r"CSV Error on Line: (\d+)\n(?:Original Line: (.*)\n)?(.+
 
 @dataclass(frozen=True)
 class Export:
-    """The files of an export by their stems."""
+    """The files of an export by their stems, or by the names that an adapter gives to files of other names."""
 
     folder: Path
     files: dict[str, Path]
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path) -> Export:
-        """List the files of a folder; nothing is read yet.
+    def open(cls, folder: Path, shapes: Mapping[str, Shape] | None = None) -> Export:
+        """List the files of a folder; nothing is read yet. `shapes` are those that an adapter declares, by the names in its SQL.
 
         Raises:
             TableError: no such folder, no file in a format that can be read, or two files with one stem.
@@ -56,7 +58,7 @@ class Export:
             files[stem(path)] = path
         if not files:
             raise _no_files(folder)
-        return cls(folder, files)
+        return cls(folder, _renamed(files, shapes or {}), shapes or {})
 
     def missing(self, stems: Iterable[str]) -> list[str]:
         """Those of the stems for which the export has no file."""
@@ -70,21 +72,35 @@ class Export:
     def register(self, connection: duckdb.DuckDBPyConnection, stems: Iterable[str], *, numbered: bool = False) -> None:
         """Make files visible to SQL as views named by their stems; with `numbered`, each with its row numbers as `_row`.
 
+        A file with a declared shape has it; one that is not there has no rows.
+
         Raises:
             TableError: a file is empty, half-written, not in the format its name says, or its header is unusable.
         """
         for name in sorted(stems):
-            rows = f", row_number() over () + {first_row(self.files[name]) - 1} as {ROW}" if numbered else ""
-            source = _source(connection, name, self.files[name])
-            connection.execute(f"create or replace temp view {identifier(name)} as select *{rows} from {source}")
+            connection.execute(f"create or replace temp view {identifier(name)} as {self._rows(connection, name, numbered)}")
+
+    def _rows(self, connection: duckdb.DuckDBPyConnection, name: str, numbered: bool) -> str:
+        """A SELECT of a file's rows."""
+        if name not in self.files:
+            return self.shapes[name].nothing()
+        source = _source(connection, name, self.files[name])
+        rows = f", row_number() over () + {first_row(self.files[name]) - 1} as {ROW}" if numbered else ""
+        if name not in self.shapes:
+            return f"select *{rows} from {source}"
+        numbers = [ROW] if numbered else []
+        return self.shapes[name].select(_columns(connection, source), f"(select *{rows} from {source})", numbers)
 
     def columns(self, connection: duckdb.DuckDBPyConnection, stems: Iterable[str]) -> list[str]:
-        """The column names of registered files."""
-        return [row[0] for name in sorted(stems) for row in connection.execute(f"describe {identifier(name)}").fetchall()]
+        """The column names of files, as they are spelt there."""
+        found = sorted(set(stems) & set(self.files))
+        return [column for name in found for column in _columns(connection, _source(connection, name, self.files[name]))]
 
     def unended(self, stems: Iterable[str]) -> list[str]:
         """A note for each text file without a line break at its end, as one has that was cut off within its last value."""
-        paths = [self.files[name] for name in sorted(set(stems)) if suffix(self.files[name]) in (".csv", ".tsv")]
+        paths = [
+            self.files[name] for name in sorted(set(stems) & set(self.files)) if suffix(self.files[name]) in (".csv", ".tsv")
+        ]
         return [
             f"{path.name} ends without a line break: if it was cut off, its last value is not whole"
             for path in paths
@@ -93,7 +109,23 @@ class Export:
 
     def names(self, stems: Iterable[str]) -> str:
         """The file names behind some stems, for messages."""
-        return ", ".join(self.files[name].name for name in sorted(stems))
+        return ", ".join(self.files[name].name for name in sorted(set(stems) & set(self.files)))
+
+
+def _renamed(files: dict[str, Path], shapes: Mapping[str, Shape]) -> dict[str, Path]:
+    """The files, those that go by another name of a declared one under that name.
+
+    Raises:
+        TableError: two files are the same declared one.
+    """
+    found = dict(files)
+    for name, shape in shapes.items():
+        alike = same_name((name, *shape.names), files)
+        if len(alike) > 1:
+            raise _two_files(files[alike[0]], files[alike[1]])
+        for other in alike:
+            found[name] = found.pop(other)
+    return found
 
 
 def suffix(path: Path) -> str:
@@ -114,7 +146,8 @@ def first_row(path: Path) -> int:
 def unreadable(export: Export, stems: Iterable[str], problem: duckdb.Error) -> TableError | None:
     """The error of a file that cannot be read to its end; None if DuckDB's problem is another one."""
     text = str(problem)
-    path = next((export.files[name] for name in sorted(stems) if str(export.files[name]) in text), None)
+    paths = [export.files[name] for name in sorted(set(stems) & set(export.files))]
+    path = next((path for path in paths if str(path) in text), None)
     line = _BAD_LINE.search(text)
     if line is not None:
         original = f" ({line[2][:80]!r})" if line[2] else ""
@@ -137,6 +170,11 @@ def _source(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> str
     if suffix(path) == ".parquet":
         return _parquet(connection, path)
     return _excel(connection, name, path) if suffix(path) == ".xlsx" else _csv(path)
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, source: str) -> dict[str, str]:
+    """The columns of a FROM clause and their DuckDB types."""
+    return {name: kind for name, kind, *_ in connection.execute(f"describe from {source}").fetchall()}
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> str:

@@ -6,7 +6,7 @@ last catalog and its tables as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +42,7 @@ def run(workspace: Workspace, now: datetime, tick: Tick = lambda units: None) ->
     """
     adapter = Adapter.find(workspace.root, workspace.settings)
     attributes, rules = adapter.attributes(workspace.settings), adapter.rules(workspace.settings)
-    export = Export.open(workspace.source)
+    export = Export.open(workspace.source, adapter.file.files)
     every = adapter.scripts()
     scripts, notes = ready(adapter, every, export)
     tick(len(every) - len(scripts))
@@ -51,9 +51,16 @@ def run(workspace: Workspace, now: datetime, tick: Tick = lambda units: None) ->
         for script in scripts:
             declared, raw = attributes.get(script.table, {}), folder / f"{script.table}.raw"
             delivery = Delivery(connection, export, script, declared, rules, raw)
-            stored[script.table], said = _store(delivery, folder)
-            notes += said
+            delivery.extract()
+            if script.may_be_empty and not delivery.count("true"):
+                notes.append(f"{script.table}: left out, because no row of {export.names(script.stems)} belongs in it")
+            else:
+                stored[script.table], said = _store(delivery, folder)
+                notes += said
+            raw.unlink()
             tick(1)
+        if not _entities(stored):
+            raise _nobody(export, scripts)
         notes += _without_history(connection, attributes, stored, folder)
         catalog = Catalog(
             version=publication.digest(connection, stored, folder),
@@ -75,19 +82,32 @@ def ready(adapter: Adapter, scripts: list[Script], export: Export) -> tuple[list
     taken = {stem for script in scripts for stem in script.stems}
     notes = []
     for script in scripts:
-        for stem in export.missing(script.stems):
+        for stem in export.missing(script.needed):
             near = export.near(stem, taken)
             if near is not None or script.table in adapter.file.required:
                 raise _no_file(export, script, stem, near)
-        if export.missing(script.stems):
-            notes.append(f"{script.table}: left out, because the export has no {', '.join(export.missing(script.stems))}")
+        if lacking := _lacking(script, export):
+            notes.append(f"{script.table}: left out, because the export has no {', '.join(lacking)}")
+        elif export.missing(script.stems):
+            notes.append(f"{script.table}: filled without {', '.join(export.missing(script.stems))}, which the export has not")
     unread = set(export.files) - taken
     if unread:
         notes.append(f"not read by any script: {export.names(unread)}")
-    found = [script for script in scripts if not export.missing(script.stems)]
-    if not {script.table for script in found} & {table.name for table in ENTITY_TABLES.values()}:
+    found = [script for script in scripts if not _lacking(script, export)]
+    if not _entities(script.table for script in found):
         raise _no_entity(adapter, export, scripts)
     return found, notes
+
+
+def _lacking(script: Script, export: Export) -> list[str]:
+    """The files for want of which a script cannot run: those it needs, and all of them if it needs none and there is none."""
+    lacking = export.missing(script.stems)
+    return lacking if len(lacking) == len(script.stems) else export.missing(script.needed)
+
+
+def _entities(tables: Iterable[str]) -> set[str]:
+    """Those of the tables that hold leads or customers."""
+    return {*tables} & {table.name for table in ENTITY_TABLES.values()}
 
 
 @contextmanager
@@ -107,14 +127,12 @@ def _connected(workspace: Workspace, rules: IngestSettings) -> Iterator[duckdb.D
 
 
 def _store(delivery: Delivery, folder: Path) -> tuple[StoredTable, list[str]]:
-    """Extract, check and write one table; what was stored, and notes."""
+    """Check and write one table; what was stored, and notes."""
     name = delivery.table
-    delivery.extract()
     left_out = delivery.check_columns()
     columns, decided = readings(delivery)
     target = folder / f"{name}.parquet"
     merged = versions.store(delivery, columns, target)
-    delivery.raw.unlink()
     source = f"read_parquet('{quote(str(target))}')"
     types = {row[0]: row[1] for row in delivery.connection.execute(f"describe from {source}").fetchall()}
     rows = delivery.connection.execute(f"select count(*) from {source}").fetchone() or (0,)
@@ -161,4 +179,14 @@ def _no_entity(adapter: Adapter, export: Export, scripts: list[Script]) -> Table
         expected=f"leads or customers ({needs})",
         received=f"files {export.names(export.files)}",
         repair=f"correct `source` in foresell.toml, choose another adapter than {adapter.name}, or rename the files",
+    )
+
+
+def _nobody(export: Export, scripts: list[Script]) -> TableError:
+    read = {stem for script in scripts if _entities([script.table]) for stem in script.stems}
+    return TableError(
+        f"export {export.folder}",
+        expected=f"at least one lead or customer in {export.names(read)}",
+        received="none: there is no row, or every one is deleted or merged into another",
+        repair="look into these files, and export them again",
     )

@@ -121,7 +121,7 @@ def _from(root: Path, source: Path) -> str:
 def _check_export(adapter: Adapter, source: Path) -> None:
     known = {stem for script in adapter.scripts() for stem in script.stems}
     try:
-        export = Export.open(source)
+        export = Export.open(source, adapter.file.files)
     except TableError as problem:
         raise CallError(
             f"--from {source}", expected=problem.expected, received=problem.received, repair="correct --from"

@@ -26,7 +26,7 @@ OF_TRAINING_FOR_SERVING = {"training.contract", "training.model", "training.regi
 
 @cache
 def modules() -> dict[str, Path]:
-    paths = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if "adapters" not in path.parts]
+    paths = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if "adapters" not in path.relative_to(ROOT).parts]
     return {_name(path): path for path in [*paths, ROOT / "foresell.py"]}
 
 

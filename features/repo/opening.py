@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from features.console import silence_telemetry
 from features.errors import StoreError
+from features.repo.instrumentation import uninstrumented
 from features.settings import Workspace
 from features.storage import config, expanded, registry, without_password
 
@@ -32,7 +33,8 @@ def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
     workspace.store.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from feast import FeatureStore, RepoConfig
+        with uninstrumented():
+            from feast import FeatureStore, RepoConfig
 
         warnings.simplefilter("ignore")  # once more: importing Feast switches warnings on
         with told(workspace):

@@ -8,18 +8,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, Project, ValueType
-from feast.data_format import ParquetFormat
-from feast.types import Bytes, Float64, String
-
 from features.catalog import Catalog
 from features.errors import FeatureError
 from features.feature import View
 from features.propensity import Propensity, load_all
+from features.repo.instrumentation import uninstrumented
 from features.settings import Workspace
 from features.storage import project
 from features.views import views
 from features.wire import RECORD, join_key, record_view
+
+with uninstrumented():
+    from feast import Entity, FeatureService, FeatureView, Field, FileSource, Project, ValueType
+    from feast.data_format import ParquetFormat
+    from feast.types import Bytes, Float64, String
 
 EVENT_TIMESTAMP = "event_timestamp"
 # Feast's shortest: the join finds a snapshot of exactly the as_of, never silently an older one

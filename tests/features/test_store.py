@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -620,3 +622,13 @@ def test_the_feast_command_works_on_a_workspace(fresh: Workspace, monkeypatch: p
     assert "usage" not in feast("feature-views", "list")  # foresell.toml is empty now, and Feast read it
     feast("materialize", "2024-01-01T00:00:00", "2024-12-31T00:00:00")
     assert [record.entity_id for record in store.Online(fresh).read("customer", ["a", "b"]) if record] == ["a", "b"]
+
+
+def test_feast_is_imported_without_being_compiled_anew() -> None:
+    """It is two thirds of what the import costs, in every process."""
+    asks = (
+        "import features.repo.schema, feast, typeguard, typeguard._decorators as own\n"
+        "assert 'check_argument_types_internal' not in feast.FeatureView.__init__.__code__.co_names\n"
+        "assert typeguard.typechecked is own.typechecked"
+    )
+    subprocess.run([sys.executable, "-c", asks], check=True)
