@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import duckdb
 import pytest
 
+from features import ingest
 from features.errors import SourceError, WorkspaceError
 from features.settings import Workspace
 from tests.features.sources.worlds import adapter, open_workspace, rows, run
@@ -32,7 +35,7 @@ class Account:
     """Objects by kind; properties are text, a search sorts by one of them and is two hundred a page."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, dict[str, dict[str, Any]]] = {"contacts": {}, "deals": {}, "calls": {}}
+        self.objects: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self.histories: dict[str, list[dict[str, Any]]] = {}
         self.links: dict[tuple[str, str], dict[str, list[str]]] = {}
         self.token = "sesame"
@@ -234,3 +237,25 @@ def test_html_instead_of_objects_is_told(workspace: Workspace, crm: Crm) -> None
     crm.faults = [(200, "<html>Welcome</html>")] * 5
     with pytest.raises(SourceError, match="contacts"):
         run(workspace)
+
+
+def test_what_is_pulled_is_what_the_shipped_adapter_reads(crm: Crm, account: Account, tmp_path: Path) -> None:
+    for number in range(1, 4):
+        account.put("companies", number, START, createdate=_told(START), industry="CARS")
+    account.put("contacts", 5, START + timedelta(days=2), lifecyclestage="customer")
+    account.archive("contacts", 9, START + timedelta(days=3))
+    account.put("deals", 500, START + timedelta(days=4), dealstage="won", createdate=_told(START), closedate=_told(START))
+    account.links["deals", "companies"] = {"500": ["2"]}
+    account.put("calls", 900, START, hs_createdate=_told(START))
+    settings = {"of": "hubspot", "url": crm.url, "token": "${HUBSPOT_TOKEN}", "per_second": 10_000}
+    workspace = open_workspace(tmp_path, "hubspot", **settings)
+    run(workspace)
+    catalog = ingest.run(workspace, datetime(2026, 3, 1, tzinfo=UTC))
+    tables = {name: table.rows for name, table in catalog.tables.items()}
+    history = tables.pop("attribute_history")
+    assert tables == {"leads": CONTACTS - 1, "customers": 3, "interactions": 1, "orders": 1} and history > 0
+    with duckdb.connect() as connection:
+        won = (
+            f"select lead_id, converted_at from read_parquet('{catalog.path(workspace, 'leads')}') where converted_at is not null"
+        )
+        assert connection.execute(won).fetchall() == [("5", (START + timedelta(days=2)).replace(tzinfo=None))]

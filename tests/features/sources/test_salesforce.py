@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from features import ingest
 from features.errors import SourceError, WorkspaceError
 from features.settings import Workspace
 from tests.features.sources.worlds import adapter, open_workspace, rows, run
@@ -185,3 +186,34 @@ def test_html_instead_of_records_is_told(workspace: Workspace, crm: Crm) -> None
     crm.faults = [None, *[(200, "<html>Maintenance</html>")] * 5]
     with pytest.raises(SourceError, match="its records"):
         run(workspace)
+
+
+def test_what_is_pulled_is_what_the_shipped_adapter_reads(crm: Crm, organisation: Organisation, tmp_path: Path) -> None:
+    """A lead's status was another one before; a deleted account is none; the day of a conversion is told by Salesforce alone."""
+    for name, own in {
+        "Account": {"Type", "Industry"}, "Opportunity": {"AccountId", "IsWon", "IsClosed", "StageName", "Amount", "CloseDate"},
+        "OpportunityHistory": {"OpportunityId", "StageName", "Amount"}, "Task": {"WhoId", "TaskSubtype", "CallType", "IsClosed"},
+    }.items():  # fmt: skip
+        organisation.records[name] = {}
+        FIELDS[name] = own | {"Id", "CreatedDate", "IsDeleted", "LastModifiedDate", "SystemModstamp"}
+    key = f"00Q{3:015}"
+    for number in range(5):
+        organisation.put("Account", number, START, Type="Customer", IsDeleted=number == 4)
+    won = {
+        "AccountId": key,
+        "IsWon": True,
+        "IsClosed": True,
+        "StageName": "Closed Won",
+        "Amount": 10.5,
+        "CloseDate": "2026-01-07",
+    }
+    organisation.put("Opportunity", 3, START, **won)
+    organisation.put("OpportunityHistory", 3, START, OpportunityId=key, StageName="Closed Won", Amount=10.5)
+    organisation.put("Task", 3, START, WhoId=key, TaskSubtype="Call", CallType="Outbound", IsClosed=True)
+    settings = {"of": "salesforce", "url": crm.url, "client_id": "app", "client_secret": "${SF_SECRET}", "per_second": 10_000}
+    workspace = open_workspace(tmp_path, "salesforce", **settings)
+    run(workspace)
+    catalog = ingest.run(workspace, datetime(2026, 3, 1, tzinfo=UTC))
+    assert {name: table.rows for name, table in catalog.tables.items()} == {
+        "leads": LEADS, "customers": 4, "interactions": 1, "orders": 1, "attribute_history": LEADS,
+    }  # fmt: skip
