@@ -149,9 +149,9 @@ class Pulled:
         if not versions:
             newest = f"qualify row_number() over (partition by {key} order by _modified desc) = 1"
             return f"select * exclude ({_listed(OWN)}) from versions {newest} order by {key}"
-        told = "try_cast(known_at as timestamp)" if "known_at" in names else "null::timestamp"
+        told = "try_cast(known_at as timestamptz)" if "known_at" in names else "null::timestamptz"
         first = f"_initial and row_number() over (partition by {key} order by _modified) = 1"
-        known = f"case when {first} then {told} else greatest({told}, _modified) end as known_at"
+        known = f"case when {first} then {told} else greatest({told}, timezone('UTC', _modified)) end as known_at"
         without = _listed([name for name in (*OWN, "known_at") if name in names])
         return f"select * exclude ({without}), {known} from versions order by {key}, _modified"
 

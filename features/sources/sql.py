@@ -62,9 +62,9 @@ class SqlRecords:
 
     def count(self, kind: Kind, low: datetime | None) -> int:
         """How many rows changed since."""
-        at = identifier(kind.modified)
+        missing = f"select count(*) from {self._from[kind.stem]} where {self._time(kind)} is null"
         with self._connected() as connection:
-            empty = connection.execute(statement(f"select count(*) from {self._from[kind.stem]} where {at} is null")).scalar_one()
+            empty = connection.execute(statement(missing)).scalar_one()
             if empty:
                 raise Refused(f"{empty:,} rows have no time of change in {kind.modified}, so nobody can tell when to pull them")
             condition, values = self._condition(kind, Window(low))

@@ -76,7 +76,7 @@ def test_ties_are_none_lost_and_a_second_pull_fetches_what_changed(
     execute("insert into customers values (99, ?, ?, 'new')", later, later)
     done = run(workspace)["customers"]
     assert (done.records, done.versions) == (3, 2)
-    known = later.replace(tzinfo=None)
+    known = later
     assert {row for row in rows(workspace, "customers", "customer_id, segment, known_at") if row[2]} == {
         ("7", "gold", known), ("99", "new", known),
     }  # fmt: skip
@@ -94,6 +94,22 @@ def test_rows_become_tables_and_a_late_row_keeps_when_it_became_known(workspace:
         found = connection.execute(f"select {columns} from '{catalog.path(workspace, 'orders')}' order by all").fetchall()
     at, late = START.replace(tzinfo=None), entered.replace(tzinfo=None)
     assert found == [("o1", 5.5, at, at, late), ("o1", 6.0, at, late, None), ("o2", 7.0, at, late, None)]
+
+
+def test_what_is_known_since_when_does_not_depend_on_the_zone_of_the_export(
+    workspace: Workspace, database: tuple[str, Execute], execute: Execute
+) -> None:
+    text = (workspace.root / "foresell.toml").read_text(encoding="utf-8")
+    (workspace.root / "foresell.toml").write_text(f'{text}\n[ingest]\ntimezone = "Asia/Tokyo"\n', encoding="utf-8")
+    workspace = Workspace.open(workspace.root)
+    run(workspace)
+    later = START + timedelta(days=1)
+    execute("update customers set segment = 'gold', updated_at = ? where customer_id = 7", later)
+    run(workspace)
+    path = ingest.run(workspace, datetime(2026, 3, 1, tzinfo=UTC)).path(workspace, "customers")
+    with duckdb.connect() as connection:
+        found = connection.execute(f"select known_at from read_parquet('{path}') where customer_id = '7' order by all").fetchall()
+    assert found == [(START.replace(tzinfo=None),), (later.replace(tzinfo=None),)]
 
 
 def test_an_address_alone_is_enough(database: tuple[str, Execute], execute: Execute, tmp_path: Path) -> None:
