@@ -1,6 +1,7 @@
 """The pull: what changed at a source since the last time becomes files of the export, one file a kind of record.
 
-No tool such as dlt does this: it brings forty packages for what is one loop here, and its state would not be the file's own.
+No tool such as dlt does this: it brings thirteen packages more for what is one loop here, and its cursor would lie elsewhere than
+what it is the cursor of. No vendor's client either: the write-back says why.
 """
 
 from __future__ import annotations
