@@ -53,10 +53,10 @@ class Found:
     @property
     def told(self) -> str:
         """In words."""
-        since = f"since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else "since ever"
+        since = f"changed since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else "from the beginning"
         if self.versions is None:
-            return f"{self.name}: {self.records:,} changed {since}; would be pulled into {self.stem}"
-        return f"{self.name}: {self.records:,} pulled, changed {since}; {self.versions:,} new in {self.stem}"
+            return f"{self.name}: {self.records:,} to pull into {self.stem}, {since}"
+        return f"{self.name}: {self.records:,} pulled into {self.stem}, {since}; {self.versions:,} say something new"
 
 
 def source_settings(workspace: Workspace, name: str) -> tuple[str, AnySource]:

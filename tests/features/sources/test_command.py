@@ -33,7 +33,7 @@ def call(root: Path, *arguments: str) -> Result:
 def test_records_are_pulled_and_become_tables(shop: sqlite3.Connection, tmp_path: Path) -> None:
     first = call(tmp_path, "--from", "crm")
     assert first.exit_code == 0, first.stderr
-    assert "customers: 2 pulled, changed since ever; 2 new in customers" in first.stderr
+    assert "customers: 2 pulled into customers, from the beginning; 2 say something new" in first.stderr
     assert "customers: 2 rows" in first.stderr
     shop.execute("insert into customers values ('c3', '2026-01-03', '2026-01-03')")
     second = json.loads(call(tmp_path, "--from", "crm", "--json").stdout)
@@ -44,7 +44,7 @@ def test_records_are_pulled_and_become_tables(shop: sqlite3.Connection, tmp_path
 def test_a_dry_run_says_what_would_come_and_ingests_nothing(shop: sqlite3.Connection, tmp_path: Path) -> None:
     told = call(tmp_path, "--from", "crm", "--dry-run", "--json")
     assert json.loads(told.stdout)["would_pull"]["crm"][0]["records"] == 2
-    assert "2 changed since ever; would be pulled into customers" in told.stderr
+    assert "customers: 2 to pull into customers, from the beginning" in told.stderr
     assert not (tmp_path / "data").exists() and not (tmp_path / "export").exists()
     assert call(tmp_path, "--dry-run").exit_code == 2
 
