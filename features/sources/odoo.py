@@ -42,7 +42,6 @@ _DOMAINS: Mapping[str, list[Any]] = {
     "ir.model.fields": [["model", "=", "crm.lead"]],
     "account.move": [["move_type", "in", ["out_invoice", "out_refund"]]],
 }
-_LOOKED_UP = {name for name, own in _FIELDS.items() if "create_date" not in own} | {"mail.tracking.value"}
 _FLAGS = {"active", "is_won", "is_internal"}
 _RENAMED = {"lost_reason_id": (16, "lost_reason"), "field_id": (17, "field")}  # since which version, and from what
 
@@ -71,8 +70,7 @@ class OdooRecords:
     def kinds(self, stems: frozenset[str]) -> list[Kind]:
         """The models whose files, such as `crm_lead`, are read."""
         every = [
-            Kind(name.replace(".", "_"), name, ("id", "write_date", *own), ("id",), "write_date", may_be_empty=name in _LOOKED_UP)
-            for name, own in _FIELDS.items()
+            Kind(name.replace(".", "_"), name, ("id", "write_date", *own), ("id",), "write_date") for name, own in _FIELDS.items()
         ]
         return chosen(every, stems, self._settings.skip, self._settings.fields, self._where)
 

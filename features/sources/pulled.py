@@ -90,8 +90,6 @@ class Pulled:
     def publish(self, connection: duckdb.DuckDBPyConnection, export: Path, *, versions: bool) -> int:
         """Merge the pages into the file of versions, write the export's file, and return how many versions are new."""
         waiting = self._waiting()
-        if not waiting and not self.file.is_file() and self.kind.may_be_empty and not export.is_file():
-            self._replace(connection, f"(select {self._no_row()} where false)", export)
         if not waiting and (not self.file.is_file() or export.is_file()):
             return 0
         before = _rows(connection, self.file)
@@ -115,9 +113,6 @@ class Pulled:
         aside = export.with_name(f".{export.name}.new")
         _write(connection, source, aside, {"place": self._place})
         aside.replace(export)
-
-    def _no_row(self) -> str:
-        return ", ".join([*(f"null::varchar as {identifier(name)}" for name in self.kind.columns), "null::timestamp as known_at"])
 
     def _waiting(self) -> list[Path]:
         return sorted(self._aside.glob("*.parquet"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from features.errors import CallError, WorkspaceError, nearest
 from features.remote.failure import Denied
 from features.settings import parse_instant
+from features.shape import plain
 
 Row = dict[str, str | None]
 
@@ -26,7 +26,6 @@ class Kind:
         key: the columns that identify a record.
         modified: the column with the time of a record's last change.
         children: kinds that come with the records of this one, such as the history of their fields.
-        may_be_empty: whether there is a file also where there is no record, for others look something up in it.
     """
 
     stem: str
@@ -35,7 +34,6 @@ class Kind:
     key: tuple[str, ...]
     modified: str
     children: tuple[Kind, ...] = ()
-    may_be_empty: bool = False
 
 
 class Window(NamedTuple):
@@ -174,15 +172,15 @@ def chosen(
                     received=repr(name),
                     repair=f"write `{near}`" if near else "check the spelling",
                 )
-    wanted = {_plain(stem) for stem in stems} - {_plain(stem) for stem in skip}
+    wanted = {plain(stem) for stem in stems} - {plain(stem) for stem in skip}
     found = [
         replace(
             kind,
             columns=tuple(dict.fromkeys([*kind.columns, *fields.get(kind.stem, ())])),
-            children=tuple(child for child in kind.children if _plain(child.stem) in wanted),
+            children=tuple(child for child in kind.children if plain(child.stem) in wanted),
         )
         for kind in kinds
-        if _plain(kind.stem) in wanted
+        if plain(kind.stem) in wanted
     ]
     if not found:
         raise WorkspaceError(
@@ -192,8 +190,3 @@ def chosen(
             repair="choose the source's own `adapter` in foresell.toml",
         )
     return found
-
-
-def _plain(stem: str) -> str:
-    """A file's name as adapters compare it."""
-    return re.sub("[^a-z0-9]", "", stem.lower())

@@ -1,5 +1,6 @@
 -- What a lead said from when on. Of tracked stages the whole history is there: each change with what was before it, and the stage
--- of a lead without a change is its only one. Other fields are known from the first pull on, see adapter.toml, and then from each
+-- of a lead without a change is its only one. Where no stage was ever changed, nothing is tracked, or nothing of it was pulled: then
+-- nobody knows since when a lead is where it is. Other fields are known from the first pull on, see adapter.toml, and then from each
 -- change that a pull found.
 with sources as (select id as source_id, arg_max(name, write_date) as source from utm_source group by id),
 mediums as (select id as medium_id, arg_max(name, write_date) as medium from utm_medium group by id),
@@ -55,4 +56,7 @@ from fields
 qualify value is distinct from lag(value) over (partition by id, field order by valid_from)
     and row_number() over (partition by id, field, valid_from order by value) = 1
 union all
-select 'lead', id, 'stage', stage, valid_from from staged left join stages using (stage_id)
+select 'lead', id, 'stage', stage, valid_from
+from staged
+left join stages using (stage_id)
+where exists (from changes)

@@ -178,14 +178,25 @@ def test_a_field_more_means_everything_again_and_keeps_what_was_known(workspace:
     assert len(rows(workspace, "crm_lead", "id")) == LEADS + 1
 
 
-def test_nothing_at_all_leaves_no_file_but_those_that_others_look_into(workspace: Workspace, world: OdooWorld) -> None:
+def test_nothing_at_all_leaves_no_file(workspace: Workspace, world: OdooWorld) -> None:
     for model in world.models:
         world.models[model] = {}
+    assert all(one.records == 0 for one in run(workspace).values())
+    assert list(workspace.source.iterdir()) == []
+
+
+def test_without_tracked_changes_nobody_knows_since_when_a_lead_is_in_its_stage(
+    workspace: Workspace, crm: Crm, world: OdooWorld
+) -> None:
+    """The stage that a lead is in now would tell how it ended."""
+    workspace = opened(workspace.root, crm, skip=["mail_tracking_value", "mail_message", "ir_model_fields", "sale_order"])
     run(workspace)
-    assert {path.stem for path in workspace.source.iterdir()} == {
-        "crm_stage", "crm_lost_reason", "utm_source", "utm_medium", "utm_campaign", "res_country", "mail_tracking_value",
-        "ir_model_fields",
-    }  # fmt: skip
+    catalog = ingest.run(workspace, datetime(2026, 3, 1, tzinfo=UTC))
+    assert set(catalog.tables) == {"leads", "attribute_history"}
+    path = catalog.path(workspace, "attribute_history")
+    with duckdb.connect() as connection:
+        fields = connection.execute(f"select distinct field from read_parquet('{path}')").fetchall()
+    assert ("stage",) not in fields and ("source",) in fields
 
 
 def test_a_lead_s_way_from_odoo_to_a_snapshot(workspace: Workspace, crm: Crm, world: OdooWorld) -> None:
