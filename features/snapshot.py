@@ -72,6 +72,19 @@ def build(
     return total
 
 
+def remove(workspace: Workspace, as_ofs: Sequence[datetime]) -> int:
+    """Remove the snapshots of every view at these instants; a build makes them again. Returns how many files that were."""
+    files = [_file(as_of) for as_of in as_ofs]
+    there = [path for file in files for path in workspace.snapshots.glob(f"*/*/{file}")]
+    if there:
+        with _alone(workspace):
+            for target in {path.parent for path in there}:
+                Manifest(target).forget(files)
+            for path in there:
+                path.unlink(missing_ok=True)
+    return len(there)
+
+
 def to_build(workspace: Workspace, as_ofs: Sequence[datetime], entities: Sequence[str] = ENTITIES) -> int:
     """How many views and as_ofs a build goes through."""
     return len(set(as_ofs)) * len(_views(workspace, Catalog.load(workspace), entities))

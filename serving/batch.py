@@ -23,12 +23,13 @@ from features.settings import Workspace
 from features.snapshot import build, to_build
 from features.views import views
 from serving import latest
+from serving.disk import broken
 from serving.last_scores import LastScores
 from serving.ledger import Ledger
 from serving.partition import PART, Receipt, folder, publish
 from serving.score import Score
 from serving.scorer import Scorer, records, scorer_of
-from training.registry import Registered, champion, champion_version
+from training.registry import Named, Registered, champion, standing
 from training.registry import load as load_version
 
 ROWS_PER_BATCH = 5_000
@@ -62,7 +63,7 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
         RegistryError: no propensity has a champion.
     """
     _require_known(workspace, names)
-    wanted = list(dict.fromkeys(names)) or with_champion(workspace)
+    wanted = list(dict.fromkeys(names)) or list(with_champion(workspace))
     quality.require(workspace)
     with progress("snapshot", to_build(workspace, [as_of])) as tick:
         build(workspace, [as_of], tick)
@@ -71,14 +72,14 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
     for name in wanted:
         try:
             receipt, failure = score_propensity(workspace, _answering(workspace, name), as_of, progress)
+            receipts.append(receipt)
+            if failure is not None:
+                failures[name] = failure
+            latest.publish(workspace, name)
         except ForesellError as error:
             failures[name] = error
-            continue
-        receipts.append(receipt)
-        if failure is not None:
-            failures[name] = failure
-    for receipt in receipts:
-        latest.publish(workspace, receipt.propensity)
+        except OSError as problem:
+            failures[name] = broken(f"scores of {name}", problem)
     return Night(as_of, tuple(receipts), failures)
 
 
@@ -117,21 +118,22 @@ def _require_known(workspace: Workspace, names: Sequence[str]) -> None:
             load(workspace, name)  # raises, and names those there are
 
 
-def with_champion(workspace: Workspace) -> list[str]:
-    """The propensities that have a champion, by name.
+def with_champion(workspace: Workspace) -> dict[str, Named]:
+    """The propensities that have a champion, by name, and which version it is.
 
     Raises:
-        RegistryError: there is none.
+        RegistryError: there is none, or the registry does not answer.
     """
-    names = [name for name in sorted(propensity_files(workspace.root, workspace.settings)) if champion_version(workspace, name)]
-    if not names:
+    found = standing(workspace, sorted(propensity_files(workspace.root, workspace.settings)))
+    champions = {name: one.champion for name, one in found.items() if one.champion}
+    if not champions:
         raise RegistryError(
             f"workspace {workspace.root}",
             expected="at least one propensity with a champion",
             received="none",
             repair="run `foresell train --all`, then `foresell promote NAME` for those that passed their gates",
         )
-    return names
+    return champions
 
 
 def score_propensity(

@@ -14,6 +14,7 @@ from pathlib import Path
 from features.catalog import sweep, write_atomically
 from features.errors import StoreError
 from features.settings import Workspace
+from serving.disk import broken
 from serving.partition import PART, RECEIPT, digest, partitions
 
 
@@ -30,22 +31,38 @@ def digests(workspace: Workspace) -> dict[str, str]:
 
 
 def is_published(workspace: Workspace, propensity: str) -> bool:
-    """Whether what is there as the latest is a copy of the newest partition."""
+    """Whether what is there as the latest is a copy of the newest partition.
+
+    The file is looked at, too: a process that was killed before the receipt leaves a newer file beside an older receipt.
+    """
     source, target = newest(workspace, propensity), folder(workspace, propensity)
     if source is None or not (target / PART).is_file() or not (target / RECEIPT).is_file():
         return source is None
-    return (target / RECEIPT).read_bytes() == (source / RECEIPT).read_bytes()
+    told = (target / RECEIPT).read_bytes()
+    return told == (source / RECEIPT).read_bytes() and digest(target / PART) == json.loads(told)["sha256"]
 
 
 def publish(workspace: Workspace, propensity: str) -> None:
     """Copy the newest partition of a propensity: the file first, then its receipt, each in one step.
 
     Raises:
-        StoreError: the partition is not what its receipt says.
+        StoreError: the partition is not what its receipt says, or the disk is full or cannot be written.
     """
-    source, target = newest(workspace, propensity), folder(workspace, propensity)
+    source = newest(workspace, propensity)
     if source is None or is_published(workspace, propensity):
         return
+    try:
+        _copy(source, folder(workspace, propensity))
+    except OSError as problem:
+        raise broken(str(folder(workspace, propensity)), problem) from problem
+
+
+def folder(workspace: Workspace, propensity: str) -> Path:
+    """Where the latest scores of a propensity lie."""
+    return workspace.latest / f"propensity={propensity}"
+
+
+def _copy(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     sweep(target, PART, RECEIPT)
     neighbour = target / f".{PART}.{os.getpid()}"
@@ -57,11 +74,6 @@ def publish(workspace: Workspace, propensity: str) -> None:
     finally:
         neighbour.unlink(missing_ok=True)
     write_atomically(target / RECEIPT, (source / RECEIPT).read_bytes())
-
-
-def folder(workspace: Workspace, propensity: str) -> Path:
-    """Where the latest scores of a propensity lie."""
-    return workspace.latest / f"propensity={propensity}"
 
 
 def _require_whole(source: Path, copy: Path) -> None:

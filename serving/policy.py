@@ -14,7 +14,7 @@ from typing import Literal
 
 from features.condition import Condition
 from features.errors import WorkspaceError, nearest
-from features.settings import PolicySettings
+from features.operation import PolicySettings
 
 Held = Literal["holdout", "suppressed"]
 

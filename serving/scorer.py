@@ -18,9 +18,10 @@ import pandas as pd
 
 from features.errors import ContractError
 from features.feature import Feature, View
+from features.operation import PolicySettings
 from features.propensity import Grades, Propensity
 from features.record import Record
-from features.settings import PolicySettings, Workspace
+from features.settings import Workspace
 from features.views import feature_map
 from serving.policy import Held, Policy
 from serving.reasons import NOT_KNOWN, Range, Reason, Reasoner, Value, wordings

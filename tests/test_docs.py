@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from features.operation import NightlySettings
 from features.propensity import Choice, Gates, Grades, Outcome, Phrases, Propensity, Tuning, Value
 from features.settings import (
     Attribute,
@@ -16,7 +17,6 @@ from features.settings import (
     External,
     IngestSettings,
     MlflowSettings,
-    NightlySettings,
     Settings,
     StoreSettings,
 )

@@ -15,11 +15,16 @@ class Unsent(Exception):
 
 
 class Refused(Unsent):
-    """The target will not take what was sent; `status` and `body` are its answer's."""
+    """The target will not take what was sent.
 
-    def __init__(self, told: str, status: int = 0, body: Any = None) -> None:
+    Attributes:
+        status, body: its answer's.
+        is_gone: whether the reason is that there is no record of an id that was sent.
+    """
+
+    def __init__(self, told: str, status: int = 0, body: Any = None, is_gone: bool = False) -> None:
         super().__init__(told)
-        self.status, self.body = status, body
+        self.status, self.body, self.is_gone = status, body, is_gone
 
 
 class Busy(Unsent):

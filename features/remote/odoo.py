@@ -18,6 +18,7 @@ from features.remote.wire import Wire, parsed
 from features.settings import Workspace
 
 FIRST_OF_JSON_2 = 19
+GONE = "MissingError"
 
 
 class Access(Protocol):
@@ -98,7 +99,8 @@ class OdooDoor:
             return parsed(self._wire.call("POST", f"{self._url}/json/2/{model}/{method}", json=body, headers=headers))
         except Refused as refused:
             name = refused.body.get("name", "") if isinstance(refused.body, dict) else ""
-            if refused.status == 404 and not str(name).endswith("MissingError"):
+            refused.is_gone = str(name).endswith(GONE)
+            if refused.status == 404 and not refused.is_gone:
                 raise Denied(f"{refused.told}; is it Odoo {FIRST_OF_JSON_2} or later, and is there a model {model}?") from None
             raise
 
@@ -124,4 +126,4 @@ class OdooDoor:
         name, told = str(data.get("name", "")), self._wire.clean(str(data.get("message") or error))
         if name.endswith("AccessDenied") or (isinstance(error, dict) and error.get("code") == 404):
             return Denied(told)
-        return Busy(told, broken=True) if name.startswith("psycopg2") else Refused(told, body=data)
+        return Busy(told, broken=True) if name.startswith("psycopg2") else Refused(told, body=data, is_gone=name.endswith(GONE))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 LONGEST_TOLD = 300
+LONGEST_PROLOGUE = 1_000  # bytes before a page of HTML begins
 _WAIT = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _AWAY = (408, 423, 425, 502, 504)
 _LOCKED_OUT = (401, 407)
@@ -57,7 +58,7 @@ class Wire:
 
         Raises:
             Refused: the target answered that it will not take it.
-            Busy: it does not answer, asks to wait, or failed.
+            Busy: it does not answer, asks to wait, or failed; or a page of HTML came, which is nothing that a target says.
             Denied: it let nobody in, sent the call elsewhere, or the address is none.
         """
         import httpx
@@ -69,9 +70,11 @@ class Wire:
             raise Busy(type(error).__name__) from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise Denied(f"the call cannot be made: {type(error).__name__}") from None
-        if response.is_success:
-            return response
-        raise self._failure(response)
+        if not response.is_success:
+            raise self._failure(response)
+        if _is_page(response):
+            raise Busy(f"HTTP {response.status_code} with a page of HTML: of maintenance, of a log-in, or of another address")
+        return response
 
     def clean(self, text: str) -> str:
         """A text fit to be shown and kept: short, on one line, without secrets."""
@@ -94,6 +97,11 @@ def parsed(response: httpx.Response) -> Any:
         return response.json()
     except ValueError:
         return None
+
+
+def _is_page(response: httpx.Response) -> bool:
+    start = response.content[:LONGEST_PROLOGUE].lstrip().lower()
+    return start.startswith(b"<") and b"<html" in start
 
 
 def _words(response: httpx.Response) -> str:

@@ -64,7 +64,7 @@ def _to_serve(workspace: Workspace) -> list[str]:
             raise
         note(f"{problem.where} does not answer; the versions that served last will")
         return found
-    return with_champion(workspace)
+    return list(with_champion(workspace))
 
 
 def _tell_of_keys(workspace: Workspace) -> None:

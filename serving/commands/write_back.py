@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import click
 
@@ -20,6 +20,17 @@ SHOWN_DIFFERENCES = 20
 Done = TypeVar("Done")
 
 
+class Told(Protocol):
+    """What has something to tell in `--json`."""
+
+    def as_dict(self) -> Mapping[str, object]:
+        """It."""
+        ...
+
+
+Shown = TypeVar("Shown", bound=Told)
+
+
 @click.command("write-back")
 @workspace_option
 @click.argument("names", metavar="[NAME]...", nargs=-1)
@@ -29,6 +40,7 @@ Done = TypeVar("Done")
     "--reconcile", "sample", type=click.IntRange(1), metavar="N", help="Write nothing; read N records back and compare."
 )
 @click.option("--replay", is_flag=True, help="Also send again what data/write_back/NAME/rejected.jsonl names.")
+@click.option("--give-up", "let_go", is_flag=True, help="Write nothing; let go of what NAME's rejected.jsonl names.")
 @json_option
 @click.pass_context
 def write_back(
@@ -39,27 +51,31 @@ def write_back(
     dry_run: bool,
     sample: int | None,
     replay: bool,
+    let_go: bool,
     as_json: bool,
 ) -> None:
     """Write the scores that have changed to the targets named, or to every [write_back.NAME] of foresell.toml.
 
     A score that differs by less than the target's `threshold` from the one last sent is not sent again. The ledger knows of every
     record what was sent, rejected, or still waits; a run that was killed goes on where it stopped. What the target rejects is in
-    WORKSPACE/data/write_back/NAME/rejected.jsonl, what a run did in receipt.json beside it. One target that fails stops no other.
+    WORKSPACE/data/write_back/NAME/rejected.jsonl until it is taken or given up, what a run did in receipt.json beside it. One
+    target that fails stops no other.
 
-    It ends with 0 if everything was written, 1 if something was rejected, waits or differs, 2 if call or settings are wrong.
+    It ends with 0 if everything was written, 1 if something is rejected, by an earlier run too, or waits or differs, or another
+    run writes to a target, 2 if call or settings are wrong.
 
     \b
     Example:
       foresell write-back --workspace W --dry-run
       foresell write-back crm --workspace W --as-of 2018-05-15
       foresell write-back crm --workspace W --reconcile 100 --json
+      foresell write-back crm --workspace W --give-up
     """
     from serving.connectors import reconciliation
     from serving.connectors import write_back as core
 
-    if sample is not None and (dry_run or replay or as_of):
-        raise click.UsageError("--reconcile writes nothing, so it goes with none of --as-of, --dry-run and --replay")
+    if (sample is not None or let_go) and (dry_run or replay or as_of or (let_go and sample)):
+        raise click.UsageError("--reconcile and --give-up write nothing, so they go with no other option but --json")
     chosen = list(dict.fromkeys(names)) or core.every_target(workspace)
     for name in chosen:
         core.target_of(workspace, name)
@@ -68,6 +84,13 @@ def write_back(
         _tell(compared, failures, "compared", as_json, _print_comparison)
         ctx.exit(_exit_code(failures, all(not one.differences for one in compared.values())))
     now = datetime.now(UTC)
+    if let_go:
+        given_up, failures = _each(chosen, lambda name: core.give_up(workspace, name, now))
+        for name, count in given_up.items():
+            step(f"{name}: {count:,} records given up")
+        if as_json:
+            emit({"given_up": given_up, "failed": _documents(failures)})
+        ctx.exit(_exit_code(failures, True))
     written, failures = _each(
         chosen, lambda name: core.write_back(workspace, name, as_of, now, dry_run, progress, replay=replay)
     )  # fmt: skip
@@ -99,17 +122,20 @@ def _exit_code(failures: dict[str, ForesellError], is_complete: bool) -> int:
 
 
 def _tell(
-    done: dict[str, Done],
+    done: dict[str, Shown],
     failures: dict[str, ForesellError],
     what: str,
     as_json: bool,
-    show: Callable[[Sequence[Done]], None],
+    show: Callable[[Sequence[Shown]], None],
 ) -> None:
     if as_json:
-        documents = {name: one.as_dict() for name, one in done.items()}  # type: ignore[attr-defined]
-        emit({what: documents, "failed": {name: error.as_dict() for name, error in failures.items()}})
+        emit({what: _documents(done), "failed": _documents(failures)})
     elif done:
         show(list(done.values()))
+
+
+def _documents(told: Mapping[str, Told]) -> dict[str, object]:
+    return {name: one.as_dict() for name, one in told.items()}
 
 
 def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
@@ -130,6 +156,8 @@ def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
             results().print(f"{call.method} {call.address}\n  {body}", markup=False, highlight=False, soft_wrap=True)
         for propensity, entity_id, error in one.rejections:
             note(f"{one.target} rejected {entity_id} of {propensity}: {error}")
+        if one.dead_letters > one.rejected:
+            note(f"{one.target} has rejected {one.dead_letters:,} records until now: see --replay and --give-up")
         if one.stopped:
             note(f"{one.target} stopped: {one.stopped}; run it again, nothing is lost")
 

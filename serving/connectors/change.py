@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.settings import Workspace, parse_instant
+from features.settings import Workspace
 from features.target import Target
 from serving.ledger import Ledger, State, Written
-from serving.partition import PART
+from serving.partition import PART, RECEIPT, partitions
 from serving.score import Trend, heading
 
 ROWS_AT_ONCE = 10_000
@@ -77,12 +77,13 @@ class Partition(NamedTuple):
 
 
 def newest(workspace: Workspace, propensity: str, until: datetime | None) -> Partition | None:
-    """The newest partition of a propensity, of `until` or earlier; None where there is none."""
+    """The newest whole partition of a propensity, of `until` or earlier; None where there is none."""
     found = [
-        Partition(propensity, parse_instant(path.parent.name.partition("=")[2]), path)
-        for path in (workspace.scores / f"propensity={propensity}").glob(f"as_of=*/{PART}")
+        Partition(propensity, at, folder / PART)
+        for at, folder in partitions(workspace).get(propensity, ())
+        if (until is None or at <= until) and (folder / PART).is_file() and (folder / RECEIPT).is_file()
     ]
-    return max((one for one in found if until is None or one.as_of <= until), key=lambda one: one.as_of, default=None)
+    return found[-1] if found else None
 
 
 class Night:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from serving.connectors.change import Change
 
@@ -26,10 +26,18 @@ class Record:
 
 
 class Rejection(NamedTuple):
-    """A record that the target will not take, and why."""
+    """A record that the target did not take, and why.
+
+    Attributes:
+        id: of the record.
+        error: the target's words.
+        cause: `refused`, for what it is; `gone`, the target has no such record; `locked`, somebody else has it just now, so that
+            it is to be sent again.
+    """
 
     id: str
     error: str
+    cause: Literal["refused", "gone", "locked"] = "refused"
 
 
 class Call(NamedTuple):

@@ -1,13 +1,14 @@
 """Dead letters: what a target rejected, one JSON line each, for a person to look at and to send again.
 
 The file is made from the ledger at the end of every run, so it is never half a file. Whoever removes lines from it before
-`--replay` keeps those from being sent again.
+`--replay` or `--give-up` keeps those from being sent again or given up. What was given up is tried again when its score changes.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from datetime import datetime
 from pathlib import Path
 
 from features.catalog import write_atomically
@@ -23,8 +24,8 @@ def folder(workspace: Workspace, name: str) -> Path:
     return workspace.root / "data" / "write_back" / name
 
 
-def bury(workspace: Workspace, name: str, ledger: Ledger) -> None:
-    """Write what the ledger says that the target rejected.
+def bury(workspace: Workspace, name: str, ledger: Ledger) -> int:
+    """Write what the ledger says that the target rejected, in this run or an earlier one. Returns how many records that are.
 
     Raises:
         StoreError: the ledger does not answer; the file is the old one.
@@ -41,6 +42,24 @@ def bury(workspace: Workspace, name: str, ledger: Ledger) -> None:
         for row in ledger.of_status(name, "rejected")
     ]  # fmt: skip
     write_atomically(folder(workspace, name) / FILE, "".join(f"{line}\n" for line in lines).encode(), 0o600)
+    return len(lines)
+
+
+def give_up(workspace: Workspace, name: str, ledger: Ledger, now: datetime) -> int:
+    """Let go of what the file names. Returns how many records that are.
+
+    Raises:
+        CallError: a line is not one of this file.
+        StoreError: the ledger does not answer.
+    """
+    named, let_go = dug_up(workspace, name), 0
+    errors = {(row.propensity, row.entity_id): str(row.error) for row in ledger.of_status(name, "rejected")}
+    for propensity, ids in named.items():
+        told = {one: errors[propensity, one] for one in ids if (propensity, one) in errors}
+        ledger.settle(name, propensity, told, "given up", now, told)
+        let_go += len(told)
+    bury(workspace, name, ledger)
+    return let_go
 
 
 def dug_up(workspace: Workspace, name: str) -> dict[str, set[str]]:

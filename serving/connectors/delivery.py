@@ -1,11 +1,17 @@
 """The delivery: takes records to one target, halves what is refused down to the bad record, waits for who is busy, keeps books.
 
+A record is rejected for its own sake only. Where the first ones of a propensity are all refused in the same words, and none was
+taken, it is the settings or the rights that are wrong: nobody is given up, and the rest of the propensity waits. That records are
+gone from the target is no such sign.
+
 What is about to be sent is noted before it is, and what became of it afterwards. So whoever is killed in between leaves one chunk
 waiting, which the next run sends again; for every target that is the same as sending it once.
 """
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -20,11 +26,15 @@ WINDOW = 50_000  # records among which equal ones are looked for
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(minutes=15)
 ATTEMPTS_OF_HALVES = 2
 MOST_BROKEN = 3  # records in a row on which the target fails: it is the target, then
-MOST_ALIKE = 50  # records refused with the same words before any was taken: it is not the records, then
+MOST_ALIKE = 50  # records of a propensity refused in the same words before any was taken: it is not the records, then
 
 
 class Stopped(Exception):
     """Why a run goes no further; what is left waits."""
+
+
+class Refusing(Exception):
+    """Why nothing of a propensity is taken; what is left of it waits."""
 
 
 class Delivery:
@@ -64,8 +74,8 @@ class Delivery:
         self.sent = 0
         self.rejected: list[tuple[str, Rejection]] = []
         self._broken = 0
-        self._alike: list[tuple[str, str]] = []  # propensity and id of the first rejections, while their words are the same
-        self._words: str | None = None
+        self._takes: set[str] = set()  # propensities of which something was taken
+        self._alike = defaultdict[tuple[str, str], list[Rejection]](list)  # by propensity and words, until something was
 
     def chunks(self, records: Sequence[Record]) -> Iterator[list[Record]]:
         """Records of one propensity, so many a call; those of equal values together where the target takes them so."""
@@ -83,18 +93,22 @@ class Delivery:
 
         Raises:
             Stopped: the target takes nothing more for now; what of the chunk was not settled waits.
+            Refusing: the same, of this propensity alone.
             StoreError: the ledger does not answer.
         """
         self._ledger.intend(self._intent(record) for record in chunk)
         flaws = [Rejection(record.id, found) for record in chunk if (found := flaw(record.change))]
         bad = {rejection.id for rejection in flaws}
-        self._settle([record for record in chunk if record.id in bad], flaws, local=True)
-        sound = [record for record in chunk if record.id not in bad]
-        if sound:
-            self._halve(sound)
+        self._settle([record for record in chunk if record.id in bad], flaws)
+        left, attempt = [record for record in chunk if record.id not in bad], 0
+        while left and attempt < self._attempts:
+            if attempt:
+                self._sleep(_wait(attempt - 1).total_seconds())
+            left, attempt = self._halve(left), attempt + 1
 
-    def _halve(self, chunk: Sequence[Record]) -> None:
-        """Depth first and in order, so that what comes out settled is settled at once."""
+    def _halve(self, chunk: Sequence[Record]) -> list[Record]:
+        """Depth first and in order, so that what comes out settled is settled at once. Returns those that are locked."""
+        locked: list[Record] = []
         left = [chunk]
         while left:
             part = left.pop()
@@ -104,7 +118,7 @@ class Delivery:
                 if len(part) > 1:
                     left += [part[len(part) // 2 :], part[: len(part) // 2]]
                     continue
-                rejections = [Rejection(part[0].id, refused.told)]
+                rejections = [Rejection(part[0].id, refused.told, "gone" if refused.is_gone else "refused")]
             except Busy as broken:
                 self._note(part, broken.told)
                 if len(part) > 1:
@@ -115,7 +129,9 @@ class Delivery:
                     raise Stopped(f"the target fails: {broken.told}") from None
                 continue
             self._broken = 0
-            self._settle(part, rejections)
+            locked += self._settle(part, rejections)
+            self._compare(part[0].propensity, rejections)
+        return locked
 
     def _patiently(self, part: Sequence[Record], attempts: int) -> list[Rejection]:
         """Try until the target answers.
@@ -129,7 +145,7 @@ class Delivery:
             try:
                 return self._connector.send(part)
             except Busy as busy:
-                wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) if busy.wait is None else busy.wait
+                wait = _wait(attempt) if busy.wait is None else busy.wait
                 last = attempt + 1 == attempts
                 if last and busy.broken:
                     raise
@@ -143,34 +159,37 @@ class Delivery:
                 raise Stopped(f"the target lets nobody in: {denied.told}") from None
         raise AssertionError("attempts is 1 or more")
 
-    def _settle(self, part: Sequence[Record], rejections: Sequence[Rejection], local: bool = False) -> None:
+    def _settle(self, part: Sequence[Record], rejections: Sequence[Rejection]) -> list[Record]:
+        """Note what became of records. Returns those that are locked, which wait."""
         if not part:
-            return
-        propensity, errors = part[0].propensity, dict(rejections)
-        taken = [record.id for record in part if record.id not in errors]
+            return []
+        propensity, of = part[0].propensity, {rejection.id: rejection for rejection in rejections}
+        rejected = {record.id: of[record.id].error for record in part if record.id in of and not _is_taken(record, of[record.id])}
+        locked = [record for record in part if record.id in of and of[record.id].cause == "locked"]
+        waiting = {record.id: rejected.pop(record.id) for record in locked}
+        taken = [record.id for record in part if record.id not in rejected and record.id not in waiting]
         self._ledger.settle(self._name, propensity, taken, "sent", self._now)
-        self._ledger.settle(self._name, propensity, errors, "rejected", self._now, errors)
+        self._ledger.settle(self._name, propensity, rejected, "rejected", self._now, rejected)
+        self._ledger.settle(self._name, propensity, waiting, "waiting", self._now, waiting)
         self.sent += len(taken)
-        self.rejected += [(propensity, rejection) for rejection in rejections]
-        if not local:
-            self._compare(propensity, rejections)
+        self.rejected += [(propensity, of[identity]) for identity in rejected]
+        if taken:
+            self._takes.add(propensity)
+        return locked
 
     def _compare(self, propensity: str, rejections: Sequence[Rejection]) -> None:
-        """Stop where everybody is refused for the same reason: settings are wrong then, and nobody should be given up for it."""
+        """Go no further where everybody is refused alike, and give nobody up for it."""
+        if propensity in self._takes:
+            return
         for rejection in rejections:
-            if self.sent or self._words not in (None, rejection.error):
-                self._alike = []
-                self._words = ""
-                return
-            self._words = rejection.error
-            self._alike.append((propensity, rejection.id))
-        if len(self._alike) >= MOST_ALIKE and not self.sent:
-            for one in {name for name, _ in self._alike}:
-                ids = [identity for name, identity in self._alike if name == one]
-                self._ledger.settle(self._name, one, ids, "waiting", self._now, dict.fromkeys(ids, str(self._words)))
-            back = set(self._alike)
-            self.rejected = [found for found in self.rejected if (found[0], found[1].id) not in back]
-            raise Stopped(f"the first {len(back)} records were all refused: {self._words}")
+            if rejection.cause == "refused":
+                self._alike[propensity, _words(rejection)].append(rejection)
+        for (refused, _), alike in self._alike.items():
+            if refused == propensity and len(alike) >= MOST_ALIKE:
+                told = dict.fromkeys((one.id for one in alike), alike[0].error)
+                self._ledger.settle(self._name, propensity, told, "waiting", self._now, told)
+                self.rejected = [found for found in self.rejected if found[0] != propensity or found[1].id not in told]
+                raise Refusing(f"the first {len(told)} were all refused: {alike[0].error}")
 
     def _note(self, part: Sequence[Record], told: str) -> None:
         ids = [record.id for record in part]
@@ -182,6 +201,20 @@ class Delivery:
             self._name, change.propensity, change.entity_id, change.entity, self._settings, change.state, change.score,
             change.grade, change.version, change.as_of, "waiting", None, 1, self._now,
         )  # fmt: skip
+
+
+def _is_taken(record: Record, rejection: Rejection) -> bool:
+    """Whether there is nothing left to do: a record that is gone needs no emptying."""
+    return rejection.cause == "gone" and record.change.state != "scored"
+
+
+def _words(rejection: Rejection) -> str:
+    """What was said, whoever it was said of."""
+    return re.sub(rf"\b{re.escape(rejection.id)}\b", "", rejection.error)
+
+
+def _wait(attempt: int) -> timedelta:
+    return min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
 
 
 def _batched(records: Sequence[Record], size: int) -> Iterator[list[Record]]:

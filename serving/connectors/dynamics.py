@@ -13,6 +13,7 @@ Sources: learn.microsoft.com, "msdyn_predictivescore table reference", "UpsertMu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from uuid import UUID
 
 from features.errors import WorkspaceError
 from features.remote.environment import filled
+from features.remote.failure import Refused
 from features.remote.login import Login
 from features.remote.wire import Wire, parsed
 from features.settings import Workspace
@@ -30,6 +32,7 @@ from serving.connectors.record import own_names
 API = "/api/data/v9.2"
 TABLE = "msdyn_predictivescores"
 NOT_ENOUGH = 3
+GONE = "0x80040217"  # an object does not exist
 CHOICES: dict[str, dict[Any, int]] = {
     "msdyn_grade": {"A": 0, "B": 1, "C": 2, "D": 3},
     "msdyn_scoretrend": {"rising": 0, "steady": 1, "falling": 2, None: NOT_ENOUGH},
@@ -76,8 +79,12 @@ class Dynamics:
     def send(self, chunk: Sequence[Record]) -> list[Rejection]:
         """Upsert the scores, and let their leads or opportunities point to them."""
         sound = [one for one in chunk if _is_guid(one.id)]
-        for path, body in self._calls(sound) if sound else ():
-            self._login.call("POST", self._root + path, json=body)
+        try:
+            for path, body in self._calls(sound) if sound else ():
+                self._login.call("POST", self._root + path, json=body)
+        except Refused as refused:
+            refused.is_gone = GONE in json.dumps(refused.body)
+            raise
         return [Rejection(one.id, "the ids of Dynamics are GUIDs") for one in chunk if not _is_guid(one.id)]
 
     def read(self, propensity: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:

@@ -19,10 +19,9 @@ import pyarrow.parquet as pq
 
 from features.catalog import write_atomically
 from features.remote.failure import Busy
-from features.settings import parse_instant
 from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import TYPES, own_names
-from serving.partition import label
+from serving.partition import instant, label
 
 KEY = ("entity", "entity_id", "propensity")
 _ARROW = {int: pa.int32(), float: pa.float64()}
@@ -61,7 +60,8 @@ class Files:
         """The newest row of each id."""
         found: dict[str, Mapping[str, Any]] = {}
         files = (self._path / propensity).glob(f"*/part-*.{self._kind}")
-        for path in sorted(files, key=lambda one: (parse_instant(one.parent.name), one.stat().st_mtime_ns)):
+        dated = ((instant(path.parent.name), path.stat().st_mtime_ns, path) for path in files)
+        for _, _, path in sorted(one for one in dated if one[0] is not None):
             table = pq.ParquetFile(path).read() if self._kind == "parquet" else self._read_csv(path, propensity)
             found |= {row["entity_id"]: row for row in table.to_pylist()}
         return {one: found[one] for one in ids if one in found}

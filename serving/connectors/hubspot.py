@@ -10,7 +10,7 @@ description of objects. `hubspot-api-client` is not used: its models hide `conte
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from features.errors import WorkspaceError
 from features.remote.credential import credential
@@ -22,6 +22,8 @@ from features.target import HubspotTarget
 from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import own_names
 from serving.connectors.rest import require_fields
+
+GONE = "OBJECT_NOT_FOUND"
 
 
 class Hubspot:
@@ -72,7 +74,7 @@ class Hubspot:
         if len(named) + len(answer.get("results") or ()) < len(chunk):
             told = next((str(error.get("message")) for error in answer.get("errors") or ()), "the answer leaves records out")
             raise Refused(self._wire.clean(told), body=answer)
-        return [Rejection(*one) for one in named.items()]
+        return list(named.values())
 
     def read(self, propensity: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """The properties of those objects that there are."""
@@ -96,13 +98,14 @@ class Hubspot:
         key = {"idProperty": self._target.id_property} if self._target.id_property else {}
         return {"inputs": [{"id": one.id, **key, "properties": _texts(one.values)} for one in chunk]}
 
-    def _named(self, errors: Iterable[Any], among: set[str]) -> dict[str, str]:
+    def _named(self, errors: Iterable[Any], among: set[str]) -> dict[str, Rejection]:
         """What was said of each record that an error names."""
-        found: dict[str, str] = {}
+        found: dict[str, Rejection] = {}
         for error in errors:
             ids = (error.get("context") or {}).get("ids") or ()
             told = self._wire.clean(f"{error.get('category', '')}: {error.get('message', '')}")
-            found |= {str(one): told for one in ids if str(one) in among}
+            cause: Literal["gone", "refused"] = "gone" if error.get("category") == GONE else "refused"
+            found |= {str(one): Rejection(str(one), told, cause) for one in ids if str(one) in among}
         return found
 
 

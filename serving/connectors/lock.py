@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from features.errors import WorkspaceError
+from features.errors import BusyError
 from features.settings import Workspace
 from serving.connectors.dead_letter import folder
+from serving.disk import broken
 from serving.ledger import Ledger
 
 FILE = "lock"
@@ -20,19 +21,25 @@ def alone(workspace: Workspace, name: str) -> Iterator[None]:
     """For one run at a time to a target; a killed one holds nothing up.
 
     Raises:
-        WorkspaceError: another run is at work; its process is named.
+        BusyError: another run is at work; its process is named.
+        StoreError: its file cannot be made.
     """
     path = folder(workspace, name) / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="ascii") as lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="ascii")
+    except OSError as problem:
+        raise broken(f"target {name!r}", problem) from problem
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             raise _at_work(name, f"process {lock.read().strip() or 'unknown'}") from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        with suppress(OSError):  # on a full disk it is held all the same, by somebody who is not told of
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
         yield
 
 
@@ -41,7 +48,7 @@ def alone_anywhere(ledger: Ledger, name: str) -> Iterator[None]:
     """The same among all machines that share a ledger in PostgreSQL.
 
     Raises:
-        WorkspaceError: another run is at work.
+        BusyError: another run is at work.
         StoreError: the ledger does not answer.
     """
     with ledger.alone(name) as is_alone:
@@ -50,10 +57,10 @@ def alone_anywhere(ledger: Ledger, name: str) -> Iterator[None]:
         yield
 
 
-def _at_work(name: str, who: str) -> WorkspaceError:
-    return WorkspaceError(
+def _at_work(name: str, who: str) -> BusyError:
+    return BusyError(
         f"target {name!r}",
         expected="one run at a time",
         received=f"another one at work, {who}",
-        repair="wait until it has finished",
+        repair="wait until that has ended, or end it; what it has sent by then is not sent again",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from features.errors import WorkspaceError
@@ -13,6 +14,8 @@ from features.target import RestTarget
 from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import own_names
 from serving.hooks.delivery import address
+
+GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
 
 class Rest:
@@ -57,7 +60,10 @@ class Rest:
             url = self._address(self._url, one)
         except ValueError as problem:
             return [Rejection(one.id, str(problem))]
-        self._wire.call(self._target.method, url, json=dict(one.values), headers=self._headers)
+        try:
+            self._wire.call(self._target.method, url, json=dict(one.values), headers=self._headers)
+        except Refused as refused:
+            return [Rejection(one.id, refused.told, "gone" if refused.status in GONE else "refused")]
         return []
 
     def read(self, propensity: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:

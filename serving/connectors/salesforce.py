@@ -1,7 +1,7 @@
 """Salesforce: collections of two hundred records a call, and above some two thousand one job of the Bulk API 2.0.
 
 A collection is answered record by record, in its order. A job is asked for until it is done; its failed records come as CSV with
-`sf__Error`. A record that somebody else has locked (`UNABLE_TO_LOCK_ROW`) is no bad record, so it is sent again. The day's limit
+`sf__Error`. A record that somebody else has locked (`UNABLE_TO_LOCK_ROW`) is no bad one, and is sent again alone. The day's limit
 of calls is answered with 403 and `REQUEST_LIMIT_EXCEEDED`: there the run stops. A token that has run out is renewed once.
 
 Sources: developer.salesforce.com, REST API "sObject Collections" and "OAuth 2.0 client credentials flow", Bulk API 2.0 "Ingest".
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from features.remote.environment import filled
@@ -37,6 +37,7 @@ RECORDS_A_CALL = 200
 OBJECTS = {"lead": "Lead", "customer": "Account"}
 NOTHING = "#N/A"  # an empty cell leaves a field as it is
 LOCKED = "UNABLE_TO_LOCK_ROW"
+GONE = ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
 FIRST_LOOK, LONGEST_LOOK, LONGEST_JOB = 2.0, 60.0, timedelta(hours=2).total_seconds()
 
 
@@ -80,18 +81,15 @@ class Salesforce:
     def send(self, chunk: Sequence[Record]) -> list[Rejection]:
         """Write them, as a job or as collections."""
         found = self._send_job(chunk) if self._is_bulk(chunk) else self._send_parts(chunk)
-        locked = next((one for one in found if one.error.startswith(LOCKED)), None)
-        if locked is not None:
-            raise Busy(locked.error, broken=True)
-        return found
+        return [Rejection(identity, error, _cause(error)) for identity, error in found]
 
     def read(self, propensity: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """The fields of those records that there are."""
         listed = ", ".join("'" + one.replace("\\", "\\\\").replace("'", "\\'") + "'" for one in ids)
         names = ", ".join(dict.fromkeys([self._key, *own_names(self._fields, propensity)]))
         query = urlencode({"q": f"SELECT {names} FROM {self._object} WHERE {self._key} IN ({listed})"})
-        answer = parsed(self._call("GET", f"/query?{query}"))
-        held = {str(row[self._key]): row for row in (answer or {}).get("records", ())}
+        answer = self._told("GET", f"/query?{query}", "records")
+        held = {str(row[self._key]): row for row in answer["records"]}
         by_15 = {key[:15]: row for key, row in held.items()} if self._key == "Id" else {}
         found = {one: held.get(one) or by_15.get(one[:15]) for one in ids}
         return {one: row for one, row in found.items() if row is not None}
@@ -112,24 +110,26 @@ class Salesforce:
         kind = {"attributes": {"type": self._object}}
         return {"allOrNone": False, "records": [{**kind, key: one.id, **one.values} for one in part]}
 
-    def _send_parts(self, chunk: Sequence[Record]) -> list[Rejection]:
-        found: list[Rejection] = []
+    def _send_parts(self, chunk: Sequence[Record]) -> list[tuple[str, str]]:
+        """Ids and errors of the records that were not taken."""
+        found: list[tuple[str, str]] = []
         for part in _parts(chunk):
             answer = parsed(self._call("PATCH", self._collection, json=self._body(part)))
-            if not isinstance(answer, list) or len(answer) != len(part):
+            if not isinstance(answer, list) or [type(of) for of in answer] != [dict] * len(part):
                 raise Refused("the answer does not account for every record")
             told = zip(part, answer, strict=True)
-            found += [Rejection(one.id, self._told(of.get("errors") or ())) for one, of in told if not of.get("success")]
+            found += [(one.id, self._words(of.get("errors") or ())) for one, of in told if not of.get("success")]
         return found
 
-    def _told(self, errors: Iterable[Mapping[str, Any]]) -> str:
+    def _words(self, errors: Iterable[Mapping[str, Any]]) -> str:
         return self._wire.clean("; ".join(f"{one.get('statusCode')}: {one.get('message')}" for one in errors) or "not taken")
 
-    def _send_job(self, chunk: Sequence[Record]) -> list[Rejection]:
-        job = f"/jobs/ingest/{parsed(self._call('POST', '/jobs/ingest', json=self._job()))['id']}"
+    def _send_job(self, chunk: Sequence[Record]) -> list[tuple[str, str]]:
+        """Ids and errors of the records that were not taken."""
+        job = f"/jobs/ingest/{self._told('POST', '/jobs/ingest', 'id', json=self._job())['id']}"
         content = "".join(self._csv(chunk)).encode()
         self._call("PUT", f"{job}/batches", content=content, headers={"Content-Type": "text/csv"})
-        self._call("PATCH", job, json={"state": "UploadComplete"})
+        self._told("PATCH", job, "state", json={"state": "UploadComplete"})
         told = self._done(job)
         if told["state"] != "JobComplete":
             raise Refused(self._wire.clean(f"the job {told['state'].lower()}: {told.get('errorMessage', '')}"))
@@ -156,7 +156,7 @@ class Salesforce:
         told: Mapping[str, Any] = {}
         while waited < LONGEST_JOB:
             with suppress(Busy):  # the job goes on, whoever asks about it
-                told = parsed(self._call("GET", job))
+                told = self._told("GET", job, "state")
             if told.get("state") in ("JobComplete", "Failed", "Aborted"):
                 return told
             self._sleep(look)
@@ -165,9 +165,18 @@ class Salesforce:
             self._call("PATCH", job, json={"state": "Aborted"})  # or it would bring old scores back some day
         raise Busy(f"the job has not ended within {timedelta(seconds=LONGEST_JOB)}")
 
-    def _failed(self, job: str) -> list[Rejection]:
+    def _failed(self, job: str) -> list[tuple[str, str]]:
         rows = csv.DictReader(StringIO(self._call("GET", f"{job}/failedResults").text))
-        return [Rejection(row[self._key], self._wire.clean(row["sf__Error"])) for row in rows]
+        if not {self._key, "sf__Error"} <= set(rows.fieldnames or ()):
+            raise Busy(f"GET {job}/failedResults was answered without a table")
+        return [(row[self._key], self._wire.clean(row["sf__Error"])) for row in rows]
+
+    def _told(self, method: str, path: str, key: str, **options: Any) -> Mapping[str, Any]:
+        """The object that a call answers, which has such a key."""
+        answer = parsed(self._call(method, path, **options))
+        if not isinstance(answer, dict) or key not in answer:
+            raise Busy(f"{method} {path} was answered without `{key}`")
+        return answer
 
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
@@ -181,3 +190,7 @@ class Salesforce:
 def _parts(chunk: Sequence[Record]) -> Iterator[Sequence[Record]]:
     for start in range(0, len(chunk), RECORDS_A_CALL):
         yield chunk[start : start + RECORDS_A_CALL]
+
+
+def _cause(error: str) -> Literal["refused", "gone", "locked"]:
+    return "locked" if error.startswith(LOCKED) else "gone" if error.startswith(GONE) else "refused"

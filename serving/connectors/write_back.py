@@ -23,7 +23,7 @@ from features.target import HttpTarget, Target
 from serving.connectors import dead_letter
 from serving.connectors.change import Night, Partition, changes, newest
 from serving.connectors.connector import Call, Connector, Record
-from serving.connectors.delivery import Delivery, Stopped
+from serving.connectors.delivery import Delivery, Refusing, Stopped
 from serving.connectors.lock import alone, alone_anywhere
 from serving.connectors.opening import open_connector
 from serving.connectors.record import mapping, own_names, record
@@ -45,9 +45,10 @@ class Outcome:
         looked_at: rows of those nights.
         changed: how many of them were to be written, and of those who are no longer eligible.
         sent, rejected, waiting: what became of them; a dry run leaves all of them 0.
+        dead_letters: records that the target has rejected, in this run or earlier ones, and that nobody has given up.
         rejections: the first ones: propensity, id, error.
         stopped: why the run went no further; None if it went to the end.
-        failures: by propensity, why it was not written at all.
+        failures: by propensity, why it was not written, or written no further.
         dry_run: whether nothing was sent.
         calls: of a dry run, the first calls.
     """
@@ -61,6 +62,7 @@ class Outcome:
     sent: int = 0
     rejected: int = 0
     waiting: int = 0
+    dead_letters: int = 0
     rejections: list[tuple[str, str, str]] = field(default_factory=list)
     stopped: str | None = None
     failures: dict[str, ForesellError] = field(default_factory=dict)
@@ -68,8 +70,8 @@ class Outcome:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that was to be written was."""
-        return not (self.rejected or self.waiting or self.stopped or self.failures)
+        """Whether everything that was to be written was, in earlier runs, too."""
+        return not (self.dead_letters or self.waiting or self.stopped or self.failures)
 
     def as_dict(self) -> dict[str, object]:
         """For `--json` and the receipt."""
@@ -138,7 +140,8 @@ def write_back(
         clock, sleep: by which calls are paced.
 
     Raises:
-        WorkspaceError: there is no such target, its settings are wrong, or another run is writing to it.
+        WorkspaceError: there is no such target, or its settings are wrong.
+        BusyError: another run is writing to it.
         StoreError: there are no scores, or the ledger does not answer; what was sent is known all the same.
         CallError: the file of dead letters is not one.
     """
@@ -166,6 +169,20 @@ def write_back(
             if not dry_run:
                 _close_books(workspace, name, ledger, delivery, outcome)
     return outcome
+
+
+def give_up(workspace: Workspace, name: str, now: datetime) -> int:
+    """Let go of what a target's file of dead letters names. Returns how many records that are.
+
+    Raises:
+        WorkspaceError: there is no such target.
+        BusyError: a run is writing to it.
+        CallError: the file of dead letters is not one.
+        StoreError: the ledger does not answer.
+    """
+    target_of(workspace, name)
+    with alone(workspace, name), closing(Ledger.open(workspace)) as ledger, alone_anywhere(ledger, name):
+        return dead_letter.give_up(workspace, name, ledger, now)
 
 
 def questions(workspace: Workspace, name: str, target: Target) -> dict[str, ForesellError | None]:
@@ -241,21 +258,32 @@ def _write(records: Iterator[Record], delivery: Delivery, connector: Connector, 
         for chunk in delivery.chunks(window):
             if outcome.dry_run:
                 outcome.calls += connector.show(chunk)[: SHOWN - len(outcome.calls)] if len(outcome.calls) < SHOWN else []
-            elif outcome.stopped is None:
+            elif outcome.stopped is None and chunk[0].propensity not in outcome.failures:
                 try:
                     delivery.deliver(chunk)
                 except Stopped as stopped:
                     outcome.stopped = str(stopped)
+                except Refusing as refusing:
+                    outcome.failures[chunk[0].propensity] = _refused(outcome.target, chunk[0].propensity, refusing)
+
+
+def _refused(name: str, propensity: str, refusing: Refusing) -> StoreError:
+    return StoreError(
+        f"[write_back.{name}], {propensity}",
+        expected="a target that takes some records of the propensity",
+        received=str(refusing),
+        repair=f"mend `fields`, or the rights of Foresell's user; then run `foresell write-back {name}`: nobody was given up",
+    )
 
 
 def _close_books(workspace: Workspace, name: str, ledger: Ledger, delivery: Delivery, outcome: Outcome) -> None:
     outcome.sent, outcome.rejected = delivery.sent, len(delivery.rejected)
     outcome.waiting = outcome.changed - outcome.sent - outcome.rejected
     outcome.rejections = [(propensity, one.id, one.error) for propensity, one in delivery.rejected[:SHOWN]]
-    receipt = (json.dumps(outcome.as_dict(), indent=1, default=str) + "\n").encode()
     try:
+        outcome.dead_letters = dead_letter.bury(workspace, name, ledger)
+        receipt = (json.dumps(outcome.as_dict(), indent=1, default=str) + "\n").encode()
         write_atomically(dead_letter.folder(workspace, name) / RECEIPT, receipt, 0o600)
-        dead_letter.bury(workspace, name, ledger)
     except OSError as problem:  # of a full disk; the ledger knows what was sent
         outcome.stopped = outcome.stopped or f"its receipt could not be written: {problem.strerror}"
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 Road = Literal["http", "read", "hook", "batch"]
 State = Literal["scored", "withheld", "gone"]
-Status = Literal["sent", "rejected", "waiting"]
+Status = Literal["sent", "rejected", "waiting", "given up"]
 
 
 class Stored(NamedTuple):
@@ -164,7 +164,8 @@ class Written(NamedTuple):
         state: `scored`; `withheld` by policy; or `gone`, no longer eligible. Only the first has a score.
         score, grade: 1 to 100, and A to D.
         model_version, as_of: the version that answered, and the instant of the night.
-        status: `sent`; `rejected`, the target will not take it; `waiting`, it was tried and may have arrived or not.
+        status: `sent`; `rejected`, the target will not take it; `waiting`, it was tried and may have arrived or not; `given up`,
+            it was rejected, and somebody who looked at it let it go.
         error: why it was rejected or waits.
         attempts: how often it was tried since it was last sent.
         at: when that was.

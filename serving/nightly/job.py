@@ -18,9 +18,11 @@ import duckdb
 from features.console import Tick, Watch
 from features.errors import ForesellError
 from features.settings import Workspace
+from serving.disk import broken
 from serving.nightly.receipt import Receipt, Receipts, errors
-from serving.nightly.scores import SCORE, Latest, Retention, scoring
-from serving.nightly.step import Facts, Made, Step, broken
+from serving.nightly.retention import Retention
+from serving.nightly.scores import SCORE, Latest, scoring
+from serving.nightly.step import Facts, Made, Step
 from serving.nightly.stores import Materialise, Snapshot
 from serving.nightly.tables import Check, Freshness, Ingest, Pull, reads_export
 from serving.nightly.targets import WriteBack

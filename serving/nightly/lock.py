@@ -16,7 +16,7 @@ from typing import IO
 
 from features.errors import BusyError
 from features.settings import Workspace
-from serving.nightly.step import broken
+from serving.disk import broken
 
 LOCK = "lock.json"
 

@@ -1,13 +1,11 @@
-"""The steps that see to the scores: each propensity's, the latest ones, and those that are too old to keep."""
+"""The steps that see to the scores: each propensity's, and the latest ones."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 
 from features import external
 from features.catalog import Catalog
@@ -15,7 +13,6 @@ from features.console import Watch
 from features.errors import ForesellError
 from features.settings import Workspace
 from serving import batch, latest
-from serving.nightly.receipt import nights
 from serving.nightly.step import Facts, Made, declared, release
 from serving.partition import PART, RECEIPT, digest, folder, partitions
 from training import registry
@@ -29,10 +26,7 @@ def scoring(workspace: Workspace, as_of: datetime, late: Sequence[str]) -> list[
     Raises:
         RegistryError: there is none, or the registry does not answer.
     """
-    names = batch.with_champion(workspace)
-    standing = registry.standing(workspace, names)
-    found = ((name, standing[name].champion) for name in names)
-    return [Score(workspace, as_of, name, champion, tuple(late)) for name, champion in found if champion]
+    return [Score(workspace, as_of, name, one, tuple(late)) for name, one in batch.with_champion(workspace).items()]
 
 
 @dataclass(frozen=True)
@@ -106,34 +100,3 @@ class Latest:
             except ForesellError as error:
                 failures[f"{self.name} {name}"] = error
         return Made(len(names), {}, f"{len(names)} propensities", failures=failures)
-
-
-@dataclass(frozen=True)
-class Retention:
-    """Partitions and receipts that are older than the settings say go; the newest partition of a propensity stays."""
-
-    workspace: Workspace
-    as_of: datetime
-    name: str = "retention"
-    stops: bool = False
-
-    def inputs(self) -> Facts:
-        return {"as_of": self.as_of.isoformat(), "keep_partitions_days": self.workspace.settings.nightly.keep_partitions_days}
-
-    def is_there(self, outputs: Facts) -> bool:
-        return not self._old()
-
-    def run(self, progress: Watch) -> Made:
-        old = self._old()
-        for path in old:
-            shutil.rmtree(path)
-        removed = sum(path.parent.parent == self.workspace.scores for path in old)
-        return Made(0, {}, f"{removed:,} old partitions removed" if removed else "nothing is too old")
-
-    def _old(self) -> list[Path]:
-        before = self.as_of - timedelta(days=self.workspace.settings.nightly.keep_partitions_days)
-        partition = []
-        for name, found in partitions(self.workspace).items():
-            spared = {found[-1][1], latest.newest(self.workspace, name)}  # the last may be one that was never finished
-            partition += [path for at, path in found if at < before and path not in spared]
-        return partition + [path for at, path in nights(self.workspace.nightly) if at < before]

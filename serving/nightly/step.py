@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from features.catalog import Catalog
 from features.console import Watch
-from features.errors import ForesellError, StoreError
+from features.errors import ForesellError
 from features.settings import Workspace
 from features.views import views
 
@@ -70,13 +70,3 @@ def release() -> str:
 def declared(workspace: Workspace, catalog: Catalog) -> str:
     """A digest of every view that is declared, with its words."""
     return sha256(repr(views(workspace, catalog)).encode()).hexdigest()[:16]
-
-
-def broken(where: str, problem: Exception) -> StoreError:
-    """The error of a disk that is full or cannot be read or written."""
-    return StoreError(
-        where,
-        expected="a disk that can be read and written, with room left",
-        received=f"{type(problem).__name__}: {next(iter(str(problem).splitlines()), '')}",
-        repair="make room or mend what it names, then run `foresell nightly` again: it goes on where it was",
-    )

@@ -19,8 +19,11 @@ from features.export import Export
 from features.settings import Workspace, parse_instant
 from features.sources.pull import pull
 from features.usability import Usability
+from serving.nightly.index import digests
 from serving.nightly.step import Facts, Made, release
 from serving.partition import digest
+
+INDEX = "export.json"
 
 
 def reads_export(workspace: Workspace) -> bool:
@@ -126,7 +129,8 @@ class Ingest:
 
     def _export(self) -> dict[str, str]:
         folder = self.workspace.source
-        return _digests(folder.iterdir()) if folder.is_dir() else {}
+        files = [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
+        return digests(files, self.workspace.nightly / INDEX, self.now)
 
 
 @dataclass(frozen=True)

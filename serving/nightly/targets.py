@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from features.errors import ForesellError, StoreError
 from features.settings import Workspace
 from serving import latest
 from serving.connectors.write_back import Outcome, target_of, write_back
+from serving.ledger import Ledger
 from serving.nightly.step import Facts, Made
 
 
@@ -35,7 +37,12 @@ class WriteBack:
         return {"as_of": self.as_of.isoformat(), "scores": scores, "target": target, "ledger": ledger}
 
     def is_there(self, outputs: Facts) -> bool:
-        return True  # whoever wants to know reads a sample back: `foresell write-back --reconcile`
+        """Nothing waits, and nothing stays rejected; what the target holds, `foresell write-back --reconcile` tells."""
+        try:
+            with closing(Ledger.open(self.workspace)) as ledger:
+                return not {"rejected", "waiting"} & set(ledger.statuses(self.target))
+        except ForesellError:
+            return False
 
     def run(self, progress: Watch) -> Made:
         done = write_back(self.workspace, self.target, self.as_of, self.now, watch=progress)
@@ -48,8 +55,9 @@ class WriteBack:
             return failures
         error = StoreError(
             f"write-back to {self.target}",
-            expected=f"all of {done.changed:,} changed scores taken",
-            received=done.stopped or f"{done.rejected:,} rejected, {done.waiting:,} waiting",
-            repair=f"nothing is lost: mend it, then run `foresell write-back {self.target} --replay`",
+            expected=f"all of {done.changed:,} changed scores taken, and none of earlier nights rejected",
+            received=done.stopped or f"{done.dead_letters:,} rejected, {done.waiting:,} waiting",
+            repair=f"nothing is lost: mend it, then run `foresell write-back {self.target} --replay`; --give-up lets go of what "
+            f"data/write_back/{self.target}/rejected.jsonl names",
         )
         return {self.name: error, **failures}

@@ -56,6 +56,19 @@ def test_one_score_for_everybody_in_the_cohort_and_a_count_of_the_others(own: Wo
         assert receipt.rows == whys.pop(None) and receipt.ineligible == whys and receipt.known == len(everybody)
 
 
+@pytest.mark.parametrize("folder", ["scores", "latest"])
+def test_a_disk_that_cannot_be_written_costs_one_propensity_and_is_told(own: Workspace, folder: str) -> None:
+    in_the_way = own.root / folder / "propensity=churn"
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("a file")
+    night = batch.run(own, NOW, [], quiet)
+    assert isinstance(night.failures["churn"], StoreError) and "with room left" in night.failures["churn"].expected
+    assert [receipt.propensity for receipt in night.receipts][-1] == "lead-conversion" and len(night.failures) == 1
+    assert (own.latest / "propensity=lead-conversion" / PART).is_file()
+    in_the_way.unlink()
+    assert not batch.run(own, NOW, [], quiet).failures and (own.latest / "propensity=churn" / PART).is_file()
+
+
 def test_the_same_night_again_gives_the_same_bytes(own: Workspace) -> None:
     batch.run(own, NOW, [], quiet)
     before = bytes_of(own)

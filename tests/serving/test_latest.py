@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,28 @@ def test_what_a_killed_process_left_is_cleared_away(workspace: Workspace) -> Non
         (target / f".{name}.4194303").touch()
     latest.publish(workspace, "churn")
     assert sorted(path.name for path in target.iterdir()) == [RECEIPT, PART]
+
+
+def test_a_process_that_is_killed_before_the_receipt_is_made_up_for(workspace: Workspace) -> None:
+    """Scores A are published, B is killed half-way, then A is scored again: the receipt in `latest` is that of A all along."""
+    old = scored(workspace, NEW, "1")
+    latest.publish(workspace, "churn")
+    before = {name: (old / name).read_bytes() for name in (PART, RECEIPT)}
+    new = scored(workspace, NEW, "2")
+    shutil.copyfile(new / PART, latest.folder(workspace, "churn") / PART)
+    assert not latest.is_published(workspace, "churn")
+    for name, content in before.items():
+        (new / name).write_bytes(content)
+    assert not latest.is_published(workspace, "churn")
+    latest.publish(workspace, "churn")
+    assert latest.is_published(workspace, "churn") and version(workspace) == "1"
+
+
+def test_what_cannot_be_written_is_told(workspace: Workspace) -> None:
+    scored(workspace, OLD, "1")
+    workspace.latest.write_text("a file")
+    with pytest.raises(StoreError, match="with room left"):
+        latest.publish(workspace, "churn")
 
 
 def test_without_a_partition_there_is_nothing_to_publish(workspace: Workspace) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from features import snapshot
 from features.catalog import Catalog
 from features.errors import CallError, WorkspaceError
-from features.settings import SETTINGS_FILE, Attribute, PolicySettings, Settings, Workspace
+from features.operation import PolicySettings
+from features.settings import SETTINGS_FILE, Attribute, Settings, Workspace
 from features.views import feature_map, views
 from serving import batch
 from serving.answer import Call

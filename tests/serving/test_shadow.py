@@ -79,7 +79,7 @@ def test_without_a_shadow_or_a_challenger_nobody_is_heard(
 
 
 def test_a_challenger_that_lacks_a_feature_has_nothing_to_say(desk: Desk, records: list[Record], declarations: Any) -> None:
-    from features.settings import PolicySettings
+    from features.operation import PolicySettings
     from serving.policy import Policy
 
     curious = Policy(PolicySettings(suppress={"customer": ("orders_sum_999d > 1",)}), "customer")

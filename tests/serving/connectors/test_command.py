@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
-from tests.serving.connectors.worlds import DAY, FIRST, night
+from serving.connectors.lock import alone
+from tests.serving.connectors.worlds import DAY, FIRST, Asked, Reply, night, serving
 
 TARGETS = """
 [write_back.files]
@@ -22,6 +23,13 @@ path = "out"
 to = "sql"
 entity = "customer"
 database = "sqlite:///crm.db"
+"""
+REST = """
+[write_back.crm]
+to = "rest"
+entity = "customer"
+url = "{url}/{{id}}"
+fields = {{ score = "score" }}
 """
 BROKEN = '[write_back.broken]\nto = "rest"\nentity = "customer"\nurl = "http://127.0.0.1:1/"\n'
 
@@ -62,6 +70,36 @@ def test_a_target_that_cannot_work_stops_no_other(tmp_path: Path) -> None:
     assert told.exit_code == 2 and set(document["written"]) == {"files", "table"} and set(document["failed"]) == {"broken"}
 
 
+def test_a_target_that_another_run_writes_to_is_exit_code_1_and_stops_no_other(tmp_path: Path) -> None:
+    with alone(workspace(tmp_path), "files"):
+        told = ask(tmp_path, "--json")
+    document = json.loads(told.stdout)
+    assert told.exit_code == 1 and set(document["written"]) == {"table"} and document["failed"]["files"]["error"] == "BusyError"
+
+
+def test_what_was_rejected_stays_told_until_it_is_taken_or_given_up(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Reply:
+        return (422, {"message": "an old record"}) if asked.path[1:] in ("b", "c", "d") else (200, None)
+
+    with serving(answer) as crm:
+        found = workspace(tmp_path, REST.format(url=crm.url))
+        night(found, {"a": 10, "b": 50, "c": 60, "d": 70})
+        path = tmp_path / "data" / "write_back" / "crm" / "rejected.jsonl"
+        codes = [ask(tmp_path, "--json").exit_code for _ in range(2)]
+        again = ask(tmp_path)
+        assert codes == [1, 1] and again.exit_code == 1 and "has rejected 3 records until now" in " ".join(again.stderr.split())
+        path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if '"b"' not in line))
+        let_go = ask(tmp_path, "crm", "--give-up", "--json")
+        assert let_go.exit_code == 0 and json.loads(let_go.stdout) == {"given_up": {"crm": 2}, "failed": {}}
+        assert ask(tmp_path).exit_code == 1 and [json.loads(line)["entity_id"] for line in path.read_text().splitlines()] == ["b"]
+        crm.answer = lambda asked: (200, None)
+        asked = len(crm.got)
+        assert ask(tmp_path, "--replay").exit_code == 0 and [one.path for one in crm.got[asked:]] == ["/b"]
+        assert ask(tmp_path).exit_code == 0 and path.read_text() == ""
+        night(found, {"a": 10, "b": 50, "c": 90, "d": 70}, FIRST + DAY)
+        assert ask(tmp_path).exit_code == 0 and crm.got[-1].path == "/c", "a new score is worth another try"
+
+
 def test_what_is_read_back_is_compared_and_a_difference_is_exit_code_1(tmp_path: Path) -> None:
     workspace(tmp_path)
     ask(tmp_path)
@@ -77,7 +115,9 @@ def test_what_is_read_back_is_compared_and_a_difference_is_exit_code_1(tmp_path:
     ("arguments", "told"),
     [
         (["tabel"], "write `table`"),
-        (["--reconcile", "5", "--dry-run"], "writes nothing"),
+        (["--reconcile", "5", "--dry-run"], "write nothing"),
+        (["--reconcile", "5", "--give-up"], "write nothing"),
+        (["--replay", "--give-up"], "write nothing"),
         (["--as-of", "yesterday"], "ISO date"),
     ],
 )

@@ -138,6 +138,14 @@ def test_a_deleted_lead_and_an_id_that_is_none_are_rejected(crm: Crm, environmen
     assert "Does Not Exist" in kept and "GUIDs" in kept
 
 
+def test_many_deleted_leads_that_come_first_stop_nobody(crm: Crm, environment: Environment, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    leads(workspace, {guid(number): 10 for number in range(241, 361)})
+    environment.leads = {guid(number): None for number in range(341, 361)}
+    outcome = run(workspace)
+    assert (outcome.sent, outcome.rejected, outcome.failures, outcome.stopped) == (20, 100, {}, None)
+
+
 def test_a_limit_is_waited_for_and_a_token_that_has_run_out_renewed(crm: Crm, environment: Environment, tmp_path: Path) -> None:
     workspace = open_target(tmp_path, crm)
     leads(workspace, {guid(1): 10})

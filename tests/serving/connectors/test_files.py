@@ -48,6 +48,19 @@ def test_only_what_has_changed_by_the_threshold_is_written(workspace: Workspace)
     assert run(workspace).changed == 0
 
 
+def test_what_somebody_else_left_among_scores_and_files_is_left_alone(workspace: Workspace) -> None:
+    night(workspace, {"a": 10, "b": 50})
+    run(workspace)
+    for folder in (workspace.scores / "propensity=churn", workspace.root / "out" / "churn"):
+        for name in ("as_of=tmp", "as_of=2026-11-25.old", "tmp", "as_of=2027-01-01"):
+            (folder / name).mkdir()
+            for file in ("part-0.parquet", "part-0.csv"):
+                (folder / name / file).write_bytes(b"no scores")
+        (folder / "as_of=2027-01-02").write_text("a file")
+    outcome = run(workspace)
+    assert (outcome.changed, outcome.as_of) == (0, {"churn": FIRST}) and reconcile(workspace, "crm", 2).differences == []
+
+
 def test_another_grade_is_a_change_whatever_the_points(workspace: Workspace) -> None:
     night(workspace, {"a": 50})
     run(workspace)

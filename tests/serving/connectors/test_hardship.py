@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from features.errors import CallError, WorkspaceError
+from features.errors import BusyError, CallError
 from features.settings import SETTINGS_FILE, Workspace
 from serving.connectors.lock import alone
 from serving.connectors.reconciliation import reconcile
@@ -133,7 +133,7 @@ def test_a_score_that_was_under_way_is_sent_again_though_the_next_night_would_no
 def test_the_second_of_two_runs_is_told_who_is_at_work(tmp_path: Path) -> None:
     with receiver({}, Counter()) as crm:
         workspace = open_target(tmp_path, crm.url)
-        with alone(workspace, "crm"), pytest.raises(WorkspaceError, match=f"process {os.getpid()}"):
+        with alone(workspace, "crm"), pytest.raises(BusyError, match=f"process {os.getpid()}"):
             run(workspace)
         assert crm.got == [] and run(workspace).sent > 0
 
@@ -159,7 +159,7 @@ def test_the_books_may_be_kept_in_postgresql(tmp_path: Path) -> None:
         workspace = Workspace.open(tmp_path)
         first = run(workspace, as_of=FIRST)
         assert first.sent + first.rejected == PEOPLE and first.rejected == rejected(workspace) == 9
-        with closing(Ledger.open(workspace)) as elsewhere, elsewhere.alone("crm"), pytest.raises(WorkspaceError, match="machine"):
+        with closing(Ledger.open(workspace)) as elsewhere, elsewhere.alone("crm"), pytest.raises(BusyError, match="machine"):
             run(workspace)
         assert run(workspace, as_of=FIRST).changed == 0 and reconciled(workspace) == "a webhook, which only takes"
 

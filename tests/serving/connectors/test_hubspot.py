@@ -109,6 +109,13 @@ def test_those_that_207_names_are_rejected_in_one_call(crm: Crm, contacts: Conta
     assert outcome.rejections[0][1:] == ("9001", "OBJECT_NOT_FOUND: Could not get some CONTACT objects, they may be deleted")
 
 
+def test_many_deleted_ids_that_come_first_stop_nobody(crm: Crm, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    night(workspace, {"1": 10, **{f"0{number}": 10 for number in range(1_000, 1_120)}})
+    outcome = run(workspace)
+    assert (outcome.sent, outcome.rejected, outcome.failures, outcome.stopped) == (1, 120, {}, None)
+
+
 def test_an_answer_that_leaves_records_out_is_not_believed(crm: Crm, contacts: Contacts, tmp_path: Path) -> None:
     """HubSpot has answered 207 without errors and without results."""
     workspace = open_target(tmp_path, crm)
@@ -131,11 +138,11 @@ def test_by_a_unique_property_and_with_upsert(crm: Crm, contacts: Contacts, tmp_
     assert reconcile(workspace, "crm", 5).differences == []
 
 
-def test_a_property_that_is_not_there_stops_the_run_and_blames_no_record(crm: Crm, tmp_path: Path) -> None:
+def test_a_property_that_is_not_there_is_told_and_no_record_blamed(crm: Crm, tmp_path: Path) -> None:
     workspace = open_target(tmp_path, crm, fields={"other": "score"})
     night(workspace, {str(number): 10 for number in range(1, 251)})
     outcome = run(workspace)
-    assert '"other" does not exist' in str(outcome.stopped) and (outcome.rejected, outcome.waiting) == (0, 250)
+    assert '"other" does not exist' in outcome.failures["churn"].received and (outcome.rejected, outcome.waiting) == (0, 250)
 
 
 def test_a_limit_is_waited_for_and_a_wrong_token_is_not(crm: Crm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,13 @@ def test_a_busy_crm_is_left_alone_as_long_as_it_says(crm: Crm, tmp_path: Path) -
     assert time.slept == [120, 2, 4]
 
 
+def test_a_page_that_says_200_is_no_answer(crm: Crm, leads: Any, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    night(workspace, {"a": 10})
+    crm.faults = [(200, "<!doctype html><html>Please log in</html>"), (200, 'thanks, "<html>" is fine')]
+    assert run(workspace).sent == 1 and len(crm.got) == 2
+
+
 def test_a_crm_that_wants_to_be_left_alone_for_hours_is_and_the_rest_waits(crm: Crm, leads: Any, tmp_path: Path) -> None:
     workspace = open_target(tmp_path, crm)
     night(workspace, {"a": 10, "b": 20, "c": 30})
@@ -161,9 +168,49 @@ def test_where_everybody_is_refused_for_the_same_reason_nobody_is_given_up(crm: 
     usual = crm.answer
     crm.answer = lambda asked: (400, {"message": "no field win_probability"})
     outcome = run(workspace)
-    assert len(crm.got) == MOST_ALIKE and (outcome.rejected, outcome.waiting) == (0, 200) and "no field" in str(outcome.stopped)
+    assert len(crm.got) == MOST_ALIKE and (outcome.rejected, outcome.waiting) == (0, 200) and not outcome.is_complete
+    assert "no field" in outcome.failures["churn"].received and outcome.stopped is None
     crm.answer = usual
     assert run(workspace).sent == 200
+
+
+def test_a_field_that_lacks_of_one_propensity_is_told_though_another_was_written(crm: Crm, leads: Any, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    for propensity in ("churn", "upsell"):
+        night(workspace, {f"{number:03d}": 10 for number in range(100)}, propensity=propensity)
+    usual = crm.answer
+
+    def without_a_field(asked: Asked) -> Reply:
+        if "x_upsell_score" in asked.json:
+            return 403, {"message": f"record {asked.path[-3:]} has no field x_upsell_score"}
+        return usual(asked)
+
+    crm.answer = without_a_field
+    outcome = run(workspace)
+    assert (outcome.sent, outcome.rejected, outcome.waiting) == (100, 0, 100) and set(outcome.failures) == {"upsell"}
+    assert len(crm.got) == 100 + MOST_ALIKE and set(leads["007"]) == {"x_churn_score", "win_probability"}
+    crm.answer = usual
+    assert run(workspace).sent == 100
+
+
+def test_that_many_records_are_gone_is_no_sign_that_the_settings_are_wrong(crm: Crm, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    gone = {f"deleted {number:03d}": 10 for number in range(2 * MOST_ALIKE)}
+    night(workspace, {**gone, "there": 20})
+    outcome = run(workspace)
+    assert (outcome.sent, outcome.rejected, outcome.failures) == (1, len(gone), {})
+
+
+def test_a_record_that_is_gone_needs_no_emptying(crm: Crm, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    night(workspace, {"a": 10, "b": 20, "deleted": 30})
+    assert run(workspace).rejected == 1
+    usual = crm.answer
+    crm.answer = lambda asked: (410, None) if asked.path.endswith("/b") else usual(asked)
+    night(workspace, {"a": 10, "b": None}, FIRST + DAY)  # `b` is withheld, `deleted` no longer in the export
+    outcome = run(workspace)
+    assert (outcome.changed, outcome.sent, outcome.rejected) == (2, 2, 0)
+    assert run(workspace).changed == 0
 
 
 def test_calls_are_paced(crm: Crm, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from features.errors import WorkspaceError
+from features.errors import StoreError, WorkspaceError
 from features.settings import Workspace
 from serving.connectors.reconciliation import reconcile
 from tests.serving.connectors.worlds import DAY, FIRST, Asked, Crm, Reply, Time, night, open_workspace, run, serving
@@ -167,7 +167,8 @@ def test_many_go_as_one_job(crm: Crm, org: Org, tmp_path: Path) -> None:
     assert outcome.rejections[0][1:] == ("99999", "ENTITY_IS_DELETED:entity is deleted:--")
     assert reconcile(workspace, "crm", 300).differences == []
     night(workspace, {}, FIRST + DAY)
-    assert run(workspace).sent == 2_500 and set(org.held["00041"].values()) == {None}
+    assert run(workspace).sent == 2_502, "those that are gone need no emptying"
+    assert set(org.held["00041"].values()) == {None}
 
 
 def test_by_an_external_id_records_are_made(crm: Crm, org: Org, tmp_path: Path) -> None:
@@ -197,7 +198,27 @@ def test_a_locked_record_is_sent_again_and_not_rejected(crm: Crm, org: Org, tmp_
     org.locked = {"00001": 10_000}
     night(workspace, {"00001": 90, "00002": 90, "00003": 90}, FIRST + DAY)
     outcome = run(workspace)
-    assert outcome.sent >= 2 and (outcome.rejected, outcome.stopped) == (0, None) and outcome.waiting == 1
+    assert (outcome.sent, outcome.rejected, outcome.waiting, outcome.stopped) == (3, 0, 1, None)
+
+
+def test_many_deleted_records_that_come_first_stop_nobody(crm: Crm, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm, chunk=20)
+    night(workspace, {"00001": 10, **{f"000{number}": 10 for number in range(100, 160)}})
+    outcome = run(workspace)
+    assert (outcome.sent, outcome.rejected, outcome.failures, outcome.stopped) == (1, 60, {}, None)
+
+
+@pytest.mark.parametrize("bulk_above", [2_000, 100])
+def test_only_the_records_that_were_locked_are_sent_again(crm: Crm, org: Org, tmp_path: Path, bulk_above: int) -> None:
+    org.locked = {"00001": 1, "00150": 2}
+    workspace = open_target(tmp_path, crm, bulk_above=bulk_above)
+    night(workspace, {**people(300), "99999": 10})
+    time = Time()
+    outcome = run(workspace, time)
+    assert (outcome.sent, outcome.rejected, outcome.waiting) == (300, 1, 0) and time.slept[-2:] == [1, 2]
+    assert len(org.jobs) == (bulk_above < 300)
+    again = [len(asked.json["records"]) for asked in crm.got if asked.path.endswith("/composite/sobjects")]
+    assert again[-2:] == [2, 1] and sum(again) == (3 if org.jobs else 301 + 3)
 
 
 def test_a_token_that_has_run_out_is_renewed_once(crm: Crm, org: Org, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +240,38 @@ def test_the_days_limit_stops_the_run(crm: Crm, tmp_path: Path) -> None:
     outcome = run(workspace)
     assert "TotalRequests Limit exceeded" in str(outcome.stopped) and (outcome.rejected, outcome.waiting) == (0, 450)
     assert run(workspace).sent == 450
+
+
+PAGE = "\n<!DOCTYPE html>\n<HTML><body>We are down for maintenance</body></HTML>"
+
+
+@pytest.mark.parametrize("nonsense", [PAGE, "", "[1]"])
+@pytest.mark.parametrize("call", range(6))
+def test_an_answer_of_something_else_is_waited_for_and_nobody_is_lost(
+    crm: Crm, org: Org, tmp_path: Path, call: int, nonsense: str
+) -> None:
+    """The calls are for a token, a job, its rows, its start, a look at it, and for a token or a collection."""
+    workspace = open_target(tmp_path, crm, bulk_above=2, attempts=2)
+    night(workspace, people(5))
+    crm.faults = [*[None] * call, (200, nonsense)]
+    first = run(workspace)
+    assert first.rejected == 0 and first.sent + first.waiting == 5
+    assert first.is_complete or run(workspace).is_complete
+    assert [org.held[one].get("Foresell_churn__c") for one in people(6)] == [*map(str, range(1, 6)), None]
+
+
+def test_a_page_of_maintenance_stops_a_run_like_an_outage(crm: Crm, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    night(workspace, people(5))
+    crm.faults = [(200, PAGE)] * 20
+    time = Time()
+    outcome = run(workspace, time)
+    assert "page of HTML" in str(outcome.stopped) and (outcome.rejected, outcome.waiting, time.slept) == (0, 5, [1, 2, 4, 8])
+    crm.faults = []
+    assert run(workspace).is_complete
+    crm.faults = [None, (200, PAGE)]
+    with pytest.raises(StoreError, match="page of HTML"):
+        reconcile(workspace, "crm", 5)
 
 
 @pytest.mark.parametrize("bulk_above", [2_000, 2])

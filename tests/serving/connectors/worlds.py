@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -113,9 +113,17 @@ def serving(answer: Callable[[Asked], Reply]) -> Iterator[Crm]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or each answer waits 40 ms for the caller's system to say that it got the first half
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # of a caller that was killed, or waits no longer
+                super().handle()
 
         def reply(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:
+                raise ConnectionError("killed while it called")
             with lock:
                 asked = Asked(self.command, self.path, self.headers, body)
                 crm.got.append(asked)

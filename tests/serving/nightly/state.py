@@ -21,7 +21,7 @@ def state(workspace: Workspace) -> dict[str, Any]:
     return {
         "scores": files[workspace.scores],
         "latest": files[workspace.latest],
-        "receipts": {name: _without_times(data) for name, data in _bytes(workspace.nightly).items() if name != "lock.json"},
+        "receipts": {name: _without_times(data) for name, data in _bytes(workspace.nightly).items() if "/" in name},
         "ledger": last_scores(workspace),
         "online": {entity: online.read_packed(entity, ids) for entity, ids in people.items()},
     }

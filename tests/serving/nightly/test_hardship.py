@@ -22,8 +22,8 @@ from tests.serving.nightly.state import state
 pytestmark = pytest.mark.xdist_group("shop")
 
 
-def run(workspace: Workspace) -> Result:
-    return CliRunner().invoke(main, ["nightly", "--workspace", str(workspace.root), "--json"])
+def run(workspace: Workspace, command: str = "nightly") -> Result:
+    return CliRunner().invoke(main, [command, "--workspace", str(workspace.root), "--json"])
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,18 @@ def test_a_full_disk_under_the_scores_leaves_no_part_of_a_partition(
         "retention",
     }
     assert state(workspace) == expected
+
+
+@pytest.mark.parametrize("command", ["nightly", "score"])
+def test_a_full_disk_under_the_latest_scores_is_told_and_made_up_for(
+    workspace: Workspace, mounted: Callable[[Path], None], expected: dict[str, Any], command: str
+) -> None:
+    assert run(workspace).exit_code == 0
+    mounted(workspace.latest)
+    with filled(workspace.latest, 0):
+        result = run(workspace, command)
+        assert result.exit_code == 1 and isinstance(result.exception, SystemExit) and "No space left" in result.stderr
+    assert run(workspace, command).exit_code == 0 and state(workspace)["latest"] == expected["latest"]
 
 
 @pytest.mark.slow

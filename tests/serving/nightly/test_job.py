@@ -13,22 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import mlflow
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.fitted import PASSED
+from features import snapshot
 from features.catalog import Catalog
 from features.errors import CallError, ContractError, QualityError, StoreError, TableError
-from features.settings import NightlySettings, Workspace
+from features.operation import NightlySettings
+from features.settings import Workspace
+from features.views import views
 from serving import batch
 from serving.nightly import job
 from serving.nightly.job import Night
 from serving.nightly.receipt import Receipts
-from serving.nightly.tables import newest_as_of
-from serving.partition import PART, RECEIPT, folder
+from serving.nightly.tables import INDEX, newest_as_of
+from serving.partition import PART, RECEIPT, digest, folder
 from tests.serving.nightly.conftest import Nights
 from tests.serving.nightly.state import last_scores, state
 from tests.serving.shop import NOW
+from training import registry
 
 pytestmark = pytest.mark.xdist_group("shop")
 CLOCK = datetime(2026, 11, 26, 2, 0, tzinfo=UTC)
@@ -139,6 +145,27 @@ def test_what_is_lost_is_made_again_and_nothing_else(again: Workspace, lost: str
     ended = night(again)
     assert named(ended, "done") == done and ended.exit_code == 0
     assert state(again) == before
+
+
+def test_a_night_with_nothing_to_do_asks_the_registry_once(again: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    whole = mlflow.MlflowClient
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        opened.append("once")
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", counted)
+    assert named(night(again), "done") == [] and len(opened) == 1
+
+
+def test_an_unchanged_export_is_not_read_again(again: Workspace) -> None:
+    late = datetime.now(UTC) + timedelta(hours=1)
+    index = again.nightly / INDEX
+    assert named(night(again, now=late), "done") == []
+    assert json.loads(index.read_text()).keys() == {path.name for path in again.source.iterdir()}
+    index.write_text(index.read_text().replace(digest(again.source / "orders.parquet"), "a digest that only the index knows"))
+    assert "ingest" in named(night(again, now=late), "done")
 
 
 def test_a_damaged_partition_is_made_again(again: Workspace) -> None:
@@ -316,17 +343,50 @@ def test_old_partitions_and_receipts_go_but_never_the_newest_partition(again: Wo
     others = [again.scores / "propensity=churn" / "as_of=never", again.nightly / "notes"]  # somebody else's
     for path in others:
         path.mkdir()
+    (again.scores / "propensity=churn" / "as_of=2010-01-01").write_text("a file")
     short = with_nightly(again, keep_partitions_days=20)
     ended = night(short)
     assert named(ended, "done") == ["retention"]
     days = ["as_of=2018-04-25", "as_of=2018-05-14", "as_of=2018-05-15"]
     for path in others:
         path.rmdir()
+    (again.scores / "propensity=churn" / "as_of=2010-01-01").unlink()
     assert sorted(path.name for path in (again.scores / "propensity=churn").iterdir()) == days
     assert sorted(path.name for path in again.nightly.glob("*-*")) == [day.partition("=")[2] for day in days]
     later = NOW + timedelta(days=60)
     night(with_nightly(again, keep_partitions_days=1, late="score"), later)
     assert [path.name for path in (again.scores / "propensity=churn").iterdir()] == ["as_of=2018-07-14"]
+
+
+def test_old_nights_snapshots_go_unless_a_model_was_trained_on_them(again: Workspace, tmp_path: Path) -> None:
+    old, trained, young = (NOW - timedelta(days=days) for days in (40, 30, 10))
+    for as_of in (old, trained, young):
+        night(again, as_of)
+    by_hand = NOW - timedelta(days=50)
+    snapshot.build(again, [by_hand])
+    shutil.copyfile(registry.store_uri(again).removeprefix("sqlite:///"), tmp_path / "mlflow.db")
+    own = again.settings.mlflow.model_copy(update={"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"})
+    theirs = dataclasses.replace(again, settings=again.settings.model_copy(update={"mlflow": own}))
+    report = {"gates": [], "provenance": {"as_ofs": [trained.isoformat()]}}
+    registry.register(theirs, registry.champion(theirs, "churn").model, dataclasses.replace(PASSED, report=report))
+    short = with_nightly(theirs, keep_partitions_days=20)
+    ended = night(short)
+    assert "retention" in named(ended, "done") and ended.exit_code == 0
+    assert built(again) == {by_hand, trained, young, NOW} and {path.name for path in again.nightly.glob("*-*")} == {
+        f"{as_of:%Y-%m-%d}" for as_of in (young, NOW)
+    }
+    assert named(night(short), "done") == []
+    snapshot.build(again, [old])
+    assert built(again) == {by_hand, old, trained, young, NOW}
+
+
+def built(workspace: Workspace) -> set[datetime]:
+    """The as_ofs of which every view has a snapshot, and no view has another."""
+    catalog = Catalog.load(workspace)
+    folders = [snapshot.folder(workspace, view) for view in views(workspace, catalog)]
+    found = {frozenset(path.stem for path in folder.glob("*.parquet")) for folder in folders}
+    assert len(found) == 1
+    return {datetime.strptime(stem, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC) for stem in found.pop()}
 
 
 def test_a_second_night_does_only_what_is_new_and_tells_how_long_it_takes(again: Workspace) -> None:

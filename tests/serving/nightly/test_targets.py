@@ -10,7 +10,9 @@ import duckdb
 import pytest
 
 from features.settings import SETTINGS_FILE, Workspace
+from serving.connectors.write_back import give_up
 from serving.nightly import job
+from tests.serving.connectors.worlds import serving
 from tests.serving.shop import NOW
 
 pytestmark = pytest.mark.xdist_group("shop")
@@ -43,6 +45,18 @@ def test_what_has_changed_is_written_once(workspace: Workspace) -> None:
     )
     [written] = duckdb.sql(f"select count(distinct entity_id) from '{workspace.root / 'out'}/**/*.parquet'").fetchall()
     assert written[0] == first.partitions["churn"]["rows"] > 0
+
+
+def test_what_was_rejected_keeps_the_night_from_being_well_until_it_is_given_up(workspace: Workspace) -> None:
+    with serving(lambda asked: (422, {"message": asked.path}) if asked.path.endswith("1") else (200, None)) as crm:
+        workspace = with_targets(workspace, NOBODY.replace("http://127.0.0.1:1", crm.url))
+        ended = [night(workspace) for _ in range(3)]
+        assert [one.exit_code for one in ended] == [1, 1, 1] and statuses(ended[2]) == {"write-back crm": "failed"}
+        rejected = ended[0].failures["write-back crm"].received
+        assert rejected == ended[2].failures["write-back crm"].received and not rejected.startswith("0 ")
+        assert give_up(workspace, "crm", CLOCK) > 0
+        again = [night(workspace) for _ in range(2)]
+    assert [one.exit_code for one in again] == [0, 0] and statuses(again[1]) == {"write-back crm": "skipped"}
 
 
 def test_a_target_that_is_away_is_told_and_stops_nobody_else(workspace: Workspace) -> None:

@@ -1,0 +1,360 @@
+"""A write-back through hardship: a target that fails in every way, and processes that are killed, until everything is there.
+
+    .venv/bin/python -m benchmarks.hardship                     10,000 records to a `rest` and a `webhook` target
+    .venv/bin/python -m benchmarks.hardship --records 1000 --target rest
+
+Each row is a night of so many scores that is written back, run after run, until a run is complete; waits are not waited for.
+`lost` are records that the target lacks or holds with another score, `twice` those that it was given more than once, `retries`
+the calls beyond those of a calm night. Ends with 1 if a record is lost. The disk is filled by root only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Timer
+
+from features.errors import ForesellError
+from features.settings import Workspace
+from serving.connectors.write_back import write_back
+from tests.serving.connectors.worlds import NOW, Asked, Crm, Reply, night, open_workspace, serving
+
+CHUNK = 50
+MOST_RUNS = 500
+TIMEOUT = 0.1
+KILLS, SILENCES = 20, 20
+TROUBLES = 0.1  # the share of calls that go wrong
+HOURS = 0.05  # the share of those that ask for more than a minute
+
+
+@dataclass
+class Target:
+    """A CRM that holds what it was given, and whose mood says what becomes of a call.
+
+    Attributes:
+        rng: every accident comes from it.
+        mood: gets the scores of a call by id, may take some or all of them, and answers; None is the usual answer.
+        held: the scores, by id.
+        times: how often each was given.
+        calls: that came.
+    """
+
+    rng: random.Random
+    mood: Callable[[dict[str, int]], Reply | None] = lambda scores: None
+    held: dict[str, int] = field(default_factory=dict)
+    times: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+
+    def answer(self, asked: Asked) -> Reply:
+        """One call of either kind of target."""
+        self.calls += 1
+        body = asked.json
+        scores = body.get("scores") or [{"entity_id": asked.path[1:], **body}]
+        given = {one["entity_id"]: one["score"] for one in scores}
+        told = self.mood(given)
+        if told is None:
+            self.take(given)
+        return told or (200, {})
+
+    def take(self, scores: dict[str, int]) -> None:
+        """Hold these scores."""
+        self.held.update(scores)
+        self.times.update(list(scores))
+
+    def happens(self) -> bool:
+        """Whether this call is one that goes wrong."""
+        return self.rng.random() < TROUBLES
+
+    def part(self, scores: dict[str, int]) -> dict[str, int]:
+        """The first of them, none or all."""
+        return dict(list(scores.items())[: self.rng.randint(0, len(scores))])
+
+
+@dataclass
+class Trial:
+    """One night under one hardship: the workspace, the target, how often it was run and killed."""
+
+    workspace: Workspace
+    target: Target
+    runs: int = 0
+    kills: int = 0
+
+    def run(self, now: datetime = NOW, replay: bool = False) -> bool:
+        """Write back once. Whether that was complete."""
+        self.runs += 1
+        with suppress(ForesellError):
+            return write_back(self.workspace, "crm", None, now, replay=replay, sleep=_at_once).is_complete
+        return False
+
+    def go_on(self) -> None:
+        """Write back until it is complete."""
+        while self.runs < MOST_RUNS and not self.run():
+            pass
+
+    def begin(self) -> multiprocessing.process.BaseProcess:
+        """Write back in a process of its own."""
+        self.runs += 1
+        process = _FORKS.Process(target=_in_a_process, args=(self.workspace.root,))
+        process.start()
+        return process
+
+
+_FORKS = multiprocessing.get_context("forkserver")
+
+
+def _in_a_process(root: Path) -> None:
+    with suppress(ForesellError):
+        write_back(Workspace.open(root), "crm", None, NOW, sleep=_at_once)
+
+
+def _at_once(seconds: float) -> None:
+    """Waits are not waited for."""
+
+
+def calm(trial: Trial) -> None:
+    """Nothing goes wrong."""
+    trial.go_on()
+
+
+def failing(trial: Trial) -> None:
+    """Calls are answered with 500, some after a part of their scores was taken."""
+
+    def mood(scores: dict[str, int]) -> Reply | None:
+        if not trial.target.happens():
+            return None
+        trial.target.take(trial.target.part(scores))
+        return 500, {"message": "oops"}
+
+    trial.target.mood = mood
+    trial.go_on()
+
+
+def busy(trial: Trial) -> None:
+    """Calls are answered with 429, a few with a wish to be left alone for an hour, at which the run stops."""
+
+    def mood(scores: dict[str, int]) -> Reply | None:
+        if not trial.target.happens():
+            return None
+        return 429, None, {"Retry-After": "3600" if trial.target.rng.random() < HOURS else "1"}
+
+    trial.target.mood = mood
+    trial.go_on()
+
+
+def silent(trial: Trial) -> None:
+    """Calls are taken, wholly or in part, and then not answered in time: some of them, for they take time."""
+    left = iter(range(SILENCES))
+
+    def mood(scores: dict[str, int]) -> Reply | None:
+        if trial.target.happens() and next(left, None) is not None:
+            trial.target.take(trial.target.part(scores))
+            time.sleep(1.5 * TIMEOUT)
+        return None
+
+    trial.target.mood = mood
+    trial.go_on()
+
+
+def accepting_half(trial: Trial) -> None:
+    """Every second record is refused, until the target is mended and the dead letters are sent again."""
+
+    def mood(scores: dict[str, int]) -> Reply | None:
+        good = {one: score for one, score in scores.items() if int(one) % 2}
+        if len(scores) == 1 and not good:
+            return 422, {"message": "no"}
+        trial.target.take(good)
+        return 200, {"rejected": [{"entity_id": one, "error": "no"} for one in scores if one not in good]}
+
+    trial.target.mood = mood
+    trial.run()
+    trial.target.mood = lambda scores: None
+    trial.run(replay=True)
+    trial.go_on()
+
+
+def killed(trial: Trial) -> None:
+    """The process is killed about a call, before or after its scores are taken, before or after it is answered."""
+    rng, calls = trial.target.rng, max(2, 2 * _calls(trial.workspace) // KILLS)
+    for _ in range(KILLS):
+        last, process = trial.target.calls + rng.randint(1, calls), trial.begin()
+        trial.target.mood = _killing(trial.target, process.pid or 0, last)
+        process.join()
+        trial.kills += process.exitcode == -signal.SIGKILL
+    trial.target.mood = lambda scores: None
+    trial.go_on()
+
+
+def _killing(target: Target, pid: int, last: int) -> Callable[[dict[str, int]], Reply | None]:
+    def mood(scores: dict[str, int]) -> Reply | None:
+        if target.calls != last:
+            return None
+        if target.rng.random() < 0.5:
+            target.take(target.part(scores))
+            _kill(pid)
+        else:
+            target.take(scores)
+            Timer(target.rng.uniform(0, 0.003), _kill, [pid]).start()
+        return 200, {}
+
+    return mood
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def two_at_once(trial: Trial) -> None:
+    """Two processes write at once; one of them is told so, and ends."""
+    for process in [trial.begin(), trial.begin()]:
+        process.join()
+    trial.go_on()
+
+
+def full_disk(trial: Trial) -> None:
+    """The disk with ledger, receipt and lock fills up in the middle, and has room again."""
+    with _small_disk(trial.workspace.root / "data") as filling:
+        half = _wanted(trial.workspace) // 2
+
+        def mood(scores: dict[str, int]) -> Reply | None:
+            if len(trial.target.held) >= half and not filling.exists():
+                _fill(filling)
+            return None
+
+        trial.target.mood = mood
+        for _ in range(3):
+            trial.run()
+        trial.target.mood = lambda scores: None
+        filling.unlink(missing_ok=True)
+        trial.go_on()
+
+
+def may_mount() -> bool:
+    """Whether a disk can be made here: by root, where the system lets it."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with _small_disk(Path(folder) / "disk"):
+                return True
+        except (OSError, subprocess.CalledProcessError):
+            return False
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    """A disk at this folder; the file to fill it with."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], check=True, capture_output=True)
+    try:
+        yield folder / "filling"
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def _fill(path: Path) -> None:
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4_096))
+
+
+def clock_put_back(trial: Trial) -> None:
+    """The target is away in the middle; when it is back, the clock of this machine has been put back by a year."""
+    half = _wanted(trial.workspace) // 2
+    trial.target.mood = lambda scores: (503, None) if len(trial.target.held) >= half else None
+    trial.run()
+    trial.target.mood = lambda scores: None
+    trial.run(NOW - timedelta(days=365))
+    trial.go_on()
+
+
+HARDSHIPS = (calm, failing, busy, silent, accepting_half, killed, two_at_once, full_disk, clock_put_back)
+COLUMNS = ("hardship", "runs", "kills", "wanted", "there", "lost", "twice", "calls", "retries")
+
+
+def _wanted(workspace: Workspace) -> int:
+    return len(json.loads((workspace.root / "wanted.json").read_text()))
+
+
+def _calls(workspace: Workspace) -> int:
+    """Of a calm night."""
+    per_call = CHUNK if workspace.settings.write_back["crm"].to == "webhook" else 1
+    return -(-_wanted(workspace) // per_call)
+
+
+def undergo(hardship: Callable[[Trial], None], kind: str, records: int, root: Path, seed: int = 1) -> dict[str, int | str]:
+    """Write a night back under a hardship.
+
+    Args:
+        hardship: one of `HARDSHIPS`.
+        kind: of target, `rest` or `webhook`.
+        records: how many scores.
+        root: a folder that is there and empty.
+        seed: of the scores and of every accident.
+
+    Returns:
+        A row with `COLUMNS`.
+    """
+    rng = random.Random(seed)
+    wanted = {f"{number:06d}": rng.randint(1, 100) for number in range(records)}
+    target = Target(rng)
+    (root / "wanted.json").write_text(json.dumps(wanted))
+    with serving(target.answer) as crm:
+        trial = Trial(_opened(root, kind, crm), target)
+        night(trial.workspace, wanted)
+        hardship(trial)
+        calls = _calls(trial.workspace)
+    there = sum(target.held.get(one) == score for one, score in wanted.items())
+    twice = sum(times > 1 for times in target.times.values())
+    numbers = (trial.runs, trial.kills, records, there, records - there, twice, target.calls, target.calls - calls)
+    return dict(zip(COLUMNS, (hardship.__name__.replace("_", " "), *numbers), strict=True))
+
+
+def _opened(root: Path, kind: str, crm: Crm) -> Workspace:
+    settings: dict[str, object] = {"to": kind, "per_second": 1_000_000, "timeout_seconds": TIMEOUT, "attempts": 3}
+    if kind == "webhook":
+        return open_workspace(root, url=crm.url, chunk=CHUNK, **settings)
+    return open_workspace(root, url=crm.url + "/{id}", fields={"score": "score"}, **settings)
+
+
+def table(rows: Sequence[dict[str, int | str]]) -> str:
+    """The rows in Markdown."""
+    lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1))]
+    cells = [[f"{row[name]:,}" if isinstance(row[name], int) else str(row[name]) for name in COLUMNS] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [*lines, *cells])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=10_000, help="scores of a night  [default: 10,000]")
+    parser.add_argument("--target", choices=("rest", "webhook"), action="append", help="the kind of target  [default: both]")
+    parser.add_argument("--seed", type=int, default=1, help="of every accident  [default: 1]")
+    chosen = parser.parse_args(arguments)
+    _FORKS.set_forkserver_preload(["tests.serving.connectors.worlds", "httpx", "sqlalchemy.dialects.sqlite"])
+    lost = 0
+    for kind in chosen.target or ("rest", "webhook"):
+        rows = []
+        for hardship in HARDSHIPS:
+            if hardship is full_disk and not may_mount():
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                rows.append(undergo(hardship, kind, chosen.records, Path(folder), chosen.seed))
+        print(f"\n`{kind}`, {chosen.records:,} records\n\n{table(rows)}", flush=True)
+        lost += sum(int(row["lost"]) for row in rows)
+    return int(lost > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
