@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,14 +17,15 @@ from features.settings import Workspace
 
 @click.command()
 @click.option("--adapter", default="canonical", show_default=True, help="A shipped adapter, or a folder of your own.")
-@click.option("--from", "source", type=click.Path(path_type=Path), required=True, help="The folder of the CRM's export.")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="The folder of the CRM's export, if there is one yet.")
 @click.option("--workspace", "root", type=click.Path(path_type=Path), default=".", show_default=True, help="The folder to begin.")
-def init(adapter: str, source: Path, root: Path) -> None:
+def init(adapter: str, source: Path | None, root: Path) -> None:
     """Begin a workspace: write its foresell.toml, a tour of every setting.
 
     \b
     Example:
       foresell init --adapter olist --from exports/olist --workspace W
+      foresell init --adapter odoo --workspace W
     """
     from features.tour import init as write_settings
 
@@ -31,19 +34,35 @@ def init(adapter: str, source: Path, root: Path) -> None:
 
 @click.command()
 @workspace_option
+@click.option("--from", "sources", multiple=True, metavar="SOURCE", help="Pull what changed there first; may be given again.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be pulled.")
 @json_option
-def ingest(workspace: Workspace, as_json: bool) -> None:
+def ingest(workspace: Workspace, sources: Sequence[str], dry_run: bool, as_json: bool) -> None:
     """Read the CRM's export into tables that keep their contracts: all of them, or none.
+
+    With --from, records that changed at a source since the last pull are put into the export before: at a [pull.NAME] of
+    foresell.toml, or in the tables of a database whose address is given.
 
     \b
     Example:
       foresell ingest --workspace W
+      foresell ingest --from odoo --dry-run --workspace W
+      foresell ingest --from odoo --workspace W
+      foresell ingest --from 'postgresql://crm:${PASSWORD}@db/shop' --workspace W
     """
     from features.adapter import Adapter
     from features.ingest import run
 
+    now = datetime.now(UTC)
+    pulled = {name: _pull(workspace, name, dry_run=dry_run) for name in sources}
+    if dry_run:
+        if not sources:
+            raise click.UsageError("--dry-run says what --from would pull; name a source")
+        if as_json:
+            emit({"would_pull": pulled})
+        return
     with progress("ingest", len(Adapter.find(workspace.root, workspace.settings).scripts())) as tick:
-        catalog = run(workspace, datetime.now(UTC), tick)
+        catalog = run(workspace, now, tick)
     for table in catalog.tables.values():
         before = "" if table.previous_rows is None else f", {table.previous_rows:,} last time"
         merged = f", {table.merged:,} duplicates merged" if table.merged else ""
@@ -52,7 +71,18 @@ def ingest(workspace: Workspace, as_json: bool) -> None:
         note(fact)
     step(f"version {catalog.version}, observed until {catalog.now:%Y-%m-%d %H:%M} UTC")
     if as_json:
-        emit({**asdict(catalog), "attributes": {table: sorted(names) for table, names in catalog.attributes.items()}})
+        told = {**asdict(catalog), "attributes": {table: sorted(names) for table, names in catalog.attributes.items()}}
+        emit({**told, **({"pulled": pulled} if pulled else {})})
+
+
+def _pull(workspace: Workspace, name: str, *, dry_run: bool) -> list[dict[str, Any]]:
+    """Pull from a source, and say what came of it."""
+    from features.sources.pull import pull
+
+    found = pull(workspace, name, time.monotonic, time.sleep, progress, dry_run=dry_run)
+    for one in found:
+        step(one.told)
+    return [asdict(one) for one in found]
 
 
 @click.command()

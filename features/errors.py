@@ -5,6 +5,7 @@ ForesellError                 the work failed                              exit 
 │   ├── WorkspaceError        no workspace there, or its settings are wrong
 │   ├── PropensityError       a propensity is unknown or its file is wrong
 │   └── FeatureError          a feature is unknown or its declaration is wrong
+├── SourceError               a source could not be pulled from
 ├── TableError                an export does not fit the contract of a table
 ├── QualityError              the tables hold errors that scores must not be built on
 ├── SnapshotError             a snapshot is missing or cannot be built
@@ -62,6 +63,10 @@ class PropensityError(CallError):
 
 
 class FeatureError(CallError):
+    pass
+
+
+class SourceError(ForesellError):
     pass
 
 

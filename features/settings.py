@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from features.errors import CallError, ForesellError, WorkspaceError
 from features.hook import Hook
 from features.operation import NightlySettings, PolicySettings, ServingSettings
+from features.sources.settings import AnySource
 from features.strict import Strict
 from features.tables import Type
 from features.target import AnyTarget
@@ -111,6 +112,9 @@ class Settings(Strict):
     serving: ServingSettings = Field(default_factory=ServingSettings, description="how the service answers")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="who gets no score")
     nightly: NightlySettings = Field(default_factory=NightlySettings, description="late data, and how long scores are kept")
+    pull: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], AnySource] = Field(
+        default_factory=dict, description="`[pull.NAME]`: where records are pulled from, into the export"
+    )
     hooks: dict[str, Hook] = Field(default_factory=dict, description="`[hooks.SOURCE]`: how the webhooks of a CRM are read")
     write_back: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], AnyTarget] = Field(
         default_factory=dict, description="`[write_back.NAME]`: where the scores of a night are written to"

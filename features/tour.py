@@ -38,6 +38,15 @@ _TABLES = {
 # id = "customer_id"
 # timestamp = "loaded_at"
 # columns = { credit_limit = { type = "number", unit = "money", meaning = "the credit limit" } }""",
+    "pull": """\
+# [pull.odoo]
+# of = "odoo"
+# url = "https://odoo.example.com"
+# version = 18
+# database = "crm"
+# user = "foresell"
+# password = "${ODOO_API_KEY}"
+# page = 1000""",
     "hooks": """\
 # [hooks.crm]
 # entity = "lead"
@@ -52,8 +61,8 @@ _TABLES = {
 }
 
 
-def init(root: Path, adapter_name: str, source: Path) -> Path:
-    """Write a workspace's `foresell.toml`; creates the folder if need be, and nothing else.
+def init(root: Path, adapter_name: str, source: Path | None) -> Path:
+    """Write a workspace's `foresell.toml`; creates the folder if need be, and nothing else. Without a source it is to be pulled.
 
     Raises:
         WorkspaceError: there is one already, or no such adapter.
@@ -67,9 +76,10 @@ def init(root: Path, adapter_name: str, source: Path) -> Path:
             received="a workspace already",
             repair=f"edit {path}, or choose another --workspace",
         )
-    settings = Settings.model_validate({"adapter": adapter_name, "source": _from(root, source)})
+    settings = Settings.model_validate({"adapter": adapter_name, **({"source": _from(root, source)} if source else {})})
     adapter = Adapter.find(root, settings)
-    _check_export(adapter, source)
+    if source:
+        _check_export(adapter, source)
     write_atomically(path, tour(settings, adapter).encode())
     return path
 

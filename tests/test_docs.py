@@ -20,6 +20,7 @@ from features.settings import (
     Settings,
     StoreSettings,
 )
+from features.sources.settings import AnySource, SqlTable
 from features.target import Kinds
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,7 @@ BUILD.loader.exec_module(build)
 MODELS = (
     Settings, IngestSettings, NightlySettings, StoreSettings, MlflowSettings, DuckdbSettings, Attribute, External,
     Propensity, Outcome, Value, Choice, Tuning, Gates, Grades, Phrases, *get_args(Kinds),
+    *get_args(get_args(AnySource)[0]), SqlTable,
 )  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from serving.connectors.connector import Busy, Connector, Denied, Record, Refused, Rejection
-from serving.connectors.pace import Sleep
+from features.remote.failure import Busy, Denied, Refused
+from features.remote.pace import Sleep
+from serving.connectors.connector import Connector, Record, Rejection
 from serving.connectors.record import flaw
 from serving.ledger import Ledger, Written
 

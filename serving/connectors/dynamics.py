@@ -20,13 +20,14 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from features.errors import WorkspaceError
+from features.remote.environment import filled
+from features.remote.failure import Refused
+from features.remote.login import Login
+from features.remote.wire import Wire, parsed
 from features.settings import Workspace
 from features.target import DynamicsTarget
-from serving.connectors.connector import Call, Record, Refused, Rejection
-from serving.connectors.login import Login
+from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import own_names
-from serving.connectors.wire import Wire, parsed
-from serving.environment import filled
 
 API = "/api/data/v9.2"
 TABLE = "msdyn_predictivescores"

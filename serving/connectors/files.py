@@ -18,7 +18,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features.catalog import write_atomically
-from serving.connectors.connector import Busy, Call, Record, Rejection
+from features.remote.failure import Busy
+from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import TYPES, own_names
 from serving.partition import instant, label
 

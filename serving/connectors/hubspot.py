@@ -13,14 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from features.errors import WorkspaceError
+from features.remote.credential import credential
+from features.remote.environment import filled
+from features.remote.failure import Refused
+from features.remote.wire import Wire, parsed
 from features.settings import Workspace
 from features.target import HubspotTarget
-from serving.connectors.connector import Call, Record, Refused, Rejection
-from serving.connectors.credential import credential
+from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import own_names
 from serving.connectors.rest import require_fields
-from serving.connectors.wire import Wire, parsed
-from serving.environment import filled
 
 GONE = "OBJECT_NOT_FOUND"
 

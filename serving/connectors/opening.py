@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from features.remote.credential import FILE, header, variables
+from features.remote.pace import Clock, Pace, Sleep
+from features.remote.wire import Wire
 from features.settings import Workspace
 from features.target import (
     DynamicsTarget,
@@ -16,18 +19,15 @@ from features.target import (
     WebhookTarget,
 )
 from serving.connectors.connector import Connector
-from serving.connectors.credential import FILE, header, variables
 from serving.connectors.dynamics import Dynamics
 from serving.connectors.files import Files
 from serving.connectors.hubspot import Hubspot
 from serving.connectors.odoo import Odoo
-from serving.connectors.pace import Clock, Pace, Sleep
 from serving.connectors.record import mapping
 from serving.connectors.rest import Rest
 from serving.connectors.salesforce import Salesforce
 from serving.connectors.sql import Sql
 from serving.connectors.webhook import Webhook
-from serving.connectors.wire import Wire
 
 
 def open_connector(workspace: Workspace, name: str, target: Target, clock: Clock, sleep: Sleep) -> Connector:

@@ -17,12 +17,13 @@ from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from features.errors import StoreError
+from features.remote.failure import Unsent
+from features.remote.pace import Clock, Sleep
 from features.settings import Workspace
 from features.target import Target
 from serving.connectors.change import Change, Night, Partition, gone
-from serving.connectors.connector import Connector, Unsent
+from serving.connectors.connector import Connector
 from serving.connectors.opening import open_connector
-from serving.connectors.pace import Clock, Sleep
 from serving.connectors.record import mapping, own_names, record
 from serving.connectors.write_back import target_of
 from serving.ledger import Ledger, Written

@@ -7,11 +7,12 @@ from http import HTTPStatus
 from typing import Any
 
 from features.errors import WorkspaceError
+from features.remote.environment import filled
+from features.remote.failure import Refused
+from features.remote.wire import Wire, parsed
 from features.target import RestTarget
-from serving.connectors.connector import Call, Record, Refused, Rejection
+from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import own_names
-from serving.connectors.wire import Wire, parsed
-from serving.environment import filled
 from serving.hooks.delivery import address
 
 GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)

@@ -19,15 +19,16 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
+from features.remote.environment import filled
+from features.remote.failure import Busy, Denied, Refused
+from features.remote.login import Login
+from features.remote.pace import Sleep
+from features.remote.wire import Wire, parsed
 from features.settings import Workspace
 from features.target import SalesforceTarget
-from serving.connectors.connector import Busy, Call, Denied, Record, Refused, Rejection
-from serving.connectors.login import Login
-from serving.connectors.pace import Sleep
+from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import own_names
 from serving.connectors.rest import require_fields
-from serving.connectors.wire import Wire, parsed
-from serving.environment import filled
 
 if TYPE_CHECKING:
     import httpx

@@ -6,22 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Column, Double, Engine, Integer, MetaData, Table, Text, create_engine, make_url, select
+from sqlalchemy import Column, Double, Integer, MetaData, Table, Text, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
-from features.errors import WorkspaceError
+from features.remote.database import address, engine, told
+from features.remote.failure import Busy, Denied, Refused
 from features.settings import Workspace
 from features.target import SqlTarget
-from serving.connectors.connector import Busy, Call, Denied, Record, Refused, Rejection
-from serving.connectors.credential import masked
+from serving.connectors.connector import Call, Record, Rejection
 from serving.connectors.record import TYPES, own_names
-from serving.ledger.address import filled_in
 
 KEY = ("entity", "entity_id", "propensity")
-PATIENCE_SECONDS = 30
-LOCK_SECONDS, STATEMENT_SECONDS = 30, 120  # a night waits for nobody's transaction for ever
 _SQL: dict[type, TypeEngine[Any]] = {int: Integer(), float: Double()}
 
 
@@ -42,8 +39,8 @@ class Sql:
     groups = False
 
     def __init__(self, workspace: Workspace, where: str, target: SqlTarget, fields: Mapping[str, str]) -> None:
-        self._url = _address(workspace, f"{where} database", target.database)
-        self._engine = _engine(self._url, where)
+        self._url = address(workspace, f"{where} database", target.database)
+        self._engine = engine(self._url, where)
         self._target, self._fields, self._made = target, fields, set[str]()
 
     def show(self, chunk: Sequence[Record]) -> list[Call]:
@@ -88,60 +85,14 @@ class Sql:
         try:
             yield
         except (IntegrityError, DataError) as problem:
-            raise Refused(self._told(problem)) from None
+            raise Refused(told(problem, self._url)) from None
         except OperationalError as problem:
-            told = self._told(problem)
-            raise Denied(told) if "no such" in told or "has no column" in told else Busy(told) from None
+            text = told(problem, self._url)
+            raise Denied(text) if "no such" in text or "has no column" in text else Busy(text) from None
         except (SQLAlchemyError, UnicodeError) as problem:
-            raise Denied(self._told(problem)) from None
-
-    def _told(self, problem: Exception) -> str:
-        text = str((problem.orig if isinstance(problem, DBAPIError) else None) or problem)
-        return masked(" ".join(text.split()), [str(self._url.password or "")])[:300]
+            raise Denied(told(problem, self._url)) from None
 
 
 def _row(record: Record) -> dict[str, Any]:
     change = record.change
     return {**record.values, "entity": change.entity, "entity_id": change.entity_id, "propensity": change.propensity}
-
-
-def _address(workspace: Workspace, where: str, setting: str) -> URL:
-    try:
-        told = make_url(setting)
-        url = filled_in(told)
-    except (ArgumentError, ValueError):
-        raise _not_an_address(where, "something else") from None
-    if told.password and "${" not in str(told.password):
-        raise _not_an_address(where, "an address with the password itself in it")
-    if any("${" in str(part) for part in (url.username, url.password, url.host, url.database)):
-        raise _not_an_address(where, "an environment variable that is not set")
-    if url.drivername == "sqlite" and url.database:
-        return url.set(database=str(workspace.root / url.database))
-    if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg") or not url.host:
-        raise _not_an_address(where, "something else")
-    return url.set(drivername="postgresql+psycopg")
-
-
-def _engine(url: URL, where: str) -> Engine:
-    wait: dict[str, Any] = {"timeout": PATIENCE_SECONDS}
-    if url.drivername != "sqlite":
-        limits = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={STATEMENT_SECONDS}s"
-        wait = {"connect_timeout": PATIENCE_SECONDS, "options": limits, "tcp_user_timeout": 1_000 * STATEMENT_SECONDS}
-    try:
-        return create_engine(url, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
-    except ModuleNotFoundError:
-        raise WorkspaceError(
-            f"{where} database",
-            expected="the driver of its database",
-            received="psycopg is not installed",
-            repair="pip install 'foresell[postgres]'",
-        ) from None
-
-
-def _not_an_address(where: str, received: str) -> WorkspaceError:
-    return WorkspaceError(
-        where,
-        expected="`sqlite:///FILE`, or a PostgreSQL address such as postgresql://user:${PASSWORD}@host/database",
-        received=received,
-        repair="write it so, and set the environment variables where Foresell is started",
-    )

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from features.errors import CallError
+from features.remote.credential import credential
+from features.remote.environment import filled
+from features.remote.wire import Wire, parsed
 from features.settings import Workspace
 from features.target import WebhookTarget
 from serving.connectors.connector import Call, Record, Rejection
-from serving.connectors.credential import credential
-from serving.connectors.wire import Wire, parsed
-from serving.environment import filled
 from serving.hooks.signature import signed
 
 

@@ -17,6 +17,7 @@ from features.catalog import write_atomically
 from features.console import Watch
 from features.errors import ForesellError, StoreError, WorkspaceError, nearest
 from features.propensity import load, propensity_files
+from features.remote.pace import Clock, Sleep
 from features.settings import Workspace
 from features.target import HttpTarget, Target
 from serving.connectors import dead_letter
@@ -25,7 +26,6 @@ from serving.connectors.connector import Call, Connector, Record
 from serving.connectors.delivery import Delivery, Refusing, Stopped
 from serving.connectors.lock import alone, alone_anywhere
 from serving.connectors.opening import open_connector
-from serving.connectors.pace import Clock, Sleep
 from serving.connectors.record import mapping, own_names, record
 from serving.ledger import Ledger
 

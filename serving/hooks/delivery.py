@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from features.errors import WorkspaceError, nearest
 from features.hook import WriteBack
-from serving.environment import filled
+from features.remote.environment import filled
 from serving.hooks.signature import secrets, signed
 from serving.ledger import Letter
 from serving.score import Score

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from features.errors import ForesellError
 from features.hook import Hook
+from features.remote.retry_after import retry_after
 from serving.hooks.delivery import request
-from serving.http.retry_after import retry_after
 from serving.ledger import Letter
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from features.errors import WorkspaceError
+from features.remote.database import filled_in
 from features.settings import Workspace
-from features.storage import expanded
 
 FILE = "ledger.db"
 
@@ -57,11 +57,6 @@ class Address:
         address = self.url.set(drivername="postgresql").difference_update_query(["options"])
         options = str(self.url.query.get("options", ""))
         return Patience.ending(address.render_as_string(hide_password=False), options, patience_ms)
-
-
-def filled_in(url: URL) -> URL:
-    """An address with its environment variables; part by part, for a password may hold any sign."""
-    return url.set(**{name: expanded(getattr(url, name)) for name in ("username", "password", "host", "database")})
 
 
 def _connect_file(path: Path, patience_ms: int) -> sqlite3.Connection:

@@ -24,7 +24,7 @@ from serving.nightly.retention import Retention
 from serving.nightly.scores import SCORE, Latest, scoring
 from serving.nightly.step import Facts, Made, Step
 from serving.nightly.stores import Materialise, Snapshot
-from serving.nightly.tables import Check, Freshness, Ingest, reads_export
+from serving.nightly.tables import Check, Freshness, Ingest, Pull, reads_export
 from serving.nightly.targets import WriteBack
 
 Status = Literal["done", "skipped", "failed"]
@@ -94,7 +94,8 @@ def run(workspace: Workspace, as_of: datetime, now: datetime, progress: Watch, t
 
 
 def _before(workspace: Workspace, as_of: datetime, now: datetime) -> list[Step]:
-    ingest: list[Step] = [Ingest(workspace, as_of, now)] if reads_export(workspace) else []
+    pulls = [Pull(workspace, name, as_of) for name in workspace.settings.pull]
+    ingest: list[Step] = [*pulls, Ingest(workspace, as_of, now)] if reads_export(workspace) else []
     return [*ingest, Check(workspace), Freshness(workspace, as_of), Snapshot(workspace, as_of), Materialise(workspace, as_of)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,10 @@ from features.adapter import Adapter, adapter_folder
 from features.catalog import CATALOG_FILE, Catalog
 from features.console import Watch
 from features.database import connect, quote
-from features.errors import ForesellError, QualityError, TableError
+from features.errors import ForesellError, QualityError, SourceError, TableError
 from features.export import Export
 from features.settings import Workspace, parse_instant
+from features.sources.pull import pull
 from features.usability import Usability
 from serving.nightly.index import digests
 from serving.nightly.step import Facts, Made, release
@@ -25,8 +27,8 @@ INDEX = "export.json"
 
 
 def reads_export(workspace: Workspace) -> bool:
-    """Whether there is an export to ingest: its folder is named in foresell.toml, or has the name that it has by default."""
-    return "source" in workspace.settings.model_fields_set or workspace.source.is_dir()
+    """Whether there is an export to ingest: pulled, or its folder is named in foresell.toml, or has the name by default."""
+    return bool(workspace.settings.pull) or "source" in workspace.settings.model_fields_set or workspace.source.is_dir()
 
 
 def newest_as_of(workspace: Workspace, now: datetime) -> datetime:
@@ -45,6 +47,39 @@ def newest_as_of(workspace: Workspace, now: datetime) -> datetime:
 def _declared_now(workspace: Workspace) -> datetime | None:
     text = workspace.settings.now or Adapter.find(workspace.root, workspace.settings).file.now
     return parse_instant(text) if text else None
+
+
+@dataclass(frozen=True)
+class Pull:
+    """What changed at a source is put into the export, once a night."""
+
+    workspace: Workspace
+    source: str
+    as_of: datetime
+    stops: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"pull {self.source}"
+
+    def inputs(self) -> Facts:
+        settings = self.workspace.settings.pull[self.source].model_dump(mode="json")
+        return {"as_of": self.as_of.isoformat(), "settings": settings, "release": release()}
+
+    def is_there(self, outputs: Facts) -> bool:
+        return self.workspace.source.is_dir()
+
+    def run(self, progress: Watch) -> Made:
+        """Pull; if the settings say to score with what is there, the export of before does where the source does not answer."""
+        try:
+            found = pull(self.workspace, self.source, time.monotonic, time.sleep, progress)
+        except SourceError as error:
+            if self.workspace.settings.nightly.late == "refuse" or not _has_tables(self.workspace):
+                raise
+            late = f"nothing new of {self.source} ({error.where}: {error.received}); what was pulled before is used"
+            return Made(0, {}, "nothing pulled", (late,), {self.name: error})
+        records, new = sum(one.records for one in found), sum(one.versions or 0 for one in found)
+        return Made(records, {}, f"{records:,} records pulled, {new:,} new versions")
 
 
 @dataclass(frozen=True)

@@ -86,3 +86,13 @@ def test_a_wrong_call_exits_with_2(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(main, ["init", "--adapter", "olst", "--from", folder, "--workspace", workspace])
     assert (wrong.exit_code, "write `olist`" in wrong.stderr) == (2, True)
     assert CliRunner().invoke(main, ["ingest", "--workspace", workspace]).exit_code == 2
+
+
+def test_a_workspace_whose_export_is_to_be_pulled_needs_none_yet(tmp_path: Path) -> None:
+    path = init(tmp_path / "w", "odoo", None)
+    text = path.read_text(encoding="utf-8")
+    block = text[text.index("# [pull.odoo]") :].partition("\n\n")[0]
+    path.write_text(text.replace(block, block.replace("# ", "")), encoding="utf-8")
+    settings = Workspace.open(tmp_path / "w").settings
+    assert settings.adapter == "odoo" and settings.pull["odoo"].of == "odoo"
+    assert "source" not in settings.model_fields_set

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from features.errors import WorkspaceError
+from features.remote.environment import filled
 from features.settings import Workspace
-from serving.environment import filled
 
 FILE = "file:"
 MASK = "***"

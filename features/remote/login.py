@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 from features.errors import WorkspaceError
+from features.remote.credential import credential
+from features.remote.environment import filled
+from features.remote.failure import Denied, Refused
+from features.remote.wire import Wire, parsed
 from features.settings import Workspace
-from features.target import DynamicsTarget, SalesforceTarget
-from serving.connectors.connector import Denied, Refused
-from serving.connectors.credential import credential
-from serving.connectors.wire import Wire, parsed
-from serving.environment import filled
 
 if TYPE_CHECKING:
     import httpx
+
+
+class Client(Protocol):
+    """What the settings say of who calls."""
+
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def client_secret(self) -> str: ...
+    @property
+    def token(self) -> str: ...
 
 
 class Login:
@@ -38,7 +48,7 @@ class Login:
         workspace: Workspace,
         wire: Wire,
         where: str,
-        target: SalesforceTarget | DynamicsTarget,
+        target: Client,
         address: str,
         form: Mapping[str, str],
     ) -> None:

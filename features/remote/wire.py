@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from serving.connectors.connector import Busy, Denied, Refused
-from serving.connectors.credential import masked
-from serving.connectors.pace import Pace
-from serving.http.retry_after import retry_after
+from features.remote.credential import masked
+from features.remote.failure import Busy, Denied, Refused
+from features.remote.pace import Pace
+from features.remote.retry_after import retry_after
 
 if TYPE_CHECKING:
     import httpx

@@ -1,0 +1,1 @@
+"""What lies outside: calls to other people's servers, with credentials that are never shown, at a pace that they allow."""
