@@ -16,6 +16,7 @@ from features.console import silence_telemetry
 from features.sample import CUSTOMERS
 from foresell import main
 from serving.demo import Demo
+from tests.serving.connectors.bottlecrm import newer_python
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -34,6 +35,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _skip("PostgreSQL: nothing listens on 127.0.0.1:5432")
     if item.get_closest_marker("nginx") and NGINX is None:
         _skip("nginx: not installed")
+    if item.get_closest_marker("bottlecrm") and newer_python() is None:
+        _skip("BottleCRM: no Python 3.12 or newer on the PATH or below ~/.pyenv")
 
 
 @pytest.fixture(scope="session")
