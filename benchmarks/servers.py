@@ -1,4 +1,4 @@
-"""Servers started for the occasion on free ports, which may be killed and started again: a Redis, an MLflow tracking server."""
+"""Servers started for the occasion on free ports, which may be killed and started again: Redis, alone or as a cluster, MLflow."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -72,8 +72,11 @@ class Server:
         self.kill()
 
 
-def redis(folder: Path, password: str = "", keeps: bool = False) -> Server:
-    """A Redis, which keeps what it holds in the folder or nowhere; its `address` is without the password."""
+def redis(folder: Path, password: str = "", keeps: bool = False, options: Sequence[str] = ()) -> Server:
+    """A Redis, which keeps what it holds in the folder or nowhere; its `address` is without the password.
+
+    The options are more of the command line's.
+    """
     from redis import Redis, RedisError
 
     port = free_port(HOST)
@@ -84,7 +87,28 @@ def redis(folder: Path, password: str = "", keeps: bool = False) -> Server:
         return False
 
     command = ["redis-server", "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "yes" if keeps else "no"]
-    return Server([*command, "--dir", ".", "--requirepass", password], folder, f"redis://{HOST}:{port}", pings)
+    return Server([*command, "--dir", ".", "--requirepass", password, *options], folder, f"redis://{HOST}:{port}", pings)
+
+
+@contextmanager
+def redis_cluster(folder: Path, replicas: int = 0) -> Iterator[list[Server]]:
+    """A Redis Cluster of three that share the keys, each with so many replicas; it takes two seconds to see that one is gone."""
+    with ExitStack() as stack:
+        nodes = []
+        for number in range(3 + 3 * replicas):
+            place = folder / f"node-{number}"
+            place.mkdir(parents=True)
+            options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port(HOST)), "--cluster-node-timeout", "2000"]
+            nodes.append(stack.enter_context(redis(place, options=options)))
+        addresses = [node.address.removeprefix("redis://") for node in nodes]
+        create = ["redis-cli", "--cluster", "create", *addresses, "--cluster-replicas", str(replicas), "--cluster-yes"]
+        subprocess.run(create, check=True, capture_output=True)
+        ends = time.monotonic() + PATIENCE
+        while not all(_is_in_cluster(node.address, replicas) for node in nodes):
+            if time.monotonic() > ends:
+                raise RuntimeError("the nodes do not agree on a cluster")
+            time.sleep(0.05)
+        yield nodes
 
 
 def tracking(folder: Path, backend: str) -> Server:
@@ -100,3 +124,12 @@ def _is_healthy(address: str) -> bool:
     with suppress(OSError), urlopen(f"{address}/health", timeout=5) as response:
         return bool(response.status == 200)
     return False
+
+
+def _is_in_cluster(address: str, replicas: int) -> bool:
+    """Whether it knows three that share the keys, and all of their replicas."""
+    from redis import Redis
+
+    with Redis.from_url(address) as client:
+        shares = [len(nodes) for _, _, *nodes in client.cluster("SLOTS")]
+        return client.cluster("INFO")["cluster_state"] == "ok" and shares == [1 + replicas] * 3

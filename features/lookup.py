@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from features import storage, wire
+from features.cluster import Cluster, redis_of
 from features.database import identifier
 from features.pipeline import Pipeline
 from features.settings import Workspace
@@ -45,20 +46,20 @@ def lookup_of(workspace: Workspace, deadline: timedelta | None) -> Lookup:
     """
     if workspace.settings.store.online == "sqlite":
         return SqliteLookup(workspace.store / storage.ONLINE_DB, storage.project(workspace), deadline or NO_DEADLINE)
-    return RedisLookup(storage.redis_options(workspace, deadline), storage.project(workspace), deadline)
+    return RedisLookup(redis_of(workspace, deadline), storage.project(workspace))
 
 
 class RedisLookup:
     """Records in Redis: one hash an entity."""
 
-    def __init__(self, options: dict[str, Any], project: str, deadline: timedelta | None) -> None:
-        self._pipeline, self._project = Pipeline(options, deadline), project
+    def __init__(self, redis: Pipeline | Cluster, project: str) -> None:
+        self._redis, self._project = redis, project
 
     def fetch(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
         field, project = wire.redis_field(entity), self._project
         keys = [wire.redis_key(project, entity, entity_id) for entity_id in ids]
         commands = [b"*3\r\n$4\r\nHGET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(field), field) for key in keys]
-        return [wire.unwrapped(value) for value in self._pipeline.ask(commands)]
+        return [wire.unwrapped(value) for value in self._redis.ask(keys, commands)]
 
 
 class SqliteLookup:

@@ -62,9 +62,13 @@ class IngestSettings(Strict):
 
 
 class StoreSettings(Strict):
-    """Where the online store is: `sqlite`, or a Redis address such as `redis://127.0.0.1:6379`."""
+    """Where the online store is: `sqlite`, a Redis, or a Redis Cluster."""
 
-    online: str = Field(default="sqlite", description="`sqlite`, or a Redis address such as `redis://127.0.0.1:6379`")
+    online: str = Field(
+        default="sqlite",
+        description="`sqlite`, a Redis address such as `redis://127.0.0.1:6379`, or that of a Redis Cluster, "
+        "`redis+cluster://a:6379,b:6379`, with one node or more",
+    )
     project: str = Field(
         default="", description="the name of this workspace in a shared online store; empty derives one from the folder's path"
     )

@@ -24,7 +24,9 @@ ENTITIES = "entities.json"
 PROJECT = "foresell"
 ROWS_PER_WRITE = 10_000
 # a caller of the service would rather hear at once that Redis is down than wait through the client's backoff, about 10 s
-REDIS_PATIENCE = {"socket_connect_timeout": "2", "socket_timeout": "5", "retry": "null"}
+REDIS_PATIENCE = {"socket_connect_timeout": "2", "socket_timeout": "5"}
+NO_OTHER_TRY = {"retry": "null"}  # redis-py's client for clusters does not take it
+SERVERS, CLUSTERS = ("redis", "rediss"), ("redis+cluster", "rediss+cluster")
 POSTGRES_PATIENCE = {"connect_timeout": 5}
 
 
@@ -153,20 +155,33 @@ def _online_store(workspace: Workspace) -> dict[str, Any]:
         return {"type": "sqlite", "path": str(workspace.store / ONLINE_DB)}
     # Feast compares only event timestamps when it deduplicates, so that a correction at the same as_of would never land;
     # features.store compares whole records instead
-    return {"type": "redis", "connection_string": _redis(address), "skip_dedup": True}
+    kind = {"redis_type": "redis_cluster"} if is_cluster(workspace) else {}
+    return {"type": "redis", **kind, "connection_string": _redis(address), "skip_dedup": True}
+
+
+def is_cluster(workspace: Workspace) -> bool:
+    """Whether the online store is a Redis Cluster."""
+    return urlsplit(workspace.settings.store.online).scheme in CLUSTERS
+
+
+def redis_nodes(workspace: Workspace) -> list[tuple[str, int]]:
+    """Host and port of the online store, or of each node of a cluster that is named, environment variables filled in."""
+    nodes, _ = _parts(workspace.settings.store.online)
+    return [(os.path.expandvars(host), port) for host, port in nodes]
 
 
 def redis_options(workspace: Workspace, deadline: timedelta | None = None) -> dict[str, Any]:
-    """The same address in the terms of redis-py, environment variables filled in.
+    """The same address in the terms of redis-py, environment variables filled in; of a cluster, its first node.
 
     With a deadline connecting may take half of it, and so may each answer; there is no other try.
     """
-    host, port, options = _parts(workspace.settings.store.online)
-    read = {name: _literal(name, os.path.expandvars(value)) for name, value in options.items()}
+    _, options = _parts(workspace.settings.store.online)
+    host, port = redis_nodes(workspace)[0]
+    read = {name: _literal(name, os.path.expandvars(value)) for name, value in {**NO_OTHER_TRY, **options}.items()}
     patience = {"socket_connect_timeout", "socket_timeout"} if deadline else set[str]()
     read |= {name: min(read[name] or float("inf"), deadline.total_seconds() / 2) for name in patience if deadline}
     # no driver_info: a new connection does not tell the server first who it is, which is two more answers to wait for
-    return {"host": os.path.expandvars(host), "port": port, "driver_info": None, **read}
+    return {"host": host, "port": port, "driver_info": None, **read}
 
 
 def _literal(name: str, value: str) -> Any:
@@ -181,31 +196,35 @@ def _literal(name: str, value: str) -> Any:
 
 def _redis(address: str) -> str:
     """`redis://user:password@host:6379/0` as Feast writes it: `host:6379,db=0,username=user,password=password`."""
-    host, port, options = _parts(address)
-    return ",".join([f"{host}:{port}", *(f"{name}={value}" for name, value in options.items())])
+    nodes, options = _parts(address)
+    return ",".join([*(f"{host}:{port}" for host, port in nodes), *(f"{name}={value}" for name, value in options.items())])
 
 
-def _parts(address: str) -> tuple[str, int, dict[str, str]]:
-    """Host, port and the options of a Redis client."""
+def _parts(address: str) -> tuple[list[tuple[str, int]], dict[str, str]]:
+    """The nodes, one unless it is a cluster, and the options of a Redis client."""
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname, parts.port or 6379
+        places = [urlsplit(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(",")]
+        nodes = [(place.hostname or "", place.port or 6379) for place in places]
     except ValueError:
         raise _not_an_address(address) from None
-    options = {**REDIS_PATIENCE, **dict(parse_qsl(parts.query))}
-    options |= {"db": parts.path.strip("/")} if parts.path.strip("/") else {}
+    is_one, database = parts.scheme in SERVERS, parts.path.strip("/")
+    options = {**REDIS_PATIENCE, **(NO_OTHER_TRY if is_one else {}), **dict(parse_qsl(parts.query))}
+    options |= {"db": database} if database else {}
     options |= {"username": unquote(parts.username)} if parts.username else {}
     options |= {"password": unquote(parts.password)} if parts.password else {}
-    options |= {"ssl": "true"} if parts.scheme == "rediss" else {}
-    if parts.scheme not in ("redis", "rediss") or not host or any("," in value for value in options.values()):
+    options |= {"ssl": "true"} if parts.scheme.startswith("rediss") else {}
+    fits = len(nodes) == 1 if is_one else parts.scheme in CLUSTERS and not database
+    if not fits or not all(host for host, _ in nodes) or any("," in value for value in options.values()):
         raise _not_an_address(address)
-    return host, port, options
+    return nodes, options
 
 
 def _not_an_address(address: str) -> WorkspaceError:
     return WorkspaceError(
         "[store] online in foresell.toml",
-        expected="`sqlite`, or a Redis address such as redis://127.0.0.1:6379, without a comma in it",
+        expected="`sqlite`, or a Redis address such as redis://127.0.0.1:6379, without a comma in it, "
+        "or that of a cluster such as redis+cluster://a:6379,b:6379, without a number of a database",
         received=repr(_masked(address)),
         repair="a password may stay out of the file: redis://:${REDIS_PASSWORD}@host:6379",
     )
@@ -213,4 +232,4 @@ def _not_an_address(address: str) -> WorkspaceError:
 
 def _masked(address: str) -> str:
     """An address, even a misspelt one, without whatever may be a password: all up to the last `@`, and the options."""
-    return re.sub(r"^(\w+://)?.*@", r"\1", address).partition("?")[0]
+    return re.sub(r"^([\w+]+://)?.*@", r"\1", address).partition("?")[0]

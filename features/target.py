@@ -16,6 +16,7 @@ from features.strict import Strict
 
 _HOW = {
     "propensities", "threshold", "clear", "chunk", "per_second", "timeout_seconds", "attempts", "method", "headers", "secret",
+    "record", "denied",
     "version", "user", "password", "token", "create", "api", "client_id", "client_secret", "bulk_above", "tenant", "login",
 }  # fmt: skip  # what may change without anything having to be sent again
 CREDENTIAL = "`${NAME}` is an environment variable, `file:/PATH` a file outside the workspace"
@@ -37,7 +38,8 @@ class Target(Strict):
         "Score fields: `score`, `probability` (0 to 1), `percent` (the probability, 0 to 100), `percentile`, `grade`, "
         "`expected_value`, `reasons` (their texts), `trend` (`rising`, `steady` or `falling` when it was sent), "
         "`withheld` (by which policy), `state` (`scored`, `withheld` or `gone`), `version`, `as_of`, `day` (of `as_of`), "
-        "`propensity`, `entity_id`. Unset: all but the last three, where the target has no fields of its own",
+        "`propensity`, `entity_id`. Unset: all but the last three, where the target has no fields of its own. With `rest`, "
+        "`a.b` is the field `b` of an object `a`",
     )
     threshold: int = Field(
         default=1, ge=1, le=100, description="a score that differs by fewer points from the one last sent is not sent again"
@@ -95,6 +97,13 @@ class RestTarget(HttpTarget):
 
     to: Literal["rest"] = Field(description="what kind of target it is: `files`, `sql`, `rest`, `webhook` or a CRM's name")
     method: Literal["PATCH", "PUT", "POST"] = Field(default="PATCH", description="the HTTP method (`rest`)")
+    record: str = Field(
+        default="", description="where the record is in the answer to a GET, such as `lead_obj`; unset: it is the answer (`rest`)"
+    )
+    denied: tuple[int, ...] = Field(
+        default=(),
+        description="statuses, besides 401 and 407, that blame the credential and no record, so that the run stops (`rest`)",
+    )
     headers: dict[str, str] = Field(
         default_factory=dict, description=f'such as `X-Api-Key = "${{KEY}}"`; {CREDENTIAL} (`rest`, `webhook`)'
     )

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from features import storage, wire
+from features.cluster import Cluster, redis_of
 from features.database import identifier
 from features.pipeline import Pipeline
 from features.settings import Workspace
@@ -42,24 +43,21 @@ def upsert_of(workspace: Workspace) -> Upsert:
     """
     if workspace.settings.store.online == "sqlite":
         return SqliteUpsert(workspace.store / storage.ONLINE_DB, storage.project(workspace))
-    return RedisUpsert(storage.redis_options(workspace), storage.project(workspace))
+    return RedisUpsert(redis_of(workspace, None), storage.project(workspace))
 
 
 class RedisUpsert:
     """One hash an entity: the packed record and its as_of in one command, so that a reader never sees one without the other."""
 
-    def __init__(self, options: dict[str, Any], project: str) -> None:
-        self._pipeline, self._project = Pipeline(options, None), project
+    def __init__(self, redis: Pipeline | Cluster, project: str) -> None:
+        self._redis, self._project = redis, project
 
     def write(self, entity: str, as_of: datetime, records: Sequence[tuple[str, bytes]]) -> None:
         between = _bulk(wire.redis_instant_field(entity)) + _bulk(wire.redis_instant(as_of)) + _bulk(wire.redis_field(entity))
         for start in range(0, len(records), COMMANDS_AT_ONCE):
             some = records[start : start + COMMANDS_AT_ONCE]
-            self._pipeline.ask([self._command(entity, entity_id, between, data) for entity_id, data in some])
-
-    def _command(self, entity: str, entity_id: str, between: bytes, data: bytes) -> bytes:
-        key, value = wire.redis_key(self._project, entity, entity_id), wire.wrapped(data)
-        return b"*6\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n%b$%d\r\n%b\r\n" % (len(key), key, between, len(value), value)
+            keys = [wire.redis_key(self._project, entity, entity_id) for entity_id, _ in some]
+            self._redis.ask(keys, [_command(key, between, data) for key, (_, data) in zip(keys, some, strict=True)])
 
 
 class SqliteUpsert:
@@ -74,6 +72,11 @@ class SqliteUpsert:
         address = f"{self._path.resolve().as_uri()}?mode=rw"  # never makes an empty file
         with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as connection, connection:
             connection.executemany(_statement(wire.sqlite_table(self._project, entity)), rows)
+
+
+def _command(key: bytes, between: bytes, data: bytes) -> bytes:
+    value = wire.wrapped(data)
+    return b"*6\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n%b$%d\r\n%b\r\n" % (len(key), key, between, len(value), value)
 
 
 def _bulk(text: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
@@ -15,10 +16,12 @@ from features.console import silence_telemetry
 from features.sample import CUSTOMERS
 from foresell import main
 from serving.demo import Demo
+from tests.serving.connectors.bottlecrm import newer_python
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 NO_SKIPS = "FORESELL_NO_SKIPS" in os.environ
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 silence_telemetry()
 
@@ -30,6 +33,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _skip("Redis: nothing listens on 127.0.0.1:6379")
     if item.get_closest_marker("postgres") and not _listens(5432):
         _skip("PostgreSQL: nothing listens on 127.0.0.1:5432")
+    if item.get_closest_marker("nginx") and NGINX is None:
+        _skip("nginx: not installed")
+    if item.get_closest_marker("bottlecrm") and newer_python() is None:
+        _skip("BottleCRM: no Python 3.12 or newer on the PATH or below ~/.pyenv")
 
 
 @pytest.fixture(scope="session")

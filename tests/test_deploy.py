@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -139,6 +140,10 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text, encoding="utf-8")
     done = subprocess.run([analyze, "verify", *sorted(tmp_path.iterdir())], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    (calendar,) = re.findall(r"^OnCalendar=(.+)$", (DEPLOY / "foresell-nightly.timer").read_text(encoding="utf-8"), re.MULTILINE)
+    there = {**os.environ, "TZ": "UTC"}
+    told = subprocess.run([analyze, "calendar", calendar], env=there, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"Next elapse: .*02:15:00 UTC", told)
 
 
 def test_the_cron_job_runs_the_image_on_the_workspace() -> None:
@@ -160,7 +165,7 @@ def test_operations_names_only_files_commands_and_settings_that_there_are() -> N
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#]+)\)", text)
     assert links and [link for link in links if "://" not in link and not (ROOT / "docs" / link).exists()] == []
-    named = set(re.findall(r"^(?:\$ )?foresell ([a-z]+)|`foresell ([a-z]+)", text, re.MULTILINE))
+    named = set(re.findall(r"^(?:\$ )?foresell ([a-z-]+)|`foresell ([a-z-]+)", text, re.MULTILINE))
     assert {one or other for one, other in named} - set(main.commands) == set()
     keys = re.findall(r"`\[(\w+)\] (\w+)`", text)
     assert keys and [key for table, key in keys if key not in type(getattr(Settings(), table)).model_fields] == []

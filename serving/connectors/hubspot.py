@@ -79,7 +79,9 @@ class Hubspot:
     def read(self, propensity: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """The properties of those objects that there are."""
         own, key = list(own_names(self._fields, propensity)), self._target.id_property
-        body: dict[str, Any] = {"properties": [*own, *([key] if key else [])], "inputs": [{"id": one} for one in ids]}
+        body: dict[str, Any] = {
+            "inputs": [{"id": one} for one in ids], "properties": [*own, *([key] if key else [])], "propertiesWithHistory": [],
+        }  # fmt: skip
         if key:
             body["idProperty"] = key
         answer = parsed(self._wire.call("POST", f"{self._url}/read", json=body, headers=self._headers))

@@ -551,14 +551,26 @@ def test_wrong_rows_of_an_external_table_are_named_and_the_last_copy_stays(
             "rediss://u:p%40ss@host:7/2?socket_timeout=9",
             "host:7,socket_connect_timeout=2,socket_timeout=9,retry=null,db=2,username=u,password=p@ss,ssl=true",
         ),
+        (
+            "rediss+cluster://u:p%40ss@one:7,two",
+            "one:7,two:6379,socket_connect_timeout=2,socket_timeout=5,username=u,password=p@ss,ssl=true",
+        ),
     ],
 )
 def test_a_redis_address_in_feasts_words(tmp_path: Path, address: str, expected: str) -> None:
     workspace = Workspace(tmp_path, Settings(store=StoreSettings(online=address)))
-    assert storage.config(workspace)["online_store"]["connection_string"] == expected
+    found = storage.config(workspace)["online_store"]
+    assert found["connection_string"] == expected
+    assert found.get("redis_type", "redis") == ("redis_cluster" if "cluster" in address else "redis")
 
 
-@pytest.mark.parametrize("address", ["", "postgres://host", "redis://", "redis://host:port", "redis://:a,b@host", "sqllite"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", "postgres://host", "redis://", "redis://host:port", "redis://:a,b@host", "sqllite", "redis://a:1,b:2",
+        "redis+cluster://", "redis+cluster://a,,b", "redis+cluster://a,b:port", "redis+cluster://a,b/1", "redis+cluster://:x,y@a",
+    ],
+)  # fmt: skip
 def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
     with pytest.raises(WorkspaceError, match=r"\[store\] online"):
         storage.config(Workspace(tmp_path, Settings(store=StoreSettings(online=address))))
@@ -590,6 +602,7 @@ def test_a_password_from_the_environment_may_hold_any_sign(
         "redis://:hush@hush@",
         "hush@host",
         "redis:/:hush@host?password=hush",
+        "redis+cluster://u:hush@a,b/1",
     ],
 )
 def test_an_address_that_is_refused_is_shown_without_its_password(tmp_path: Path, address: str) -> None:

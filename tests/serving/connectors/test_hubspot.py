@@ -11,14 +11,22 @@ import pytest
 from features.errors import WorkspaceError
 from features.settings import Workspace
 from serving.connectors.reconciliation import reconcile
+from tests.serving.connectors.hubspot import judged
 from tests.serving.connectors.worlds import DAY, FIRST, Asked, Crm, Reply, Time, night, open_workspace, run, serving
 
 FIELDS = {"foresell_{propensity}_score": "score", "foresell_{propensity}_probability": "probability", "why": "grade"}
 PROPERTIES = {"foresell_churn_score", "foresell_churn_probability", "why"}
 
 
+TIMES = {"startedAt": "2026-11-25T03:00:00.000Z", "completedAt": "2026-11-25T03:00:00.100Z"}
+AT = {"createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-11-25T03:00:00.000Z"}
+
+
 def _error(category: str, message: str, **context: list[str]) -> dict[str, Any]:
-    return {"status": "error", "category": category, "message": message, "context": context, "id": "x", "links": {}, "errors": []}
+    return {
+        "status": "error", "category": category, "message": message, "context": context, "links": {}, "errors": [],
+        "correlationId": "aeb5f871-7f07-4993-9211-075dc63e7cbf",
+    }  # fmt: skip
 
 
 class Contacts:
@@ -29,20 +37,16 @@ class Contacts:
 
     def answer(self, asked: Asked) -> Reply:
         if asked.headers["Authorization"] != "Bearer sesame":
-            return 401, {
-                "status": "error",
-                "category": "INVALID_AUTHENTICATION",
-                "message": "Authentication credentials not found",
-            }
+            return 401, _error("INVALID_AUTHENTICATION", "Authentication credentials not found")
         prefix, verb = asked.path.rsplit("/", 1)
         inputs = asked.json["inputs"]
         assert asked.method == "POST" and prefix == "/crm/v3/objects/contacts/batch"
         if len(inputs) > 100 or len({one["id"] for one in inputs}) != len(inputs):
-            return 400, {"status": "error", "category": "VALIDATION_ERROR", "message": "too many inputs, or one twice"}
+            return 400, _error("VALIDATION_ERROR", "too many inputs, or one twice")
         if verb == "read":
             key = asked.json.get("idProperty")
             found = [self._shown(one["id"], key) for one in inputs if one["id"] in self.held]
-            return 200 if len(found) == len(inputs) else 207, {"status": "COMPLETE", "results": found}
+            return 200 if len(found) == len(inputs) else 207, {"status": "COMPLETE", "results": found, **TIMES}
         return self._written(inputs, verb)
 
     def _written(self, inputs: list[dict[str, Any]], verb: str) -> Reply:
@@ -59,15 +63,20 @@ class Contacts:
         there = [one for one in inputs if one["id"] in self.held]
         for one in there:
             self.held[one["id"]].update(one["properties"])
-        results = [self._shown(one["id"], one.get("idProperty")) for one in there]
+        results = [{**self._shown(one["id"], one.get("idProperty")), "new": False} for one in there]
         if not missing:
-            return 200, {"status": "COMPLETE", "results": results}
+            return 200, {"status": "COMPLETE", "results": results, **TIMES}
         errors = [_error("OBJECT_NOT_FOUND", "Could not get some CONTACT objects, they may be deleted", ids=missing)]
-        return 207, {"status": "COMPLETE", "results": results, "numErrors": 1, "errors": errors}
+        return 207, {"status": "COMPLETE", "results": results, "numErrors": 1, "errors": errors, **TIMES}
 
     def _shown(self, identity: str, key: str | None) -> dict[str, Any]:
         extra = {key: identity} if key else {}
-        return {"id": f"9{identity}" if key else identity, "properties": {**self.held[identity], **extra}, "archived": False}
+        return {
+            "id": f"9{identity}" if key else identity,
+            "properties": {**self.held[identity], **extra},
+            "archived": False,
+            **AT,
+        }
 
 
 @pytest.fixture
@@ -80,8 +89,10 @@ def contacts() -> Contacts:
 @pytest.fixture
 def crm(contacts: Contacts, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crm]:
     monkeypatch.setenv("HUBSPOT_TOKEN", "sesame")
-    with serving(contacts.answer) as found:
+    complaints: list[str] = []
+    with serving(judged(contacts.answer, complaints)) as found:
         yield found
+    assert complaints == []
 
 
 def open_target(root: Path, crm: Crm, **target: object) -> Workspace:

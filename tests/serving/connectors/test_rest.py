@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from features.errors import WorkspaceError
+from features.errors import StoreError, WorkspaceError
 from features.settings import SETTINGS_FILE, Workspace
 from serving.connectors.delivery import MOST_ALIKE
 from serving.connectors.reconciliation import reconcile
@@ -61,6 +61,34 @@ def test_records_are_written_by_their_address_with_the_fields_of_the_settings(cr
     assert reconcile(workspace, "crm", 5).differences == []
     leads["a"]["x_churn_score"] = "43"
     assert reconcile(workspace, "crm", 5).differences == [("churn", "a", "x_churn_score", 42, "43")]
+
+
+def test_fields_may_be_inside_an_object_and_the_record_inside_the_answer(crm: Crm, leads: Any, tmp_path: Path) -> None:
+    fields = {"custom.{propensity}.score": "score", "custom.{propensity}.grade": "grade", "win_probability": "percent"}
+    workspace = open_target(tmp_path, crm, fields=fields, record="lead_obj")
+    usual = crm.answer
+    crm.answer = lambda asked: (200, {"lead_obj": usual(asked)[1], "users": []}) if asked.method == "GET" else usual(asked)
+    night(workspace, {"a": 42})
+    assert run(workspace).is_complete
+    assert leads["a"] == {"custom": {"churn": {"score": 42, "grade": "C"}}, "win_probability": 42.0}
+    assert reconcile(workspace, "crm", 5).differences == []
+    leads["a"]["custom"] = "gone"
+    differences = reconcile(workspace, "crm", 5).differences
+    assert [one[2:] for one in differences] == [("custom.churn.score", 42, None), ("custom.churn.grade", "C", None)]
+
+
+def test_a_status_may_blame_the_key_and_then_no_record_is_given_up(crm: Crm, tmp_path: Path) -> None:
+    night(workspace := open_target(tmp_path, crm, denied=[403]), {"a": 10, "b": 20, "c": 30})
+    usual = crm.answer
+    crm.answer = lambda asked: usual(asked) if asked.path.endswith("/a") else (403, {"detail": "log in again"})
+    outcome = run(workspace)
+    assert (outcome.sent, outcome.rejected, outcome.waiting) == (1, 0, 2) and len(crm.got) == 2
+    assert outcome.stopped == "the target lets nobody in: HTTP 403: log in again"
+    with pytest.raises(StoreError, match="log in again"):
+        crm.answer = lambda asked: (403, {"detail": "log in again"})
+        reconcile(workspace, "crm", 5)
+    crm.answer = usual
+    assert run(workspace).sent == 2
 
 
 @pytest.mark.parametrize(("clamp", "probability", "points"), [("named", 99, 100), ("all", 99, 99), ("off", 100.0, 100)])
@@ -247,6 +275,7 @@ def test_a_secret_in_the_address_is_not_repeated_either(crm: Crm, tmp_path: Path
         ({"url": "http://${FORESELL_ABSENT}/{id}"}, "FORESELL_ABSENT"),
         ({"fields": {}}, "make the fields"),
         ({"fields": {"x": "scor"}}, "write `score`"),
+        ({"fields": {"x": "score", "x.y": "grade"}}, "`x.y` inside it"),
         ({"headers": {"X": "file:/no/such/file"}}, "file that can be read"),
         ({"headers": {"X": "file:key"}}, "outside the workspace"),
         ({"propensities": ["chrun"]}, "write `churn`"),
