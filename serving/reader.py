@@ -10,7 +10,7 @@ from datetime import datetime
 from features.errors import ContractError, ForesellError
 from features.feature import View
 from features.online import Online
-from features.record import Record
+from features.record import Record, Values
 from serving.breaker import Breaker
 from serving.ledger import Stored
 from serving.newcomer import Attribute, Given, Value, attributes, newcomer, overridden, said
@@ -105,7 +105,7 @@ class Reader:
             return Record(ask.entity_id or "", now, newcomer(self._views, self.entity, ask.given, now))
         if isinstance(stored, ForesellError) or not ask.given:
             return stored
-        before = dict(stored.values)
+        before = stored.values.whole() if isinstance(stored.values, Values) else dict(stored.values)
         values = overridden(before, self._views, self.entity, ask.given, now)
         told = {attribute.feature.name for attribute in self.attributes if any(name in ask.given for name in attribute.names)}
         return replace(stored, values=values, given=told.union(name for name in values if values[name] is not before.get(name)))

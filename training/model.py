@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from features.catalog import write_atomically
 from features.errors import ContractError
 from features.propensity import Propensity
-from features.record import numbers
+from features.record import categories, numbers
 from training.contract import Column, Contract, Floats, encode, lines, mismatch
 from training.predictor import Predictor, read
 
@@ -52,6 +52,7 @@ class Model:
         self._codes = {column.name: _coder(column) for column in contract.features if column.dtype == "category"}
         self._categories = [(place, name) for place, name in enumerate(self.columns) if name in self._codes]
         self._of_categories = [place for place, _ in self._categories]
+        self._of_names = tuple(name for _, name in self._categories)
         self._others = np.array([len(self._codes[name]) for _, name in self._categories], dtype=np.float64)
         self._numbers = tuple(name for name in self.columns if name not in self._codes)
         self._places = [place for place, name in enumerate(self.columns) if name not in self._codes]
@@ -95,9 +96,9 @@ class Model:
         matrix = np.empty((len(records), len(self.columns)), dtype=np.float64)
         try:
             matrix[:, self._places] = numbers(records, self._numbers)
-            for place, name in self._categories:
+            for (place, name), column in zip(self._categories, categories(records, self._of_names), strict=True):
                 codes = self._codes[name]
-                matrix[:, place] = [_code(values[name], codes) for values in records]
+                matrix[:, place] = [_code(value, codes) for value in column]
         except (KeyError, TypeError, ValueError):
             raise self._mismatch(records) from None
         return matrix

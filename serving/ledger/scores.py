@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import to_json
 from sqlalchemy import Connection, select
 
 from serving.ledger.database import Part
+from serving.ledger.kept import documents
 from serving.ledger.row import Entry, Served, Stored
 from serving.ledger.table import LATEST, SERVED, instant, microseconds
 
@@ -125,25 +125,20 @@ class Scores(Part):
 
     def _store(self, connection: Connection, scores: Sequence[Stored]) -> None:
         """One row for each entity, in an order of the keys, so that two who write the same ones do not wait for each other."""
-        rows = {stored[:2]: _packed(stored) for stored in scores}
-        if rows:
-            self._database.write_many(connection, _STORE, [rows[key] for key in sorted(rows)])
+        newest = {stored[:2]: stored for stored in scores}
+        if newest:
+            self._database.write_many(connection, _STORE, _packed([newest[key] for key in sorted(newest)]))
 
 
 def _stored(row: Sequence[Any]) -> Stored:
     return Stored(row[0], row[1], instant(row[2]), *row[3:])
 
 
-def _packed(stored: Stored) -> tuple[Any, ...]:
-    *_, features = stored
-    written = features if features is None or isinstance(features, bytes) else _json(features)
-    return (stored[0], stored[1], microseconds(stored[2]), *stored[3:-1], written)
-
-
-def _json(features: Mapping[str, float | str | None]) -> bytes:
-    """Made when a score is written, which is after it was answered."""
-    known = {name: None if value != value else value for name, value in features.items()}
-    return to_json(known, inf_nan_mode="constants")
+def _packed(scores: Sequence[Stored]) -> list[tuple[Any, ...]]:
+    """Rows; the JSON of features is made here, after the answer."""
+    made = iter(documents([one.features for one in scores if isinstance(one.features, Mapping)]))
+    features = [next(made) if isinstance(one.features, Mapping) else one.features for one in scores]
+    return [(one[0], one[1], microseconds(one[2]), *one[3:-1], mine) for one, mine in zip(scores, features, strict=True)]
 
 
 def _audited(entry: Entry) -> tuple[Any, ...]:
