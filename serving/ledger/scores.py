@@ -19,6 +19,7 @@ _AUDITED = SERVED.columns.keys()[1:]
 _ONE = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id = ?"
 _MANY = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id "
 _EVERY = f"select {', '.join(_STORED)} from latest where entity_id = ? and propensity "
+_HEADS = f"select {', '.join(_STORED[:5])} from latest where propensity = ? and entity_id "
 _STORE = (
     f"insert into latest ({', '.join(_STORED)}) values ({', '.join('?' * len(_STORED))}) "
     f"on conflict (propensity, entity_id) do update set {', '.join(f'{name} = excluded.{name}' for name in _STORED[2:])}"
@@ -40,6 +41,22 @@ class Scores(Part):
             return {}
         rows = self._database.read(_ONE, (propensity, ids[0])) if len(ids) == 1 else self._among(_MANY, propensity, ids)
         return {row[1]: _stored(row) for row in rows}
+
+    def latest_beside(self, propensity: str, now: Mapping[str, tuple[str, float | None]]) -> dict[str, Stored]:
+        """As `latest`, to be compared with what is said now, by id: the version and the probability.
+
+        A score of the same version and probability comes without its document and what it was made from.
+
+        Raises:
+            StoreError, CallError: as `latest`.
+        """
+        if len(now) < 2:
+            return self.latest(propensity, list(now))
+        heads = {row[1]: row for row in self._among(_HEADS, propensity, list(now))}
+        same = {
+            who: Stored(row[0], who, instant(row[2]), row[3], row[4], b"") for who, row in heads.items() if row[3:] == now[who]
+        }
+        return {**same, **self.latest(propensity, [who for who in heads if who not in same])}
 
     def of_entity(self, propensities: Sequence[str], entity_id: str) -> list[Stored]:
         """The last score of one entity for each propensity that has one, by the propensity's name.
