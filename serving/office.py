@@ -304,8 +304,8 @@ class Office:
         ]  # fmt: skip
 
     def _beside(self, desk: Desk, said: Sequence[Said]) -> Mapping[str, Stored]:
-        """The last stored scores, to be compared with what is said now; none where the ledger does not answer, for a score is worth
-        more than its trend.
+        """The last stored scores, to be compared with what is said now; none where the ledger does not answer, for a score is
+        worth more than its trend.
         """
         scores = [one.score for one in said if one.score.entity_id is not None and one.score.score is not None]
         told = {(score.entity_id or "", score.model_version, score.probability) for score in scores}

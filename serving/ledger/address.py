@@ -15,6 +15,7 @@ from features.settings import Workspace
 from features.storage import expanded
 
 FILE = "ledger.db"
+PAGES_UNTIL_CHECKPOINT = 4_000  # one that changes in several requests is copied into the file once
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def filled_in(url: URL) -> URL:
 def _connect_file(path: Path, patience_ms: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, patience_ms / 1_000, isolation_level=None, check_same_thread=False)
     connection.execute("pragma synchronous = normal")
+    connection.execute(f"pragma wal_autocheckpoint = {PAGES_UNTIL_CHECKPOINT}")
     return connection
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from serving.ledger.database import Part
-from serving.ledger.kept import documents
+from serving.ledger.kept import packed
 from serving.ledger.row import Entry, Served, Stored
 from serving.ledger.table import LATEST, SERVED, instant, microseconds
 
@@ -152,8 +152,8 @@ def _stored(row: Sequence[Any]) -> Stored:
 
 
 def _packed(scores: Sequence[Stored]) -> list[tuple[Any, ...]]:
-    """Rows; the JSON of features is made here, after the answer."""
-    made = iter(documents([one.features for one in scores if isinstance(one.features, Mapping)]))
+    """Rows; features are packed here, after the answer."""
+    made = iter(packed([one.features for one in scores if isinstance(one.features, Mapping)]))
     features = [next(made) if isinstance(one.features, Mapping) else one.features for one in scores]
     return [(one[0], one[1], microseconds(one[2]), *one[3:-1], mine) for one, mine in zip(scores, features, strict=True)]
 
