@@ -251,9 +251,9 @@ def categories(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> lis
         KeyError: a row lacks a column.
     """
     layout = layout_of(rows)
-    if layout is None or not set(names) <= set(layout.categories):
+    places = [layout.places[name] - len(layout.numbers) for name in names] if layout else []
+    if layout is None or min(places, default=0) < 0:
         return [[row[name] for row in rows] for name in names]
-    places = [layout.places[name] - len(layout.numbers) for name in names]
     texts = [row._texts for row in rows]  # type: ignore[attr-defined]
     return [[mine[place] for mine in texts] for place in places]
 

@@ -197,7 +197,7 @@ class Reasoner:
         """The measures that moved each score most, largest first, and by how much: places in `twins`, and log-odds."""
         sums = np.add.reduceat(contributions[:, self._side_by_side], self._first, axis=1)
         largest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :TOP]
-        return largest, np.take_along_axis(sums, largest, axis=1)
+        return largest, sums[np.arange(len(sums))[:, np.newaxis], largest]
 
     def shown(self, name: str, value: Value) -> str:
         """A value of one of the features, as people write it."""
