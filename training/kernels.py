@@ -94,9 +94,10 @@ def fill(
     """
     on, before = np.empty(64), np.empty(64)
     for group in range(len(groups)):
-        start, width = groups[group, 0], groups[group, 2]
+        width = groups[group, 2]
         for pattern in range(groups[group, 3] + 1):
-            row = table[start + pattern * width : start + (pattern + 1) * width]
+            start = groups[group, 0] + pattern * groups[group, 4]
+            row = table[start : start + width]
             row[:] = 0.0
             for number in range(leaf[group], leaf[group + 1]):
                 first, end = item[number], item[number + 1]
@@ -145,7 +146,8 @@ def explain(
         codes: of each node, where its words of codes begin and end.
         words: of codes.
         masks: for each node, and each word of its tree: what a decision to the left leaves, and one to the right.
-        groups: a row a group: its first place in `table`, its first place in `columns`, its number of columns, its last pattern.
+        groups: a row a group: its first place in `table`, its first place in `columns`, its number of columns, its last pattern,
+            from one pattern's place to the next.
         columns: of the groups: which columns of `out` a table's are; of a feature, they are those of the matrix.
         table: of `fill`.
         out: is written: a row a case, a column a feature; last what the trees say, which is LightGBM's raw score to the last bit.
@@ -202,7 +204,7 @@ def _choose(count: int, lane: int, patterns: Ints, groups: Ints, group: int, cho
     for number in range(count):
         at = number * lane
         pattern = patterns[at >> 6] >> (at & 63) & groups[group, 3]
-        chosen[group] = groups[group, 0] + pattern * groups[group, 2]
+        chosen[group] = groups[group, 0] + pattern * groups[group, 4]
         group += 1
 
 
@@ -300,9 +302,10 @@ def _add_group(
     groups: Ints, group: int, columns: Ints, patterns: Ints, word: int, shift: int, chosen: Ints, table: Floats, sums: Floats,
     rows: int,
 ) -> None:  # fmt: skip
-    start, first, width, last = groups[group, 0], groups[group, 1], groups[group, 2], groups[group, 3]
+    start, first, width = groups[group, 0], groups[group, 1], groups[group, 2]
+    last, stride = groups[group, 3], groups[group, 4]
     for row in range(rows):
-        chosen[row] = start + (patterns[word, row] >> shift & last) * width
+        chosen[row] = start + (patterns[word, row] >> shift & last) * stride
     for i in range(width):
         column = columns[first + i]
         for row in range(rows):
