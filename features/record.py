@@ -93,6 +93,11 @@ class Layout:
         return {name: place for place, name in enumerate((*self.numbers, *self.categories))}
 
     @cached_property
+    def offsets(self) -> dict[str, int]:
+        """Where the bytes of each number begin in a packed record."""
+        return {name: HEADER_SIZE + place * _NUMBER.size for place, name in enumerate(self.numbers)}
+
+    @cached_property
     def fixed(self) -> struct.Struct:
         """The part of a record whose size is always the same: the numbers and the categories' lengths."""
         return struct.Struct(f"<{len(self.numbers)}d{len(self.categories)}i")
@@ -195,9 +200,11 @@ class Values(Mapping[str, Value]):
             raise _damaged(f"{len(text)} characters of text where {start} belong")
 
     def __getitem__(self, name: str) -> Value:
-        place = self.layout.places[name]
-        texts = place - len(self.layout.numbers)
-        return self._texts[texts] if texts >= 0 else _NUMBER.unpack_from(self.packed, HEADER_SIZE + place * _NUMBER.size)[0]
+        offset = self.layout.offsets.get(name)
+        if offset is None:
+            return self._texts[self.layout.places[name] - len(self.layout.numbers)]
+        number: float = _NUMBER.unpack_from(self.packed, offset)[0]
+        return number
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layout.places)

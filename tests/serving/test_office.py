@@ -81,3 +81,14 @@ def test_a_ledger_that_does_not_answer_makes_no_webhook_forget(office: Office, m
     monkeypatch.setattr(Ledger, "latest", fails_once)
     bring(office, "2", origin="fair")
     assert not failing and remembered(office) == {"lead_origin": "fair", "lead_budget": 10_000}
+
+
+def test_somebody_asked_about_twice_is_compared_with_the_stored_score_twice(office: Office) -> None:
+    ask(office, origin="web", budget=10_000)
+    assert office.recorder.flush(10)
+    stored = json.loads(office.ledger.of_entity(["lead-conversion"], "new")[0].document)["score"]
+    said = ({"origin": "web", "budget": 10_000}, {"origin": "fair", "budget": 1}, {"origin": "web", "budget": 10_000})
+    (answers,) = office.answer(["lead-conversion"], [Ask("new", one, True) for one in said], NOW, Asked("http", None, "http"))
+    changes = [answer.score.change for answer in answers]
+    assert [change and change.from_ for change in changes] == [stored] * 3
+    assert [change and bool(change.causes) for change in changes] == [False, True, False]
