@@ -308,7 +308,7 @@ class Office:
         worth more than its trend.
         """
         scores = [one.score for one in said if one.score.entity_id is not None and one.score.score is not None]
-        told = {(score.entity_id or "", score.model_version, score.probability) for score in scores}
+        told = dict.fromkeys((score.entity_id or "", score.model_version, score.probability) for score in scores)
         now = {who: (version, probability) for who, version, probability in told}
         if len(now) < len(told):  # somebody is asked about twice, and two things are said
             return self._before(desk, list(now))

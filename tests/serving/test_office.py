@@ -17,6 +17,7 @@ from serving.ledger.kept import read
 from serving.office import Office
 from serving.reader import Ask
 from serving.recorder import Recorder
+from serving.score import Score
 from tests.serving.running import until
 from tests.serving.shop import NOW
 
@@ -86,9 +87,15 @@ def test_a_ledger_that_does_not_answer_makes_no_webhook_forget(office: Office, m
 def test_somebody_asked_about_twice_is_compared_with_the_stored_score_twice(office: Office) -> None:
     ask(office, origin="web", budget=10_000)
     assert office.recorder.flush(10)
-    stored = json.loads(office.ledger.of_entity(["lead-conversion"], "new")[0].document)["score"]
-    said = ({"origin": "web", "budget": 10_000}, {"origin": "fair", "budget": 1}, {"origin": "web", "budget": 10_000})
-    (answers,) = office.answer(["lead-conversion"], [Ask("new", one, True) for one in said], NOW, Asked("http", None, "http"))
-    changes = [answer.score.change for answer in answers]
-    assert [change and change.from_ for change in changes] == [stored] * 3
-    assert [change and bool(change.causes) for change in changes] == [False, True, False]
+    stored = office.ledger.of_entity(["lead-conversion"], "new")[0]
+    given = [{"origin": origin, "budget": budget} for origin in ("web", "fair", "phone") for budget in (10_000, 1, 90_000)]
+
+    def scores(*given: Any) -> list[Score]:
+        asks = [Ask("another", given[0], True), *(Ask("new", one, True) for one in given)]
+        (answers,) = office.answer(["lead-conversion"], asks, NOW, Asked("http", None, "http"))
+        return [answer.score for answer in answers[1:]]
+
+    other = next(one for one in given if scores(one)[0].probability != stored.probability)
+    changes = [score.change for score in scores(other, given[0])]
+    assert [change and change.from_ for change in changes] == [json.loads(stored.document)["score"]] * 2
+    assert [change and bool(change.causes) for change in changes] == [True, False]
