@@ -70,6 +70,7 @@ class Online:
         self._workspace, self._answering = workspace, answering
         self._lookup, self._upsert = lookup_of(workspace, deadline), upsert_of(workspace)
         self._heads: dict[bytes, tuple[Layout, datetime]] = {}
+        self._layouts = {NOTHING.digest: NOTHING}
         self._entities = storage.remembered_entities(workspace) or self._told()
         if not self._entities:
             raise self._no_records("leads or customers")
@@ -201,7 +202,9 @@ class Online:
         head = data[:HEADER_SIZE]
         if head not in self._heads:
             digest, as_of = header(data)
-            self._heads[head] = (NOTHING if digest == NOTHING.digest else _read_layout(self._workspace, digest), as_of)
+            if digest not in self._layouts:
+                self._layouts[digest] = _read_layout(self._workspace, digest)
+            self._heads[head] = (self._layouts[digest], as_of)
         layout, as_of = self._heads[head]
         return None if layout is NOTHING else Record(entity_id, as_of, Values(layout, data))
 

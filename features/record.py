@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -93,9 +93,19 @@ class Layout:
         return {name: place for place, name in enumerate((*self.numbers, *self.categories))}
 
     @cached_property
+    def offsets(self) -> dict[str, int]:
+        """Where the bytes of each number begin in a packed record."""
+        return {name: HEADER_SIZE + place * _NUMBER.size for place, name in enumerate(self.numbers)}
+
+    @cached_property
     def fixed(self) -> struct.Struct:
         """The part of a record whose size is always the same: the numbers and the categories' lengths."""
         return struct.Struct(f"<{len(self.numbers)}d{len(self.categories)}i")
+
+    @cached_property
+    def lengths(self) -> struct.Struct:
+        """The categories' lengths alone, which follow the numbers."""
+        return struct.Struct(f"<{len(self.numbers) * _NUMBER.size}x{len(self.categories)}i")
 
 
 def encode(layout: Layout, as_of: datetime, frame: pd.DataFrame) -> list[bytes]:
@@ -163,10 +173,10 @@ def decode(layout: Layout, data: bytes) -> Values:
     return Values(layout, data)
 
 
-class Values(dict[str, Value]):
-    """The values of one record by name, and the record itself, from which `numbers` takes many at once. Nobody changes them."""
+class Values(Mapping[str, Value]):
+    """The values of one record by name: numbers first, then categories. Numbers are unpacked when somebody asks for them."""
 
-    __slots__ = ("layout", "packed")
+    __slots__ = ("_texts", "layout", "packed")
 
     def __init__(self, layout: Layout, packed: bytes) -> None:
         """Take a record whose header is of this layout.
@@ -175,19 +185,49 @@ class Values(dict[str, Value]):
             ContractError: the record is damaged.
         """
         self.layout, self.packed = layout, packed
-        count = len(layout.numbers)
         try:
-            fixed = layout.fixed.unpack_from(packed, HEADER_SIZE)
+            lengths = layout.lengths.unpack_from(packed, HEADER_SIZE)
             text = packed[HEADER_SIZE + layout.fixed.size :].decode()
         except (struct.error, UnicodeDecodeError) as problem:
             raise _damaged(str(problem)) from None
-        super().__init__(zip(layout.numbers, fixed, strict=False))
+        self._texts: list[str | None] = []
         start = 0
-        for name, length in zip(layout.categories, fixed[count:], strict=True):
-            self[name] = None if length == MISSING else text[start : start + length]
-            start += max(length, 0)
-        if start != len(text) or min(fixed[count:], default=MISSING) < MISSING:
+        for length in lengths:
+            end = start + length
+            self._texts.append(None if length == MISSING else text[start:end])
+            start = start if length == MISSING else end
+        if start != len(text) or min(lengths, default=MISSING) < MISSING:
             raise _damaged(f"{len(text)} characters of text where {start} belong")
+
+    def __getitem__(self, name: str) -> Value:
+        offset = self.layout.offsets.get(name)
+        if offset is None:
+            return self._texts[self.layout.places[name] - len(self.layout.numbers)]
+        number: float = _NUMBER.unpack_from(self.packed, offset)[0]
+        return number
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layout.places)
+
+    def __len__(self) -> int:
+        return len(self.layout.places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.layout.places
+
+    def keys(self) -> KeysView[str]:
+        return self.layout.places.keys()
+
+    def whole(self) -> dict[str, Value]:
+        """All of it, unpacked at once."""
+        values = self.layout.fixed.unpack_from(self.packed, HEADER_SIZE)
+        return dict(zip(self.layout.places, (*values[: len(self.layout.numbers)], *self._texts), strict=True))
+
+
+def layout_of(rows: Sequence[Mapping[str, Value]]) -> Layout | None:
+    """The layout that all rows were unpacked with; None where there is no such one."""
+    layout = rows[0].layout if rows and isinstance(rows[0], Values) else None
+    return layout if layout and all(isinstance(row, Values) and row.layout is layout for row in rows) else None
 
 
 def numbers(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> np.ndarray:
@@ -199,8 +239,8 @@ def numbers(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> np.nda
         KeyError: a row lacks a column.
         TypeError: a column holds text.
     """
-    layout = rows[0].layout if rows and isinstance(rows[0], Values) else None
-    if layout is None or not all(isinstance(row, Values) and row.layout is layout for row in rows):
+    layout = layout_of(rows)
+    if layout is None:
         told = [[_number(row[name]) for name in names] for row in rows]
         return np.array(told, dtype=np.float64).reshape(len(rows), len(names))
     width = len(layout.numbers) * _NUMBER.size
@@ -209,6 +249,20 @@ def numbers(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> np.nda
     if places and max(places) >= len(layout.numbers):
         raise TypeError("a category where a number belongs")
     return np.frombuffer(packed, dtype="<f8").reshape(len(rows), len(layout.numbers))[:, places]
+
+
+def categories(rows: Sequence[Mapping[str, Value]], names: Sequence[str]) -> list[list[Value]]:
+    """Columns of categories, one list a name.
+
+    Raises:
+        KeyError: a row lacks a column.
+    """
+    layout = layout_of(rows)
+    places = [layout.places[name] - len(layout.numbers) for name in names] if layout else []
+    if layout is None or min(places, default=0) < 0:
+        return [[row[name] for row in rows] for name in names]
+    texts = [row._texts for row in rows]  # type: ignore[attr-defined]
+    return [[mine[place] for mine in texts] for place in places]
 
 
 def _number(value: Value) -> float:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from serving.change import Case, changes, trend
 from serving.desk import Said
-from serving.ledger import Entry, Road, Stored
+from serving.ledger import Entry, Kept, Road, Stored
 from serving.score import Score
 
 SCORE = TypeAdapter(Score)
@@ -68,8 +68,7 @@ def entry(said: Said, answer: Answer, now: datetime, call: Call) -> Entry:
 def _stored(said: Said, answer: Answer) -> Stored:
     score = answer.score
     contributions = None if said.contributions is None else said.contributions.tobytes()
-    values = said.values
-    features = None if values is None else {name: values[name] for name in said.scorer.remembered}
+    features = None if said.values is None else Kept(said.values, said.scorer.remembered)
     return Stored(
         score.propensity, score.entity_id or "", score.scored_at, score.model_version, score.probability, answer.document,
         contributions, features,

@@ -16,6 +16,7 @@ import numpy as np
 
 from features.errors import ContractError
 from serving.ledger import Stored
+from serving.ledger.kept import read
 from serving.reasons import Reason
 from serving.score import Cause, Change, Row, Score, Trend, heading
 from serving.scorer import Scorer
@@ -51,14 +52,11 @@ def changes(scorer: Scorer, cases: Sequence[Case]) -> list[Change | None]:
         scorer: the one that made the new scores.
         cases: the entities.
     """
-    points = [_points(scorer, case) for case in cases]
-    others = [i for i, case in enumerate(cases) if points[i] is not None and case.before.model_version != scorer.version]
-    then = {i: _then(cases[i].before) for i in others}
-    again = dict(zip(others, _again(scorer, list(then.values())), strict=True))
-    return [
-        None if then_points is None else _change(scorer, case, then_points, again.get(i))
-        for i, (case, then_points) in enumerate(zip(cases, points, strict=True))
-    ]
+    found = [_unmoved(case) if _is_same(scorer, case) else None for case in cases]
+    moved = [i for i, one in enumerate(found) if one is None]
+    for i, change in zip(moved, _moved(scorer, [cases[i] for i in moved]), strict=True):
+        found[i] = change
+    return found
 
 
 def trend(found: Change | None) -> Trend | None:
@@ -66,24 +64,35 @@ def trend(found: Change | None) -> Trend | None:
     return None if found is None else heading(found.from_, found.to)
 
 
-def _points(scorer: Scorer, case: Case) -> int | None:
-    """The number that was shown then; None where then or now there is none."""
-    before, score = case.before, case.score
-    if before.probability is None or score.score is None:
-        return None
-    if _is_same(scorer, case):
-        return score.score
-    points: int | None = json.loads(before.document).get("score")
-    return points
-
-
 def _is_same(scorer: Scorer, case: Case) -> bool:
-    return case.before.model_version == scorer.version and case.before.probability == case.score.probability
+    before, now = case.before, case.score.probability
+    return now is not None and before.probability == now and before.model_version == scorer.version
 
 
-def _change(scorer: Scorer, case: Case, points: int, again: Again | None) -> Change:
-    causes = () if _is_same(scorer, case) else _causes(scorer, case, again)
-    return Change(points, case.score.score or points, case.before.scored_at, causes)
+def _unmoved(case: Case) -> Change:
+    points = case.score.score or 0
+    return Change(points, points, case.before.scored_at, ())
+
+
+def _moved(scorer: Scorer, cases: Sequence[Case]) -> list[Change | None]:
+    points = [_points(case) for case in cases]
+    others = [i for i, case in enumerate(cases) if points[i] is not None and case.before.model_version != scorer.version]
+    then = {i: read(cases[i].before.features) for i in others}
+    again = dict(zip(others, _again(scorer, list(then.values())), strict=True))
+    return [
+        None
+        if before is None
+        else Change(before, case.score.score or before, case.before.scored_at, _causes(scorer, case, again.get(i)))
+        for i, (case, before) in enumerate(zip(cases, points, strict=True))
+    ]
+
+
+def _points(case: Case) -> int | None:
+    """The number that was shown then; None where then or now there is none."""
+    if case.before.probability is None or case.score.score is None:
+        return None
+    points: int | None = json.loads(case.before.document).get("score")
+    return points
 
 
 def _causes(scorer: Scorer, case: Case, again: Again | None) -> tuple[Cause, ...]:
@@ -110,14 +119,9 @@ def _again(scorer: Scorer, then: Sequence[Row]) -> list[Again | None]:
     return list(zip(probabilities.tolist(), contributions, strict=True))
 
 
-def _then(before: Stored) -> Row:
-    found: Row = json.loads(before.features) if isinstance(before.features, bytes) else before.features or {}
-    return found
-
-
 def _of_data(scorer: Scorer, case: Case, added: Floats) -> tuple[Cause, ...]:
     """The measures whose part in the score has moved most, from what was added then."""
-    then = _then(case.before)
+    then = read(case.before.features)
     return tuple(
         Cause("data", _told(scorer, reason, then, case.values), reason.feature, reason.contribution)
         for reason in scorer.told(case.values, case.contributions - added)[:MOST_CAUSES]

@@ -8,8 +8,6 @@ suppresses anybody, the stored score is not shown.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,6 +17,7 @@ from features.settings import Workspace
 from features.snapshot import label
 from serving.answer import SCORE
 from serving.ledger import Stored
+from serving.ledger.kept import read
 from serving.reader import Ask, Reader
 from serving.score import Row, Score
 from serving.scorer import Scorer
@@ -50,7 +49,7 @@ class Fallback:
             stored: the last stored score, if there is one.
         """
         told = self._reader.told(ask, self._now)
-        kept = _kept(stored) if stored else {}
+        kept = read(stored.features) if stored else {}
         withheld = scorer.policy.surely_withheld(ask.entity_id, {**kept, **told})
         if withheld is not None:
             return scorer.unscored(ask.entity_id, withheld.why, None, self._now, withheld.kind)
@@ -82,9 +81,3 @@ class Fallback:
 def says_something(score: Score) -> bool:
     """Whether a caller learns more from it than that the store does not answer."""
     return score.score is not None or score.policy is not None or score.feature_as_of is not None
-
-
-def _kept(stored: Stored) -> Row:
-    found = stored.features or {}
-    values: Mapping[str, float | str | None] = json.loads(found) if isinstance(found, bytes) else found
-    return values

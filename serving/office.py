@@ -244,7 +244,7 @@ class Office:
             return self._last_stored(desks, asks, now, call, failure)
         lap("fetch")
         said = [desk.answer(asks, known, now, lap) for desk in desks]
-        answers = [answered(part, self._before(desk, asks)) for desk, part in zip(desks, said, strict=True)]
+        answers = [answered(part, self._beside(desk, part)) for desk, part in zip(desks, said, strict=True)]
         self._keep(said, answers, now, call)
         for desk, part in zip(desks, said, strict=True):
             self._shadow.hear(desk, part, now)
@@ -303,17 +303,24 @@ class Office:
             for ask in asks
         ]  # fmt: skip
 
-    def _before(self, desk: Desk, asks: Sequence[Ask]) -> Mapping[str, Stored]:
-        """The last stored scores of those who are asked about; none where the ledger does not answer, for a score is worth more
-        than its trend.
+    def _beside(self, desk: Desk, said: Sequence[Said]) -> Mapping[str, Stored]:
+        """The last stored scores, to be compared with what is said now; none where the ledger does not answer, for a score is
+        worth more than its trend.
         """
-        try:
-            with self._of_ledger.guarding():
-                return self.ledger.latest(
-                    desk.scorer.propensity.name, [ask.entity_id for ask in asks if ask.entity_id is not None]
-                )
-        except ForesellError:
-            return {}
+        scores = [one.score for one in said if one.score.entity_id is not None and one.score.score is not None]
+        told = dict.fromkeys((score.entity_id or "", score.model_version, score.probability) for score in scores)
+        now = {who: (version, probability) for who, version, probability in told}
+        if len(now) < len(told):  # somebody is asked about twice, and two things are said
+            return self._before(desk, list(now))
+        with suppress(ForesellError), self._of_ledger.guarding():
+            return self.ledger.latest_beside(desk.scorer.propensity.name, now)
+        return {}
+
+    def _before(self, desk: Desk, ids: Sequence[str]) -> Mapping[str, Stored]:
+        """The last stored scores of entities; none where the ledger does not answer."""
+        with suppress(ForesellError), self._of_ledger.guarding():
+            return self.ledger.latest(desk.scorer.propensity.name, ids)
+        return {}
 
     def _last_stored(
         self, desks: Sequence[Desk], asks: Sequence[Ask], now: datetime, call: Call, failure: StoreError
@@ -333,7 +340,7 @@ class Office:
         return parts
 
     def _degraded(self, desk: Desk, asks: Sequence[Ask], said: Sequence[Said], fallback: Fallback) -> list[Answer]:
-        before = self._before(desk, asks)
+        before = self._before(desk, [ask.entity_id for ask in asks if ask.entity_id is not None])
         scores = [
             one.score if ask.entity_id is None else fallback.score(one.scorer, ask, before.get(ask.entity_id))
             for ask, one in zip(asks, said, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,9 +9,10 @@ from datetime import datetime
 from features.errors import ContractError, ForesellError
 from features.feature import View
 from features.online import Online
-from features.record import Record
+from features.record import Record, Values
 from serving.breaker import Breaker
 from serving.ledger import Stored
+from serving.ledger.kept import read
 from serving.newcomer import Attribute, Given, Value, attributes, newcomer, overridden, said
 
 
@@ -76,9 +76,8 @@ class Reader:
 
     def given_before(self, stored: Stored) -> dict[str, Given]:
         """The attributes that a stored score was made from, as one would give them again."""
-        kept = json.loads(stored.features) if isinstance(stored.features, bytes) else stored.features or {}
         named = {one.feature.name for one in self.attributes if one.type != "timestamp"}
-        return {name: value for name, value in kept.items() if name in named and value is not None}
+        return {name: value for name, value in read(stored.features).items() if name in named and value is not None}
 
     def told(self, ask: Ask, now: datetime) -> dict[str, Value]:
         """The features that a request alone tells, whatever the store knows."""
@@ -105,7 +104,7 @@ class Reader:
             return Record(ask.entity_id or "", now, newcomer(self._views, self.entity, ask.given, now))
         if isinstance(stored, ForesellError) or not ask.given:
             return stored
-        before = dict(stored.values)
+        before = stored.values.whole() if isinstance(stored.values, Values) else dict(stored.values)
         values = overridden(before, self._views, self.entity, ask.given, now)
         told = {attribute.feature.name for attribute in self.attributes if any(name in ask.given for name in attribute.names)}
         return replace(stored, values=values, given=told.union(name for name in values if values[name] is not before.get(name)))

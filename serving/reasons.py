@@ -74,7 +74,7 @@ class Wording:
         if isinstance(value, str):
             return f"{topic}: {value}" if topic.startswith("Whether ") else f"{topic} is {value}"
         value += 0.0  # the zero below zero is a zero
-        phrase = self._phrase(value)
+        phrase = self._phrase(value) if self._has_phrase else ""
         if not phrase:
             return f"{topic}: {shown(self.feature, value)}{self._comparison(value)}"
         return phrase if self.feature.kind == "holds" else f"{phrase} ({shown(self.feature, value)})"
@@ -104,6 +104,10 @@ class Wording:
         return self.phrases.low or self.feature.low
 
     @cached_property
+    def _has_phrase(self) -> bool:
+        return bool(self._high or self._low)
+
+    @cached_property
     def _low_is_none(self) -> bool:
         """Whether the phrase for a low count says that there was none at all."""
         return self.feature.kind in ZERO_WHEN_NOTHING_HAPPENED and bool(_SAYS_NOTHING_HAPPENED.search(self._low))
@@ -129,8 +133,9 @@ class Wording:
             return ""
         if value > above:
             return ", more than most"
-        fewer = "fewer" if self.feature.kind in ("count", "distinct") else "less"
-        return f", {fewer} than most" if value < below else ""
+        if value < below:
+            return ", fewer than most" if self.feature.kind in ("count", "distinct") else ", less than most"
+        return ""
 
 
 def wordings(
@@ -192,7 +197,7 @@ class Reasoner:
         """The measures that moved each score most, largest first, and by how much: places in `twins`, and log-odds."""
         sums = np.add.reduceat(contributions[:, self._side_by_side], self._first, axis=1)
         largest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :TOP]
-        return largest, np.take_along_axis(sums, largest, axis=1)
+        return largest, sums[np.arange(len(sums))[:, np.newaxis], largest]
 
     def shown(self, name: str, value: Value) -> str:
         """A value of one of the features, as people write it."""

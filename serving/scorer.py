@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import compress, count, repeat
+from itertools import count, repeat
 from typing import cast
 
 import numpy as np
@@ -177,31 +177,16 @@ class Scorer:
         unseen: tuple[str, ...], scored_at: datetime,
     ) -> Score:  # fmt: skip
         return Score(
-            entity_id=record.entity_id,
-            propensity=self.propensity.name,
-            eligible=True,
-            why=None,
-            policy=None,
-            score=points(percentile),
-            probability=probability,
-            percentile=percentile,
-            grade=grade(percentile, self.propensity.grades),
-            expected_value=self._expected_value(probability, record.values),
-            reasons=reasons,
-            missing=missing,
-            unseen=unseen,
-            stale=self._stale(record, scored_at),
-            feature_as_of=record.as_of,
-            scored_at=scored_at,
-            model_version=self.version,
-        )
+            record.entity_id, self.propensity.name, True, None, None, points(percentile), probability, percentile,
+            grade(percentile, self.propensity.grades), self._expected_value(probability, record.values), reasons, missing, unseen,
+            self._stale(record, scored_at), record.as_of, scored_at, self.version,
+        )  # fmt: skip
 
     def _missing(self, matrix: Floats) -> list[tuple[str, ...]]:
         absent = np.isnan(matrix)
-        names: list[tuple[str, ...]] = [()] * len(matrix)
-        for position in np.flatnonzero(absent.any(axis=1)).tolist():
-            names[position] = tuple(compress(self.model.columns, absent[position]))
-        return names
+        names = list(map(self.model.columns.__getitem__, np.nonzero(absent)[1].tolist()))
+        ends = np.cumsum(absent.sum(axis=1)).tolist()
+        return [tuple(names[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
     def _stale(self, record: Record, scored_at: datetime) -> tuple[str, ...]:
         """Every feature but those that are newer than the record, because the request gave them."""

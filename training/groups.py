@@ -18,7 +18,8 @@ from training.forest import Forest, Ints, Unsupported
 
 BITS = 8  # of a pattern, where a way has no more features: fewer bits make more groups, more bits larger tables
 MOST_BITS = 16
-MOST_NUMBERS = 16_000_000  # of all tables, 128 MB
+MOST_NUMBERS = 24_000_000  # of all tables, 192 MB
+LINE = 8  # numbers that the processor fetches at once
 _ALL = (1 << 64) - 1
 
 
@@ -201,8 +202,10 @@ class _Lists:
 
     def _add(self, group: Group) -> None:
         columns = [*group.columns, self._features]
-        self.groups.append((self.numbers, len(self.columns), len(columns), (1 << group.bits) - 1))
-        self.numbers += len(columns) << group.bits
+        stride = _stride(len(columns))
+        start = -(-self.numbers // LINE) * LINE
+        self.groups.append((start, len(self.columns), len(columns), (1 << group.bits) - 1, stride))
+        self.numbers = start + (stride << group.bits)
         if group.bits > MOST_BITS or self.numbers > MOST_NUMBERS:
             raise Unsupported("tables that are too large")
         places = {column: place for place, column in enumerate(group.columns)}
@@ -218,7 +221,7 @@ class _Lists:
         return Groups(
             trees=_whole(self.trees, 4),
             masks=np.array(self.masks, dtype=np.uint64).view(np.int64).reshape(-1, 2),
-            groups=_whole(self.groups, 4),
+            groups=_whole(self.groups, 5),
             columns=_whole(self.columns),
             leaf=_whole(self.leaf),
             value=np.array(self.value, dtype=np.float64),
@@ -228,6 +231,11 @@ class _Lists:
             bits=np.ascontiguousarray(_whole([care, want], len(care)).T) if care else np.zeros((0, 2), dtype=np.int64),
             numbers=self.numbers,
         )
+
+
+def _stride(width: int) -> int:
+    """From one row of a table to the next, so that a row lies in as few lines as it can."""
+    return next((size for size in (1, 2, 4) if width <= size), -(-width // LINE) * LINE)
 
 
 def _whole(numbers: Any, columns: int | None = None) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from features.catalog import write_atomically
 from features.errors import ContractError
 from features.propensity import Propensity
-from features.record import numbers
+from features.record import categories, numbers
 from training.contract import Column, Contract, Floats, encode, lines, mismatch
 from training.predictor import Predictor, read
 
@@ -97,9 +97,9 @@ class Model:
         matrix = np.empty((len(records), len(self.columns)), dtype=np.float64)
         try:
             matrix[:, self._places] = numbers(records, self._numbers)
-            for place, name in self._categories:
+            for (place, name), column in zip(self._categories, categories(records, self._of_names), strict=True):
                 codes = self._codes[name]
-                matrix[:, place] = [_code(values[name], codes) for values in records]
+                matrix[:, place] = [_code(value, codes) for value in column]
         except (KeyError, TypeError, ValueError):
             raise self._mismatch(records) from None
         return matrix

@@ -15,7 +15,7 @@ import numpy as np
 
 from training.contract import Explained, Floats
 from training.forest import Forest, Unsupported, read
-from training.groups import Groups
+from training.groups import LINE, Groups
 from training.kernels import Kernels, kernels
 
 ROWS_A_THREAD = 16  # at least; for fewer, waking another thread costs more than it saves
@@ -59,12 +59,19 @@ class TreeShap:
 
     def _tables(self) -> Floats:
         found = self._groups
-        table = np.empty(found.numbers)
+        table = _aligned(found.numbers)
         points, weights = _quadrature(int(np.diff(found.item).max(initial=0)))
         self._loops.fill(
             found.groups, found.leaf, found.value, found.item, found.place, found.share, found.bits, points, weights, table
         )  # fmt: skip
         return table
+
+
+def _aligned(size: int) -> Floats:
+    """Numbers whose first begins a line of the processor's."""
+    room: Floats = np.empty(size + LINE)
+    start = -(room.ctypes.data // room.itemsize) % LINE
+    return room[start : start + size]
 
 
 def treeshap(text: str) -> TreeShap | None:

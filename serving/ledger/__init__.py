@@ -3,6 +3,7 @@
 A SQLite file of the workspace, or a PostgreSQL database; several processes and threads share it.
 """
 
+from serving.ledger.kept import Kept
 from serving.ledger.ledger import Ledger
 from serving.ledger.row import (
     Claimed,
@@ -21,6 +22,6 @@ from serving.ledger.row import (
 )  # fmt: skip
 
 __all__ = [
-    "Claimed", "Compared", "Entry", "Forgotten", "Ledger", "Letter", "Received", "Road", "Served", "State", "Status", "Stored",
-    "Waiting", "Written",
+    "Claimed", "Compared", "Entry", "Forgotten", "Kept", "Ledger", "Letter", "Received", "Road", "Served", "State", "Status",
+    "Stored", "Waiting", "Written",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from features.remote.database import filled_in
 from features.settings import Workspace
 
 FILE = "ledger.db"
+PAGES_UNTIL_CHECKPOINT = 4_000  # one that changes in several requests is copied into the file once
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Address:
 def _connect_file(path: Path, patience_ms: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, patience_ms / 1_000, isolation_level=None, check_same_thread=False)
     connection.execute("pragma synchronous = normal")
+    connection.execute(f"pragma wal_autocheckpoint = {PAGES_UNTIL_CHECKPOINT}")
     return connection
 
 

@@ -24,8 +24,8 @@ class Stored(NamedTuple):
         probability: calibrated, 0 to 1; None when the question did not apply.
         document: the score as JSON, byte for byte as it was served.
         contributions: one little-endian float64 for each feature of the model, in its order: `np.frombuffer(_, "<f8")`.
-        features: the values of the model's features, and of what policy looks at, by name, None where one is missing; read back,
-            the same as JSON.
+        features: the values of the model's features, and of what policy looks at, by name, NaN or None where one is missing;
+            read back, bytes that `serving.ledger.kept.read` takes.
     """
 
     propensity: str

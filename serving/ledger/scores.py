@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import to_json
 from sqlalchemy import Connection, select
 
 from serving.ledger.database import Part
+from serving.ledger.kept import packed
 from serving.ledger.row import Entry, Served, Stored
 from serving.ledger.table import LATEST, SERVED, instant, microseconds
 
@@ -19,6 +19,7 @@ _AUDITED = SERVED.columns.keys()[1:]
 _ONE = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id = ?"
 _MANY = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id "
 _EVERY = f"select {', '.join(_STORED)} from latest where entity_id = ? and propensity "
+_HEADS = f"select {', '.join(_STORED[:5])} from latest where propensity = ? and entity_id "
 _STORE = (
     f"insert into latest ({', '.join(_STORED)}) values ({', '.join('?' * len(_STORED))}) "
     f"on conflict (propensity, entity_id) do update set {', '.join(f'{name} = excluded.{name}' for name in _STORED[2:])}"
@@ -40,6 +41,22 @@ class Scores(Part):
             return {}
         rows = self._database.read(_ONE, (propensity, ids[0])) if len(ids) == 1 else self._among(_MANY, propensity, ids)
         return {row[1]: _stored(row) for row in rows}
+
+    def latest_beside(self, propensity: str, now: Mapping[str, tuple[str, float | None]]) -> dict[str, Stored]:
+        """As `latest`, to be compared with what is said now, by id: the version and the probability.
+
+        A score of the same version and probability comes without its document and what it was made from.
+
+        Raises:
+            StoreError, CallError: as `latest`.
+        """
+        if len(now) < 2:
+            return self.latest(propensity, list(now))
+        heads = {row[1]: row for row in self._among(_HEADS, propensity, list(now))}
+        same = {
+            who: Stored(row[0], who, instant(row[2]), row[3], row[4], b"") for who, row in heads.items() if row[3:] == now[who]
+        }
+        return {**same, **self.latest(propensity, [who for who in heads if who not in same])}
 
     def of_entity(self, propensities: Sequence[str], entity_id: str) -> list[Stored]:
         """The last score of one entity for each propensity that has one, by the propensity's name.
@@ -144,25 +161,20 @@ class Scores(Part):
 
     def _store(self, connection: Connection, scores: Sequence[Stored]) -> None:
         """One row for each entity, in an order of the keys, so that two who write the same ones do not wait for each other."""
-        rows = {stored[:2]: _packed(stored) for stored in scores}
-        if rows:
-            self._database.write_many(connection, _STORE, [rows[key] for key in sorted(rows)])
+        newest = {stored[:2]: stored for stored in scores}
+        if newest:
+            self._database.write_many(connection, _STORE, _packed([newest[key] for key in sorted(newest)]))
 
 
 def _stored(row: Sequence[Any]) -> Stored:
     return Stored(row[0], row[1], instant(row[2]), *row[3:])
 
 
-def _packed(stored: Stored) -> tuple[Any, ...]:
-    *_, features = stored
-    written = features if features is None or isinstance(features, bytes) else _json(features)
-    return (stored[0], stored[1], microseconds(stored[2]), *stored[3:-1], written)
-
-
-def _json(features: Mapping[str, float | str | None]) -> bytes:
-    """Made when a score is written, which is after it was answered."""
-    known = {name: None if value != value else value for name, value in features.items()}
-    return to_json(known, inf_nan_mode="constants")
+def _packed(scores: Sequence[Stored]) -> list[tuple[Any, ...]]:
+    """Rows; features are packed here, after the answer."""
+    made = iter(packed([one.features for one in scores if isinstance(one.features, Mapping)]))
+    features = [next(made) if isinstance(one.features, Mapping) else one.features for one in scores]
+    return [(one[0], one[1], microseconds(one[2]), *one[3:-1], mine) for one, mine in zip(scores, features, strict=True)]
 
 
 def _audited(entry: Entry) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import ContractError
-from features.record import VERSION, Layout, decode, encode, header, mismatch
+from features.record import VERSION, Layout, categories, decode, encode, header, mismatch
 
 AS_OF = datetime(2018, 5, 15, 6, 30, 0, 1, tzinfo=UTC)
 LAYOUT = Layout((("orders_count_30d", "number"), ("channel", "category"), ("days_since_last", "number"), ("country", "category")))
@@ -122,3 +122,25 @@ def test_an_unknown_version_is_refused() -> None:
     (data,) = encode(LAYOUT, AS_OF, frame((1.0, "email", 2.0, "AT")))
     with pytest.raises(ContractError, match=f"version {VERSION + 1}"):
         decode(LAYOUT, bytes([VERSION + 1]) + data[1:])
+
+
+def test_values_are_a_mapping_of_what_was_encoded() -> None:
+    (data,) = encode(LAYOUT, AS_OF, frame((3.0, "email", -0.0, None)))
+    values = decode(LAYOUT, data)
+    assert (
+        dict(values) == values.whole() == {"orders_count_30d": 3.0, "days_since_last": 0.0, "channel": "email", "country": None}
+    )
+    assert len(values) == 4 and "channel" in values and "email" not in values and values.keys() >= {"country"}
+    assert values.get("nothing") is None
+    with pytest.raises(KeyError):
+        values["nothing"]
+
+
+def test_columns_of_categories_are_those_of_the_rows() -> None:
+    rows = [decode(LAYOUT, data) for data in encode(LAYOUT, AS_OF, frame((1.0, "a", 2.0, None), (1.0, "b", 2.0, "AT")))]
+    for known in (rows, [dict(row) for row in rows], [rows[0], dict(rows[1])]):
+        assert categories(known, ["country", "channel"]) == [[None, "AT"], ["a", "b"]]
+        assert categories(known, []) == []
+    assert categories(rows, ["orders_count_30d"]) == [[1.0, 1.0]]  # whoever wants text says that these are numbers
+    with pytest.raises(KeyError):
+        categories(rows, ["nothing"])

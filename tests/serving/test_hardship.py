@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from features.settings import Workspace
 from serving.http import keys
 from serving.ledger import Ledger
+from serving.ledger.kept import read
 from tests.serving.running import Running, copied, running, until
 from tests.serving.shop import NOW
 
@@ -176,4 +176,4 @@ def _at(ledger: Ledger, entity_id: str) -> datetime:
 def _origin(ledger: Ledger, entity_id: str) -> object:
     """What the last stored score of a lead knows of where it came from."""
     found = ledger.of_entity(["lead-conversion"], entity_id)
-    return json.loads(bytes(found[0].features or b"{}")).get("lead_origin") if found else None
+    return read(found[0].features).get("lead_origin") if found else None

@@ -13,9 +13,11 @@ from features.settings import SETTINGS_FILE, Workspace
 from serving.answer import Call as Asked
 from serving.hooks.call import Call
 from serving.ledger import Ledger
+from serving.ledger.kept import read
 from serving.office import Office
 from serving.reader import Ask
 from serving.recorder import Recorder
+from serving.score import Score
 from tests.serving.running import until
 from tests.serving.shop import NOW
 
@@ -50,7 +52,7 @@ def ask(office: Office, **given: Any) -> None:
 
 def remembered(office: Office) -> dict[str, Any]:
     """What the last score of the new lead was made from."""
-    found: dict[str, Any] = json.loads(bytes(office.ledger.of_entity(["lead-conversion"], "new")[0].features or b""))
+    found = read(office.ledger.of_entity(["lead-conversion"], "new")[0].features)
     return {name: found[name] for name in ("lead_origin", "lead_budget")}
 
 
@@ -80,3 +82,20 @@ def test_a_ledger_that_does_not_answer_makes_no_webhook_forget(office: Office, m
     monkeypatch.setattr(Ledger, "latest", fails_once)
     bring(office, "2", origin="fair")
     assert not failing and remembered(office) == {"lead_origin": "fair", "lead_budget": 10_000}
+
+
+def test_somebody_asked_about_twice_is_compared_with_the_stored_score_twice(office: Office) -> None:
+    ask(office, origin="web", budget=10_000)
+    assert office.recorder.flush(10)
+    stored = office.ledger.of_entity(["lead-conversion"], "new")[0]
+    given = [{"origin": origin, "budget": budget} for origin in ("web", "fair", "phone") for budget in (10_000, 1, 90_000)]
+
+    def scores(*given: Any) -> list[Score]:
+        asks = [Ask("another", given[0], True), *(Ask("new", one, True) for one in given)]
+        (answers,) = office.answer(["lead-conversion"], asks, NOW, Asked("http", None, "http"))
+        return [answer.score for answer in answers[1:]]
+
+    other = next(one for one in given if scores(one)[0].probability != stored.probability)
+    changes = [score.change for score in scores(other, given[0])]
+    assert [change and change.from_ for change in changes] == [json.loads(stored.document)["score"]] * 2
+    assert [change and bool(change.causes) for change in changes] == [True, False]

@@ -36,6 +36,18 @@ def test_a_score_may_lack_what_there_was_not(ledger: Ledger) -> None:
     assert ledger.latest("churn", ["1"]) == {"1": bare}
 
 
+def test_beside_what_is_said_now_only_what_has_moved_is_read_whole(ledger: Ledger) -> None:
+    ledger.keep([entry("same", 0.1), entry("moved", 0.1), entry("other version", 0.1)])
+    now = {"same": ("3", 0.1), "moved": ("3", 0.2), "other version": ("4", 0.1), "unknown": ("3", 0.1)}
+    found = ledger.latest_beside("churn", now)
+    assert found == {
+        "same": stored("same")._replace(document=b"", contributions=None, features=None),
+        "moved": stored("moved"), "other version": stored("other version"),
+    }  # fmt: skip
+    assert ledger.latest_beside("churn", {"same": ("3", 0.1)}) == {"same": stored("same")}  # one look-up is one anyway
+    assert ledger.latest_beside("churn", {}) == ledger.latest_beside("upsell", now) == {}
+
+
 def test_the_later_call_wins_though_its_clock_is_behind(ledger: Ledger) -> None:
     ledger.keep([entry("1", 0.1, NOW)])
     ledger.keep([entry("1", 0.2, NOW - timedelta(days=400)), entry("2", 0.3, NOW), entry("2", 0.4, NOW - SECOND)])
