@@ -97,7 +97,7 @@ class Model:
         matrix = np.empty((len(records), len(self.columns)), dtype=np.float64)
         try:
             matrix[:, self._places] = numbers(records, self._numbers)
-            for (place, name), column in zip(self._categories, categories(records, self._of_names), strict=True):
+            for (place, name), column in zip(self._categories, categories(records, self.categories), strict=True):
                 codes = self._codes[name]
                 matrix[:, place] = [_code(value, codes) for value in column]
         except (KeyError, TypeError, ValueError):
