@@ -1,26 +1,26 @@
 -- What a lead said from when on. Of tracked stages the whole history is there: each change with what was before it, and the stage
--- of a lead without a change is its only one. Where no stage was ever changed, nothing is tracked, or nothing of it was pulled: then
--- nobody knows since when a lead is where it is. Other fields are known from the first pull on, see adapter.toml, and then from each
--- change that a pull found.
+-- of a lead without a change is the one that was seen first. Where no stage was ever changed, nothing is tracked, or nothing of it
+-- was pulled: then nobody knows since when a lead is where it is. Other fields are known from the first pull on, see adapter.toml,
+-- and then from each change that a pull found; of a lead that changed while the first pull was under way, what it said last.
 with sources as (select id as source_id, arg_max(name, write_date) as source from utm_source group by id),
 mediums as (select id as medium_id, arg_max(name, write_date) as medium from utm_medium group by id),
 campaigns as (select id as campaign_id, arg_max(name, write_date) as campaign from utm_campaign group by id),
 countries as (select id as country_id, arg_max(code, write_date) as country from res_country group by id),
 stages as (select id as stage_id, arg_max(name, write_date) as stage from crm_stage group by id),
+known as (
+    select *, greatest(known_at, max(cast(write_date as timestamp)) filter (where known_at is null) over ()) as valid_from
+    from crm_lead
+),
 versions as (
     select
-        id,
-        coalesce(
-            known_at,
-            max(cast(write_date as timestamp)) filter (where known_at is null) over (),
-            cast(create_date as timestamp)
-        ) as valid_from,
+        id, valid_from,
         source, medium, campaign, country, priority, team_id as team, user_id as salesperson, type as kind,
-    from crm_lead
+    from known
     left join sources using (source_id)
     left join mediums using (medium_id)
     left join campaigns using (campaign_id)
     left join countries using (country_id)
+    qualify row_number() over (partition by id, valid_from order by cast(write_date as timestamp) desc) = 1
 ),
 fields as (
     select id, valid_from, unnest([
@@ -44,7 +44,7 @@ changes as (
 ),
 before as (select id, arg_min(old_stage, (changed_at, number)) as old_stage from changes group by id),
 leads as (
-    select id, cast(min(create_date) as timestamp) as created_at, arg_max(stage_id, write_date) as stage_id from crm_lead group by id
+    select id, cast(min(create_date) as timestamp) as created_at, arg_min(stage_id, write_date) as stage_id from crm_lead group by id
 ),
 staged as (
     select id, created_at as valid_from, coalesce(old_stage, stage_id) as stage_id from leads left join before using (id)
@@ -54,7 +54,6 @@ staged as (
 select 'lead' as entity, id as entity_id, field, value, valid_from
 from fields
 qualify value is distinct from lag(value) over (partition by id, field order by valid_from)
-    and row_number() over (partition by id, field, valid_from order by value) = 1
 union all
 select 'lead', id, 'stage', stage, valid_from
 from staged

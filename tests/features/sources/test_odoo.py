@@ -199,6 +199,42 @@ def test_without_tracked_changes_nobody_knows_since_when_a_lead_is_in_its_stage(
     assert ("stage",) not in fields and ("source",) in fields
 
 
+def test_of_a_lead_that_changes_while_the_first_pull_is_under_way_the_last_word_counts(
+    crm: Crm, world: OdooWorld, workspace: Workspace
+) -> None:
+    workspace, answer = opened(workspace.root, crm, page=10), crm.answer
+    world.put("utm.source", 2, name="Fair")
+
+    def meddling(got):  # type: ignore[no-untyped-def]
+        found = answer(got)
+        if "crm.lead/search_read" in got.path and world.models["crm.lead"][1]["source_id"] == 1:
+            world.put("crm.lead", 1, MONDAY + 20 * DAY, source_id=2)
+            world.put("crm.lead", 900, MONDAY + 21 * DAY, type="lead", stage_id=1)
+        return found
+
+    crm.answer = meddling
+    run(workspace)
+    assert rows(workspace, "crm_lead", "count(*), count(distinct id)") == [(LEADS + 2, LEADS + 1)]
+    assert history(workspace, 1, "source") == [("Fair", MONDAY + 21 * DAY)]
+
+
+def test_a_change_of_stage_that_is_not_tracked_does_not_reach_back(workspace: Workspace, world: OdooWorld) -> None:
+    run(workspace)
+    came = [("New", MONDAY + 3 * timedelta(hours=3))]
+    assert history(workspace, 3, "stage") == came
+    world.put("crm.lead", 3, MONDAY + 23 * DAY, stage_id=3, date_closed=MONDAY + 23 * DAY)
+    run(workspace)
+    assert history(workspace, 3, "stage") == came
+
+
+def history(workspace: Workspace, lead: int, field: str) -> list[tuple[object, ...]]:
+    """What is known of one field of a lead, and since when."""
+    path = ingest.run(workspace, datetime(2026, 3, 1, tzinfo=UTC)).path(workspace, "attribute_history")
+    query = f"select value, valid_from from read_parquet('{path}') where entity_id = ? and field = ? order by valid_from"
+    with duckdb.connect() as connection:
+        return connection.execute(query, [str(lead), field]).fetchall()
+
+
 def test_a_lead_s_way_from_odoo_to_a_snapshot(workspace: Workspace, crm: Crm, world: OdooWorld) -> None:
     """What the first pull finds says nothing about before, except when a lead came, was written to, moved and was closed."""
     first_pull = max(one["write_date"] for one in world.models["crm.lead"].values())
