@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -66,25 +66,34 @@ class Cluster:
         ends = time.monotonic() + self._deadline.total_seconds() if self._deadline else float("inf")
         found: list[Any] = [None] * len(commands)
         left: Sequence[int] = range(len(commands))
+        moved: dict[int, Node] = {}
         for _ in range(TRIES):
-            self._ask(left, keys, commands, found, ends)
+            self._ask(left, keys, commands, found, ends, moved)
             left = [place for place in left if isinstance(found[place], (MovedError, Closed))]
             if not left:
                 break
             self._holders = []
+            told = [(place, found[place]) for place in left if isinstance(found[place], MovedError)]
+            moved = {place: (answer.host, answer.port) for place, answer in told if answer.host}
         for answer in found:
             if isinstance(answer, RedisError):
                 raise answer
         return found
 
     def _ask(
-        self, places: Iterable[int], keys: Sequence[bytes], commands: Sequence[bytes], found: list[Any], ends: float
+        self,
+        places: Iterable[int],
+        keys: Sequence[bytes],
+        commands: Sequence[bytes],
+        found: list[Any],
+        ends: float,
+        moved: Mapping[int, Node],
     ) -> None:
         """Fill in what is found at these places, each an answer or why there is none."""
         from redis import ConnectionError as Closed
         from redis import TimeoutError
 
-        for node, held in self._by_node(places, keys).items():
+        for node, held in self._by_node(places, keys, moved).items():
             try:
                 answers: Sequence[Any] = self._pipeline(node).answers([commands[place] for place in held])
             except Closed as gone:
@@ -97,14 +106,15 @@ class Cluster:
             if time.monotonic() > ends:
                 raise TimeoutError(f"the time was up after node {node[0]}:{node[1]}")
 
-    def _by_node(self, places: Iterable[int], keys: Sequence[bytes]) -> dict[Node, list[int]]:
+    def _by_node(self, places: Iterable[int], keys: Sequence[bytes], moved: Mapping[int, Node]) -> dict[Node, list[int]]:
+        """Places by who holds them; who was told to hold a key by the node that did is believed before all others."""
         from redis.crc import key_slot
         from redis.exceptions import ClusterDownError
 
         holders = self._holders or self._learned()
         found: dict[Node, list[int]] = defaultdict(list)
         for place in places:
-            node = holders[slot := key_slot(keys[place])]
+            node = moved.get(place) or holders[slot := key_slot(keys[place])]
             if node is None:
                 raise ClusterDownError(f"no node holds slot {slot}")
             found[node].append(place)

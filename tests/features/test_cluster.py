@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 from redis import Redis
 from redis.crc import key_slot
+from redis.exceptions import MovedError
 
 from benchmarks.servers import Server, redis, redis_cluster
 from features import storage, store, wire
+from features.cluster import SLOTS, Cluster
 from features.errors import StoreError
 from features.record import encode
 from features.settings import Workspace
@@ -131,7 +133,7 @@ def test_nobody_who_asks_notices_that_the_keys_are_spread_anew(world: Workspace,
 
     def ask() -> None:
         while not ended.is_set():
-            found.append(minutes(online, *PEOPLE) == expected)
+            found.append(answers(online) == expected)
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -141,6 +143,22 @@ def test_nobody_who_asks_notices_that_the_keys_are_spread_anew(world: Workspace,
     ended.set()
     thread.join()
     assert set(found) == {True}
+
+
+def test_a_node_that_gave_a_key_away_is_believed_before_one_that_has_not_heard_of_it() -> None:
+    class Node:
+        def __init__(self, answer: object) -> None:
+            self.answer = answer
+
+        def ask(self, keys: Sequence[bytes], commands: Sequence[bytes]) -> list[object]:
+            return [[[0, SLOTS - 1, [b"127.0.0.1", 1, b"the old one"]]]]
+
+        def answers(self, commands: Sequence[bytes]) -> list[object]:
+            return [self.answer for _ in commands]
+
+    made = Cluster([("127.0.0.1", 1)], {}, None)
+    made._pipelines = {("127.0.0.1", 1): Node(MovedError("7 127.0.0.1:2")), ("127.0.0.1", 2): Node(b"found")}  # type: ignore[dict-item]
+    assert made.ask([b"a", b"b"], [b"first", b"second"]) == [b"found"] * 2
 
 
 def test_a_node_may_hang_or_die_and_its_replica_answers(world: Workspace, nodes: list[Server]) -> None:
