@@ -66,9 +66,11 @@ class Wire:
         self._pace.take()
         try:
             response = self._client.request(method, url, json=json, content=content, headers=headers, params=params)
+        except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, ValueError) as error:
+            raise Denied(f"the call cannot be made: {type(error).__name__}") from None
         except httpx.TransportError as error:
             raise Busy(type(error).__name__) from None
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except httpx.HTTPError as error:
             raise Denied(f"the call cannot be made: {type(error).__name__}") from None
         if not response.is_success:
             raise self._failure(response)

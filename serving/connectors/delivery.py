@@ -173,7 +173,7 @@ class Delivery:
         self._ledger.settle(self._name, propensity, waiting, "waiting", self._now, waiting)
         self.sent += len(taken)
         self.rejected += [(propensity, of[identity]) for identity in rejected]
-        if taken:
+        if set(taken) - set(of):
             self._takes.add(propensity)
         return locked
 

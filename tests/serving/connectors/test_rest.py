@@ -135,6 +135,15 @@ def test_a_page_that_says_200_is_no_answer(crm: Crm, leads: Any, tmp_path: Path)
     assert run(workspace).sent == 1 and len(crm.got) == 2
 
 
+@pytest.mark.parametrize("wrong", [{"url": "crm.example/{id}"}, {"headers": {"X-Api-Key": "two\nlines"}}])
+def test_a_call_that_can_never_be_made_is_not_waited_for(crm: Crm, tmp_path: Path, wrong: dict[str, object]) -> None:
+    workspace = open_target(tmp_path, crm, **wrong)
+    night(workspace, {"a": 10})
+    time = Time()
+    outcome = run(workspace, time)
+    assert "cannot be made" in str(outcome.stopped) and (outcome.waiting, time.slept, crm.got) == (1, [], [])
+
+
 def test_a_crm_that_wants_to_be_left_alone_for_hours_is_and_the_rest_waits(crm: Crm, leads: Any, tmp_path: Path) -> None:
     workspace = open_target(tmp_path, crm)
     night(workspace, {"a": 10, "b": 20, "c": 30})
@@ -227,6 +236,16 @@ def test_that_many_records_are_gone_is_no_sign_that_the_settings_are_wrong(crm: 
     night(workspace, {**gone, "there": 20})
     outcome = run(workspace)
     assert (outcome.sent, outcome.rejected, outcome.failures) == (1, len(gone), {})
+
+
+def test_a_record_that_is_gone_is_no_sign_that_the_settings_are_right(crm: Crm, tmp_path: Path) -> None:
+    workspace = open_target(tmp_path, crm)
+    night(workspace, {"a": 10})
+    assert run(workspace).sent == 1
+    crm.answer = lambda asked: (410, None) if asked.path.endswith("/a") else (400, {"message": "no field win_probability"})
+    night(workspace, {"a": None, **{f"b{number:03d}": 10 for number in range(2 * MOST_ALIKE)}}, FIRST + DAY)
+    outcome = run(workspace)
+    assert (outcome.sent, outcome.rejected, outcome.waiting) == (1, 0, 2 * MOST_ALIKE)
 
 
 def test_a_record_that_is_gone_needs_no_emptying(crm: Crm, tmp_path: Path) -> None:
