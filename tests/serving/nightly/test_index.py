@@ -30,6 +30,7 @@ def export(tmp_path: Path) -> list[Path]:
     files[0].parent.mkdir()
     for path in files:
         path.write_bytes(path.name.encode())
+    time.sleep(0.02)  # a tick of an older Linux's clock for files, within which a change has the same time
     return files
 
 
