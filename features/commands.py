@@ -54,7 +54,7 @@ def ingest(workspace: Workspace, sources: Sequence[str], dry_run: bool, as_json:
     from features.ingest import run
 
     now = datetime.now(UTC)
-    pulled = {name: _pull(workspace, name, dry_run=dry_run) for name in sources}
+    pulled = {name: _pull(workspace, name, now, dry_run=dry_run) for name in sources}
     if dry_run:
         if not sources:
             raise click.UsageError("--dry-run says what --from would pull; name a source")
@@ -75,11 +75,11 @@ def ingest(workspace: Workspace, sources: Sequence[str], dry_run: bool, as_json:
         emit({**told, **({"pulled": pulled} if pulled else {})})
 
 
-def _pull(workspace: Workspace, name: str, *, dry_run: bool) -> list[dict[str, Any]]:
+def _pull(workspace: Workspace, name: str, now: datetime, *, dry_run: bool) -> list[dict[str, Any]]:
     """Pull from a source, and say what came of it."""
     from features.sources.pull import pull
 
-    found = pull(workspace, name, time.monotonic, time.sleep, progress, dry_run=dry_run)
+    found = pull(workspace, name, now, time.monotonic, time.sleep, progress, dry_run=dry_run)
     for one in found:
         step(one.told)
     return [asdict(one) for one in found]

@@ -47,7 +47,7 @@ class Patience:
                 repair = "renew the credentials, or correct the address, and pull again: it goes on where it was"
                 raise self._error(what, "a source that lets us in", denied.told, repair) from None
             except Refused as refused:
-                repair = "give the user the right to read it, correct `fields`, or add its file to `skip`"
+                repair = "give the user the right to read it, mend what it says, or add its file to `skip`"
                 raise self._error(what, "records with these fields", refused.told, repair) from None
         raise AssertionError("attempts is 1 or more")
 

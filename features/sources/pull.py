@@ -29,7 +29,7 @@ from features.sources.settings import AnySource, HttpSource, SqlSource, digest
 from features.sources.source import Kind, Record, Source, Window, instant, pages
 
 FOLDER, LOCK = "pulled", ".lock"
-ADDRESSES = ("postgresql://", "postgres://", "sqlite://")
+ADDRESSES = ("postgresql://", "postgresql+psycopg://", "postgres://", "sqlite://")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,14 @@ def source_settings(workspace: Workspace, name: str) -> tuple[str, AnySource]:
         return name, known[name]
     if name.startswith(ADDRESSES):
         return "sql", SqlSource(of="sql", database=name)
-    near = nearest(name, known)
+    near, scheme = nearest(name, known), name.partition("://")[0]
+    if scheme != name:
+        raise WorkspaceError(
+            f"source {scheme}://***",  # it may hold a password
+            expected=f"an address that begins with one of {', '.join(ADDRESSES)}",
+            received=f"{scheme}://",
+            repair="put what it has into one of these, or into files of the export",
+        )
     raise WorkspaceError(
         f"source {name!r}",
         expected=f"a `[pull.NAME]` of foresell.toml ({', '.join(known) or 'there is none'}), or the address of a database",
@@ -79,12 +86,15 @@ def source_settings(workspace: Workspace, name: str) -> tuple[str, AnySource]:
     )
 
 
-def pull(workspace: Workspace, name: str, clock: Clock, sleep: Sleep, progress: Watch, *, dry_run: bool = False) -> list[Found]:
+def pull(
+    workspace: Workspace, name: str, now: datetime, clock: Clock, sleep: Sleep, progress: Watch, *, dry_run: bool = False
+) -> list[Found]:
     """Pull what changed at a source into the export's folder; with `dry_run` only say what there is.
 
     Args:
         workspace: its settings name the source and the adapter, which says what is needed.
         name: of the source, or the address of a database.
+        now: when the pull begins; a later time of change says nothing about how far the source has come.
         clock: seconds that only grow.
         sleep: waits so many seconds.
         progress: opens a progress bar.
@@ -104,10 +114,11 @@ def pull(workspace: Workspace, name: str, clock: Clock, sleep: Sleep, progress: 
     with closing(open_source(workspace, where, settings, clock, sleep)) as source:
         kinds = patience.ask("its records", lambda: source.kinds(stems))
         if dry_run:
-            return [_Kind(workspace, folder, where, settings, source, kind, patience).found() for kind in kinds]
+            return [_Kind(workspace, folder, where, settings, source, kind, patience, now).found() for kind in kinds]
         with _alone(folder, where), connect(workspace) as connection:
             return [
-                _Kind(workspace, folder, where, settings, source, kind, patience).pull(connection, progress) for kind in kinds
+                _Kind(workspace, folder, where, settings, source, kind, patience, now).pull(connection, progress)
+                for kind in kinds
             ]
 
 
@@ -115,11 +126,19 @@ class _Kind:
     """The pull of one kind of record with its children."""
 
     def __init__(
-        self, workspace: Workspace, folder: Path, where: str, settings: AnySource, source: Source, kind: Kind, patience: Patience
+        self,
+        workspace: Workspace,
+        folder: Path,
+        where: str,
+        settings: AnySource,
+        source: Source,
+        kind: Kind,
+        patience: Patience,
+        now: datetime,
     ) -> None:
         self._export, self._source, self._kind, self._patience = workspace.source, source, kind, patience
         place, columns = digest(settings.place), digest(kind)
-        self._pulled = {one.stem: Pulled(folder, one, place, columns) for one in (kind, *kind.children)}
+        self._pulled = {one.stem: Pulled(folder, one, place, columns, now) for one in (kind, *kind.children)}
         own = self._pulled[kind.stem]
         if own.state.place not in ("", place):
             raise _another_place(where, own.file, folder)

@@ -48,11 +48,12 @@ class Pulled:
         kind: what they are of.
         place: a digest of whose records they are.
         columns: a digest of what was asked for; with another one everything is asked for again.
+        now: when the pull begins; a version with a later time of change moves no cursor, or nothing would ever come after it.
     """
 
-    def __init__(self, folder: Path, kind: Kind, place: str, columns: str) -> None:
+    def __init__(self, folder: Path, kind: Kind, place: str, columns: str, now: datetime) -> None:
         self.kind, self.file = kind, folder / f"{kind.stem}.parquet"
-        self._place, self._columns = place, columns
+        self._place, self._columns, self._now = place, columns, now
         self._pages = folder / f".{kind.stem}"
         self._aside = self._pages / f"{place}-{columns}"
         self.state = _state(self.file)
@@ -64,7 +65,7 @@ class Pulled:
 
     def reached(self) -> datetime | None:
         """The time of change that a pull which did not end has come to; None if there was none."""
-        return _newest(self._waiting())
+        return _newest(self._waiting(), self._now)
 
     @property
     def cursor(self) -> datetime | None:
@@ -90,15 +91,15 @@ class Pulled:
     def publish(self, connection: duckdb.DuckDBPyConnection, export: Path, *, versions: bool) -> int:
         """Merge the pages into the file of versions, write the export's file, and return how many versions are new."""
         waiting = self._waiting()
-        if not waiting and (not self.file.is_file() or export.is_file()):
+        if not waiting and versions and not self.file.is_file():
+            self._begin(connection)
+        if not waiting and (not self.state.pages or export.is_file()):
             return 0
         before = _rows(connection, self.file)
         if waiting:
             self._merge(connection, waiting)
-            cursor = max((one for one in (self.state.cursor, _newest(waiting)) if one is not None), default=None)
-            facts: dict[str, Any] = {"place": self._place, "columns": self._columns, "pages": self._next - 1}
-            facts["cursor"] = cursor and cursor.isoformat()
-            _write(connection, "versions", self.file.with_suffix(".new"), facts)
+            cursor = max((one for one in (self.state.cursor, _newest(waiting, self._now)) if one is not None), default=None)
+            self._write_versions(connection, "versions", cursor)
         else:
             connection.execute(f"create or replace temp table versions as from read_parquet('{quote(str(self.file))}')")
         after = _described(connection, "versions")
@@ -108,6 +109,18 @@ class Pulled:
             self.file.with_suffix(".new").replace(self.file)
         shutil.rmtree(self._pages, ignore_errors=True)
         return after[0] - before[0]
+
+    def _begin(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Note that the first pull found nothing: what comes from now on was not there then, so it is known since its change."""
+        own = ["null::timestamp as _modified", "false as _initial", "0::bigint as _order"]
+        columns = [f"null::varchar as {identifier(name)}" for name in self.kind.columns]
+        self._write_versions(connection, f"(select {', '.join([*columns, *own])} where false)", None)
+        self.file.with_suffix(".new").replace(self.file)
+
+    def _write_versions(self, connection: duckdb.DuckDBPyConnection, source: str, cursor: datetime | None) -> None:
+        facts: dict[str, Any] = {"place": self._place, "columns": self._columns, "pages": self._next - 1}
+        facts["cursor"] = cursor and cursor.isoformat()
+        _write(connection, source, self.file.with_suffix(".new"), facts)
 
     def _replace(self, connection: duckdb.DuckDBPyConnection, source: str, export: Path) -> None:
         aside = export.with_name(f".{export.name}.new")
@@ -121,10 +134,10 @@ class Pulled:
         """The versions with those of the pages; what repeats the version before it in every field is none."""
         pages = ", ".join(f"'{quote(str(path))}'" for path in waiting)
         initial = "false" if self.file.is_file() else "true"
-        order = rf"cast(regexp_extract(filename, '(\d+)({GONE})?\.parquet$', 1) as bigint)"
+        order = rf"cast(regexp_extract(_page, '(\d+)({GONE})?\.parquet$', 1) as bigint)"
         new = (
-            f"select * exclude (filename), {initial} as _initial, {order} as _order "
-            f"from read_parquet([{pages}], union_by_name = true, filename = true)"
+            f"select * exclude (_page), {initial} as _initial, {order} as _order "
+            f"from read_parquet([{pages}], union_by_name = true, filename = '_page')"
         )
         old = f"from read_parquet('{quote(str(self.file))}') union all by name " if self.file.is_file() else ""
         key = _listed(self.kind.key)
@@ -171,14 +184,17 @@ def _facts(file: Path) -> dict[str, Any]:
     return facts
 
 
-def _newest(waiting: Sequence[Path]) -> datetime | None:
-    """The newest time of change in pages."""
+def _newest(waiting: Sequence[Path], now: datetime) -> datetime | None:
+    """The newest time of change in pages, up to now."""
     import pyarrow.compute
     import pyarrow.parquet
 
-    tables = (pyarrow.parquet.read_table(path, columns=["_modified"]) for path in waiting if not path.stem.endswith(GONE))
-    found: list[datetime] = [pyarrow.compute.max(table["_modified"]).as_py() for table in tables]
-    return max(found).replace(tzinfo=UTC) if found else None
+    told = pyarrow.compute.field("_modified") <= pyarrow.scalar(now.astimezone(UTC).replace(tzinfo=None), pyarrow.timestamp("us"))
+    pages = [path for path in waiting if not path.stem.endswith(GONE)]
+    tables = (pyarrow.parquet.read_table(path, columns=["_modified"], filters=told) for path in pages)
+    found: list[datetime | None] = [pyarrow.compute.max(table["_modified"]).as_py() for table in tables]
+    newest = max((one for one in found if one is not None), default=None)
+    return newest and newest.replace(tzinfo=UTC)
 
 
 def _write(connection: duckdb.DuckDBPyConnection, source: str, target: Path, facts: dict[str, Any]) -> None:

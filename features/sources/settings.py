@@ -71,7 +71,7 @@ class HubspotSource(HttpSource):
     of: Literal["hubspot"] = Field(description=_OF)
     url: str = Field(default="https://api.hubapi.com", description="the address of HubSpot's API (`hubspot`)")
     account: str = Field(
-        default="", description="a word for the account: with another one, everything is pulled anew (`hubspot`)"
+        default="", description="a word for the account, so that another one's records are not mixed in (`hubspot`)"
     )
     token: str = Field(description=f"the token of a private app; {CREDENTIAL} (`hubspot`)")
 

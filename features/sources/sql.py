@@ -17,12 +17,13 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from features.database import identifier
 from features.errors import WorkspaceError, nearest
 from features.remote.database import address, engine, told
-from features.remote.failure import Busy, Refused
+from features.remote.failure import Busy, Denied, Refused
 from features.settings import Workspace
 from features.sources.settings import SqlSource, SqlTable
 from features.sources.source import Kind, Record, Window, instant, text
 
 PAGE = 10_000
+_DENIED = ("authentication failed", "no password supplied", "pg_hba.conf", "does not exist")  # of PostgreSQL: no wait mends it
 _FORMAT = "%Y-%m-%d %H:%M:%f"  # of SQLite's, with milliseconds: whatever way a time is written, so it can be compared
 
 
@@ -46,6 +47,7 @@ class SqlRecords:
         self._is_sqlite = self._url.drivername == "sqlite"
         self._where, self._settings = where, settings
         self._from: dict[str, str] = {}
+        self._declared: set[str] = set()  # the files whose key is the settings' word
         self.limit = settings.page or PAGE
         self.unit = timedelta(milliseconds=1) if self._is_sqlite else timedelta(microseconds=1)
 
@@ -68,6 +70,8 @@ class SqlRecords:
             if empty:
                 raise Refused(f"{empty:,} rows have no time of change in {kind.modified}, so nobody can tell when to pull them")
             condition, values = self._condition(kind, Window(low))
+            if kind.stem in self._declared:
+                self._require_one_row_a_key(connection, kind, condition, values)
             found = connection.execute(statement(f"select count(*) from {self._from[kind.stem]} where {condition}"), values)
             return int(found.scalar_one())
 
@@ -101,7 +105,9 @@ class SqlRecords:
         self._from[stem] = f"({_escaped(table.query)}) as pulled" if table.query else quoted
         columns = tuple(connection.execute(statement(f"select * from {self._from[stem]} limit 0")).keys())
         key, modified = table.key, table.modified or self._settings.modified
-        if not key and not table.query:
+        if key:
+            self._declared.add(stem)
+        elif not table.query:
             key = tuple(inspect(connection).get_pk_constraint(name, schema or None)["constrained_columns"])
         if not key:
             raise self._wrong(f"tables.{stem} key", "the columns that identify a row", "none, and no primary key")
@@ -110,6 +116,19 @@ class SqlRecords:
                 where = f"tables.{stem} {'modified' if column == modified else 'key'}"
                 raise self._wrong(where, f"a column of {', '.join(columns)}", f"`{column}`", nearest(column, columns))
         return Kind(stem, table.query or table.table or stem, columns, key, modified)
+
+    def _require_one_row_a_key(self, connection: Connection, kind: Kind, condition: str, values: dict[str, Any]) -> None:
+        keys = [identifier(name) for name in kind.key]
+        is_missing = " or ".join(f"{key} is null" for key in keys)
+        many = (
+            f"select count(*) from (select 1 from {self._from[kind.stem]} where {condition} "
+            f"group by {', '.join([*keys, self._time(kind)])} having count(*) > 1 or {is_missing}) as many"
+        )
+        if found := connection.execute(statement(many), values).scalar_one():
+            received = (
+                f"{found:,} keys that are missing, or have several rows of one time of change, of which only one would come"
+            )
+            raise self._wrong(f"tables.{kind.stem} key", "columns that identify a row", received)
 
     def _time(self, kind: Kind) -> str:
         column = identifier(kind.modified)
@@ -138,6 +157,8 @@ class SqlRecords:
                 yield connection
         except OperationalError as problem:
             words = told(problem, self._url)
+            if any(sign in words for sign in _DENIED):
+                raise Denied(words) from None
             raise Refused(words) if "no such" in words else Busy(words) from None
         except (SQLAlchemyError, UnicodeError) as problem:
             raise Refused(told(problem, self._url)) from None

@@ -94,7 +94,7 @@ def run(workspace: Workspace, as_of: datetime, now: datetime, progress: Watch, t
 
 
 def _before(workspace: Workspace, as_of: datetime, now: datetime) -> list[Step]:
-    pulls = [Pull(workspace, name, as_of) for name in workspace.settings.pull]
+    pulls = [Pull(workspace, name, as_of, now) for name in workspace.settings.pull]
     ingest: list[Step] = [*pulls, Ingest(workspace, as_of, now)] if reads_export(workspace) else []
     return [*ingest, Check(workspace), Freshness(workspace, as_of), Snapshot(workspace, as_of), Materialise(workspace, as_of)]
 

@@ -56,6 +56,7 @@ class Pull:
     workspace: Workspace
     source: str
     as_of: datetime
+    now: datetime
     stops: bool = True
 
     @property
@@ -72,7 +73,7 @@ class Pull:
     def run(self, progress: Watch) -> Made:
         """Pull; if the settings say to score with what is there, the export of before does where the source does not answer."""
         try:
-            found = pull(self.workspace, self.source, time.monotonic, time.sleep, progress)
+            found = pull(self.workspace, self.source, self.now, time.monotonic, time.sleep, progress)
         except SourceError as error:
             if self.workspace.settings.nightly.late == "refuse" or not _has_tables(self.workspace):
                 raise

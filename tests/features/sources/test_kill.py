@@ -20,11 +20,12 @@ from tests.serving.connectors.worlds import Asked, Crm, Reply, serving
 LEADS, SKIPPED = 30, ("sale_order", "res_partner", "utm_medium", "utm_campaign", "utm_source", "res_country", "crm_lost_reason")
 SCRIPT = """
 import sys, time
+from datetime import UTC, datetime
 from pathlib import Path
 from features.console import progress
 from features.settings import Workspace
 from features.sources.pull import pull
-pull(Workspace.open(Path(sys.argv[1])), "crm", time.monotonic, time.sleep, progress)
+pull(Workspace.open(Path(sys.argv[1])), "crm", datetime(2026, 11, 26, tzinfo=UTC), time.monotonic, time.sleep, progress)
 """
 
 

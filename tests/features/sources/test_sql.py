@@ -154,6 +154,52 @@ def test_what_the_database_refuses_is_told_without_the_password(
     assert "nowhere" in caught.value.received and "sesame" not in str(caught.value)
 
 
+def test_a_time_of_change_that_is_yet_to_come_hides_no_change_that_follows(workspace: Workspace, execute: Execute) -> None:
+    execute("update customers set updated_at = ? where customer_id = 3", datetime(2099, 1, 1, tzinfo=UTC))
+    run(workspace)
+    execute("update customers set segment = 'gold', updated_at = ? where customer_id = 7", START + timedelta(days=1))
+    done = run(workspace)["customers"]
+    assert done.since == START + timedelta(minutes=CUSTOMERS - 1) and done.versions == 1
+    assert rows(workspace, "customers", "segment, known_at").count(("gold", START + timedelta(days=1))) == 1
+
+
+def test_what_comes_after_a_pull_that_found_nothing_is_known_since_its_change(workspace: Workspace, execute: Execute) -> None:
+    execute("delete from orders")
+    run(workspace)
+    entered = START + timedelta(days=30)
+    execute("insert into orders values ('late', 2, ?, 7, ?)", START, entered)
+    run(workspace)
+    assert rows(workspace, "orders", "order_id, known_at") == [("late", entered)]
+
+
+def test_a_key_that_stands_for_several_rows_is_told_before_one_of_them_is_lost(
+    database: tuple[str, Execute], execute: Execute, tmp_path: Path
+) -> None:
+    execute("insert into orders values ('o2', 1, ?, 7, ?)", START, START)
+    told = {"query": "select * from orders", "key": ["customer_id"]}
+    with pytest.raises(WorkspaceError, match="1 keys that are missing"):
+        run(opened(tmp_path, database[0], tables={"orders": told}))
+    execute("update orders set customer_id = null, updated_at = ? where order_id = 'o2'", START + timedelta(days=1))
+    with pytest.raises(WorkspaceError, match="1 keys that are missing"):
+        run(opened(tmp_path, database[0], tables={"orders": told}))
+    execute("update orders set customer_id = 1 where order_id = 'o2'")
+    assert run(opened(tmp_path, database[0], tables={"orders": told}))["orders"].versions == 2
+
+
+def test_a_column_may_be_called_as_one_of_duckdbs_own(database: tuple[str, Execute], execute: Execute, tmp_path: Path) -> None:
+    query = "select order_id as filename, updated_at from orders"
+    workspace = opened(tmp_path, database[0], tables={"orders": {"query": query, "key": ["filename"]}})
+    run(workspace)
+    assert rows(workspace, "orders", "filename") == [("o1",)]
+
+
+@pytest.mark.postgres
+def test_a_database_that_there_is_not_is_nothing_to_wait_for(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no_such_shop") as caught:
+        run(opened(tmp_path, f"{POSTGRES}/no_such_shop"))
+    assert "lets us in" in caught.value.expected
+
+
 def test_an_empty_table_leaves_no_file(workspace: Workspace, execute: Execute) -> None:
     execute("delete from orders")
     assert run(workspace)["orders"].records == 0
@@ -165,5 +211,8 @@ def test_a_password_in_the_settings_and_an_unknown_source_are_refused(tmp_path: 
         run(opened(tmp_path, "postgresql://postgres:sesame@127.0.0.1/x"))
     with pytest.raises(WorkspaceError, match="write `crm`"):
         run(opened(tmp_path, "sqlite:///x.db"), name="crn")
+    with pytest.raises(WorkspaceError, match="begins with one of") as caught:
+        run(opened(tmp_path, "sqlite:///x.db"), name="mysql://root:sesame@db/shop")
+    assert "sesame" not in str(caught.value)
     with pytest.raises(WorkspaceError, match="pagesize"):
         opened(tmp_path, "sqlite:///x.db", pagesize=3)

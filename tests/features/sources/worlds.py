@@ -13,7 +13,7 @@ import duckdb
 from features.console import Tick
 from features.settings import SETTINGS_FILE, Workspace
 from features.sources.pull import Found, pull
-from tests.serving.connectors.worlds import Time
+from tests.serving.connectors.worlds import NOW, Time
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def adapter(root: Path, *stems: str) -> str:
 def run(workspace: Workspace, time: Time | None = None, name: str = "crm", **options: Any) -> dict[str, Found]:
     """Pull without waiting; what was found by file."""
     at = time or Time()
-    return {one.stem: one for one in pull(workspace, name, at.clock, at.sleep, quiet, **options)}
+    return {one.stem: one for one in pull(workspace, name, NOW, at.clock, at.sleep, quiet, **options)}
 
 
 def rows(workspace: Workspace, stem: str, columns: str = "*") -> list[tuple[Any, ...]]:

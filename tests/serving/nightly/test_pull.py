@@ -53,7 +53,7 @@ def test_a_night_pulls_and_then_ingests(workspace: Workspace, shop: sqlite3.Conn
 
 
 def test_a_night_pulls_once(workspace: Workspace) -> None:
-    step, next_one = Pull(workspace, "crm", NIGHT), Pull(workspace, "crm", NIGHT + timedelta(days=1))
+    step, next_one = (Pull(workspace, "crm", NIGHT + timedelta(days=days), NIGHT) for days in (0, 1))
     assert not step.is_there({})
     step.run(quiet)
     assert step.is_there({}) and step.inputs() != next_one.inputs()
@@ -65,8 +65,8 @@ def test_a_source_that_does_not_answer_stops_the_night_or_is_late(workspace: Wor
     shop.execute("create table customers (customer_id text primary key, updated_at text)")
     shop.execute("insert into customers values ('c2', null)")
     with pytest.raises(SourceError):
-        Pull(workspace, "crm", NIGHT).run(quiet)
+        Pull(workspace, "crm", NIGHT, NIGHT).run(quiet)
     text = (workspace.root / "foresell.toml").read_text(encoding="utf-8")
     (workspace.root / "foresell.toml").write_text(f'{text}\n[nightly]\nlate = "score"\n', encoding="utf-8")
-    made = Pull(Workspace.open(workspace.root), "crm", NIGHT).run(quiet)
+    made = Pull(Workspace.open(workspace.root), "crm", NIGHT, NIGHT).run(quiet)
     assert set(made.failures) == {"pull crm"} and "nothing new of crm" in made.late[0]
