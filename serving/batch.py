@@ -179,14 +179,15 @@ def score_propensity(
         inputs.writing() as digests,
     ):
         last = LastScores(workspace, ledger, scorer, as_of) if is_newest else None
-        renewal = Renewal(scorer, as_of, inputs.earlier(), last, digests)
+        renewal = Renewal(scorer, as_of, inputs.take(as_of if is_newest else None), last, digests)
         renewed = ahead(map(renewal.of, ahead(rows)))
         receipt = publish(target, _batches(question.name, renewed, counts.eligible, tick, last), facts)
-        inputs.put(digests, as_of, receipt.sha256)
-        if last is None:
-            return receipt, None
-        last.replace_others()
-    return receipt, last.failure and _not_stored(last.failure, target)
+        if last is not None:
+            last.replace_others()
+        failure = last.failure if last else None
+        if failure is None:  # what the ledger did not take must be made anew
+            inputs.put(digests, as_of, receipt.sha256)
+    return receipt, failure and _not_stored(failure, target)
 
 
 def _not_stored(failure: ForesellError, target: Path) -> ForesellError:

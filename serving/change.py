@@ -24,7 +24,8 @@ from training.contract import Floats
 
 MOST_CAUSES = 3
 LEAST_CAUSE = 1e-9  # log-odds; less is the rounding of a sum
-UNREADABLE = ", which read other features; what changed in the data cannot be told apart from that"
+APART = "; what changed in the data cannot be told apart from that"
+UNREADABLE, NOT_KEPT = f", which read other features{APART}", f", of whose score the reasons were not kept{APART}"
 Again = tuple[float, Floats]
 
 
@@ -101,7 +102,7 @@ def _causes(scorer: Scorer, case: Case, again: Again | None) -> tuple[Cause, ...
         added = np.frombuffer(before.contributions or b"", "<f8")
         return _of_data(scorer, case, added) if len(added) == len(case.contributions) else ()
     if again is None:
-        return (_of_model(scorer, before, case.score.probability, UNREADABLE),)
+        return (_of_model(scorer, before, case.score.probability, UNREADABLE if before.contributions else NOT_KEPT),)
     probability, added = again
     causes = (_of_model(scorer, before, probability), *_of_data(scorer, case, added))
     return tuple(sorted(causes, key=lambda cause: -abs(cause.contribution)))

@@ -46,7 +46,7 @@ def values(batch: pa.RecordBatch, names: Sequence[str]) -> list[bytes]:
 
 
 def _value(column: pa.Array) -> pa.Array:
-    return _numbers(column) if pa.types.is_floating(column.type) else _texts(column)
+    return _numbers(column, infinite=True) if pa.types.is_floating(column.type) else _texts(column)
 
 
 def _object(fields: dict[str, pa.Array], end: str) -> pa.Array:
@@ -89,10 +89,10 @@ def _texts(column: pa.Array) -> pa.Array:
     return quoted.fill_null(NULL)
 
 
-def _numbers(column: pa.Array) -> pa.Array:
-    """Numbers, missing ones as null."""
+def _numbers(column: pa.Array, infinite: bool = False) -> pa.Array:
+    """Numbers, missing ones as null; so are infinite ones, for which JSON has no word, where they are not wanted."""
     numbers = floats(column)
-    size, is_known = np.abs(numbers), ~np.isnan(numbers)
+    size, is_known = np.abs(numbers), ~np.isnan(numbers) if infinite else np.isfinite(numbers)
     is_plain = ((size >= LEAST) & (size < MOST)) | (numbers.view(np.int64) == 0)
     digits = pa.array(np.where(is_plain, numbers, 0.5)).cast(pa.string())
     is_whole = (is_plain & (numbers == np.trunc(numbers))).astype(np.int8)

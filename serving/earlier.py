@@ -1,8 +1,8 @@
 """What was scored before: the rows of the partition that was made last, and from what each of them was made.
 
 A row is carried over, and not made again, where the entity's values and all that turns values into scores are the same. The
-digests of the values lie in `data/scored/NAME/`, in one file whose name tells the partition it belongs to, so that a killed
-process leaves none that belongs to another.
+digests of the values lie in `data/scored/NAME/`, in one file whose name tells the partition it belongs to. A night takes it away
+when it begins, and leaves another when the ledger has taken all of it: what was begun and not ended is made anew.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO
 
@@ -34,21 +34,28 @@ ROWS_PER_READ = 25_000
 CARRIED = ("eligible", "why", "policy", "score", "probability", "percentile", "grade", "expected_value", "reasons", "missing",
            "unseen", "stale")  # fmt: skip
 NEIGHBOUR = "inputs"
+COMPUTES = ("foresell", "lightgbm", "numba", "numpy", "pandas", "pyarrow")
 Digests = NDArray[np.uint64]
 
 
 def maker(workspace: Workspace, catalog: Catalog, scorer: ColumnScorer) -> str:
-    """A digest of all that turns values into scores: the model, the words, the policy and the code."""
+    """A digest of all that turns values into scores: the model, the words, the policy and the releases of what computes them."""
     model = scorer.scorer.model
     parts = [
         scorer.scorer.version, model.files, model.contract.model_dump_json(), repr(views(workspace, catalog)),
-        workspace.settings.policy.model_dump_json(), scorer.with_reasons, version("foresell"), pd.__version__, pa.__version__,
+        workspace.settings.policy.model_dump_json(), scorer.with_reasons, *map(_release, COMPUTES),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
+def _release(name: str) -> str | None:
+    with suppress(PackageNotFoundError):  # numba need not be there
+        return version(name)
+    return None
+
+
 def digests(chunk: pa.RecordBatch, columns: Sequence[str]) -> Digests:
-    """A digest of each row's values, which differs when a bit of them does."""
+    """A digest of each row's values; that of two rows which differ by a bit is the same once in 2 ** 64."""
     if not columns:
         return np.zeros(len(chunk), dtype=np.uint64)
     frame = pd.DataFrame({name: series(chunk[name]) for name in columns}, index=range(len(chunk)))
@@ -86,15 +93,26 @@ class Inputs:
         self._workspace, self._propensity, self._maker = workspace, propensity, maker
         self._folder = workspace.root / "data" / "scored" / propensity
 
-    def earlier(self) -> Earlier | None:
-        """The partition that was made last, if the same made it and it is what it was."""
-        for path in self._folder.glob(f"*.{self._maker}"):
-            name, sha256, _ = path.name.rsplit(".", 2)
-            as_of = instant(name)
-            part = None if as_of is None else folder(self._workspace, self._propensity, as_of) / PART
-            if part and part.is_file() and digest(part) == sha256:
-                return Earlier(part, path)
-        return None
+    def take(self, only: datetime | None = None) -> Earlier | None:
+        """The partition that was made last, if the same made it and it is what it was; the digests are nobody else's any more.
+
+        Args:
+            only: the as_of it must be of; None for any.
+        """
+        found = [self._earlier(path, only) for path in self._folder.glob(f"*.{self._maker}")]
+        self._forget_but(None)
+        return next((one for one in found if one), None)
+
+    def _earlier(self, path: Path, only: datetime | None) -> Earlier | None:
+        name, sha256, _ = path.name.rsplit(".", 2)
+        as_of = instant(name)
+        if as_of is None or as_of != (only or as_of):
+            return None
+        part = folder(self._workspace, self._propensity, as_of) / PART
+        if not part.is_file() or digest(part) != sha256:
+            return None
+        is_whole = path.stat().st_size == pq.read_metadata(part).num_rows * np.dtype(np.uint64).itemsize
+        return Earlier(part, path) if is_whole else None
 
     @contextmanager
     def writing(self) -> Iterator[IO[bytes]]:
@@ -110,10 +128,14 @@ class Inputs:
     def put(self, file: IO[bytes], as_of: datetime, sha256: str) -> None:
         """Keep what was written, of the partition of an as_of whose file has this digest, and forget every other."""
         file.flush()
+        os.fsync(file.fileno())
         target = self._folder / f"{label(as_of)}.{sha256}.{self._maker}"
         self._neighbour.replace(target)
+        self._forget_but(target)
+
+    def _forget_but(self, kept: Path | None) -> None:
         for path in self._folder.glob("[!.]*"):
-            if path != target:
+            if path != kept:
                 path.unlink(missing_ok=True)
 
     @property

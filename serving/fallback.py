@@ -60,8 +60,9 @@ class Fallback:
             return score
         if not self._may_be_shown(scorer, score, kept, told):
             return self._nothing(scorer, ask, f"whether this {scorer.propensity.entity} has objected since is not known")
+        names = kept if stored.contributions else scorer.model.columns  # a night without reasons kept what policy looks at alone
         return replace(
-            score, stale=tuple(name for name in kept if name not in scorer.policy.columns or name in scorer.model.columns)
+            score, stale=tuple(name for name in names if name not in scorer.policy.columns or name in scorer.model.columns)
         )
 
     def _may_be_shown(self, scorer: Scorer, score: Score, kept: Row, told: Row) -> bool:

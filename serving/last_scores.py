@@ -47,11 +47,12 @@ class LastScores:
             self._keep(self._stored(chunk, made))
 
     def holds(self, ids: pa.Array) -> NDArray[np.bool_]:
-        """Of whom the ledger holds an answer of the as_of or later; of all where it does not answer."""
+        """Of whom the ledger holds the version's answer of the as_of; of all where it does not answer."""
         if self.failure is not None:
             return np.ones(len(ids), dtype=np.bool_)
+        scorer = self._scorer.scorer
         try:
-            held = self._ledger.answered_since(self._scorer.scorer.propensity.name, self._as_of, ids.to_pylist())
+            held = self._ledger.answered(scorer.propensity.name, scorer.version, self._as_of, ids.to_pylist())
         except ForesellError as failure:
             self.failure = failure
             return np.ones(len(ids), dtype=np.bool_)
@@ -67,6 +68,8 @@ class LastScores:
         scorer = self._scorer
         try:
             for ids in self._others():
+                if self.failure is not None:
+                    return
                 known = among(self._workspace, scorer.scorer.propensity.entity, self._as_of, ids, scorer.scorer.columns)
                 self._keep(self._stored(known, scorer.scored(known, self._as_of)))
         except ForesellError as failure:

@@ -218,7 +218,9 @@ class Reasoner:
 
 
 def shown(feature: Feature, value: float) -> str:
-    """A number as people write it: `12 days`, `45 %`, `1,200 points`, `Friday`, `-0.6`."""
+    """A number as people write it: `12 days`, `45 %`, `1,200 points`, `Friday`, `-0.6`; one without end as `infinite`."""
+    if math.isinf(value):
+        return "infinite" if value > 0 else "minus infinite"
     if feature.kind == "weekday":
         return calendar.day_name[int(value) - 1]
     if feature.kind == "hour":

@@ -85,13 +85,14 @@ class Scores(Part):
         query = query.where(LATEST.c.entity_id > after).order_by(LATEST.c.entity_id).limit(limit)
         return self._database.column(query)
 
-    def answered_since(self, propensity: str, since: datetime, ids: Sequence[str]) -> list[str]:
-        """Of some entities those whose stored answer is of an instant or later.
+    def answered(self, propensity: str, version: str, at: datetime, ids: Sequence[str]) -> list[str]:
+        """Of some entities those whose stored answer is one that a version gave at an instant.
 
         Raises:
             StoreError: the database does not answer.
         """
-        query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.scored_at >= since)
+        query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity)
+        query = query.where(LATEST.c.model_version == version, LATEST.c.scored_at == at)
         found: list[str] = []
         for start in range(0, len(ids), IDS_PER_READ):
             some = LATEST.c.entity_id.in_(ids[start : start + IDS_PER_READ])

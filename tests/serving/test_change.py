@@ -212,6 +212,18 @@ def test_a_version_that_reads_other_features_says_that_it_cannot_tell(
     assert cause.contribution == pytest.approx(odds[1] - odds[0])
 
 
+def test_of_a_night_without_reasons_it_is_said_that_they_were_not_kept(
+    scorer: Scorer, other: Callable[..., Scorer], rows: list[Row]
+) -> None:
+    before = stored(one(scorer, rows[0], THEN))._replace(contributions=None, features=b"{}")
+    found = changed(before, one(other(), rows[0]))
+    assert found is not None
+    assert [cause.text for cause in found.causes] == [
+        "version 4 answers in place of version 3, of whose score the reasons were not kept; "
+        "what changed in the data cannot be told apart from that"
+    ]
+
+
 def replace_version(scorer: Scorer, version: str) -> Scorer:
     return Scorer(scorer.model, version, {})
 

@@ -35,7 +35,8 @@ NUMBERS = ("logins_change_90d", "orders_count_90d", "logins_days_since_last", "n
            "subscriptions_active_count")  # fmt: skip
 CATEGORY = "subscriptions_tier_latest"
 
-number = st.one_of(st.none(), st.sampled_from([0.0, -0.0, 1.0, 2.0, 30.0, math.nan, -0.6, 0.05, 12.5, 1e300]), st.floats(-50, 50))
+edges = [0.0, -0.0, 1.0, 2.0, 30.0, math.nan, -0.6, 0.05, 12.5, 1e300, math.inf, -math.inf]
+number = st.one_of(st.none(), st.sampled_from(edges), st.floats(-50, 50))
 row = st.fixed_dictionaries(
     {name: number for name in NUMBERS} | {CATEGORY: st.sampled_from(["basic", "plus", "gold", "", "müßig", None])}
 )

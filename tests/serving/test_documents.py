@@ -20,7 +20,7 @@ from serving.documents import documents, values
 from serving.policy import Policy
 from serving.scorer import Scorer
 from tests.serving.conftest import Rows
-from tests.serving.test_columns import AS_OF, CATEGORY, NOW, POLICY, batch_of
+from tests.serving.test_columns import AS_OF, CATEGORY, NOW, NUMBERS, POLICY, batch_of
 from training.model import Model
 
 Words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -33,9 +33,12 @@ def test_a_score_is_written_as_over_http(
     scorer = Scorer(model, 'v "3"', declarations, Policy(POLICY, "customer"))
     rows = rows_of(400, seed=8)
     odd = ['"', "\\", "\n\x00\x1f", "müßig 🚗", "", "\x7f\u2028"]
-    rows = [{**row, CATEGORY: odd[i % 6] if i % 2 else row[CATEGORY]} for i, row in enumerate(rows)]
+    without_end = dict.fromkeys(NUMBERS, math.inf)
+    rows = [{**row, CATEGORY: odd[i % 6] if i % 2 else row[CATEGORY], **(without_end if i % 9 == 4 else {})}
+            for i, row in enumerate(rows)]  # fmt: skip
     expected = scorer.scored([Record(f"c{i}", AS_OF, row) for i, row in enumerate(rows)], at)
     made = ColumnScorer(scorer).scored(batch_of(rows, [AS_OF] * 400), at)
+    assert any(reason.value == math.inf for score in expected.scores for reason in score.reasons)
     assert documents(made.scores, model.categories) == [written(score) for score in expected.scores]
     assert documents(made.scores.slice(100, 50), model.categories) == [written(score) for score in expected.scores[100:150]]
     assert documents(made.scores.slice(0, 0), model.categories) == []

@@ -80,6 +80,16 @@ def test_the_last_score_is_shown_as_it_was_stored_but_for_what_it_is_now(opened:
     assert not new.degraded and new.score is not None and new.entity_id is None
 
 
+def test_what_a_night_without_reasons_was_made_from_is_stale_too(opened: Opened) -> None:
+    who = stored(opened())[0].entity_id or ""
+    office = opened()
+    kept = office.ledger.latest("lead-conversion", [who])[who]
+    office.ledger.keep_latest([kept._replace(contributions=None, features=b"{}")])
+    without_store(office)
+    (shown,) = answers(office, [Ask(who)])
+    assert shown.degraded and shown.stale == office.desk("lead-conversion").scorer.model.columns
+
+
 def test_nobody_who_is_held_out_since_is_shown_a_stored_score(opened: Opened) -> None:
     first = stored(opened())[0]
     office = opened("[policy]\nholdout = 1.0\n")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from features.customer import VIEWS as CUSTOMER_VIEWS
-from features.feature import Feature
+from features.feature import KINDS, Feature, Kind
 from features.lead import VIEWS as LEAD_VIEWS
 from features.propensity import Phrases
 from serving.reasons import NOT_KNOWN, Reason, Reasoner, Value, Wording, shown, wordings
@@ -39,6 +39,15 @@ def test_a_value_is_high_or_low_against_the_usual_one() -> None:
 
 def test_a_zero_below_zero_is_a_zero_whatever_was_said_before() -> None:
     assert say("subscriptions_mrr_now", -0.0) == say("subscriptions_mrr_now", 0.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("unit", ["", "days", "share", "count", "points"])
+def test_a_value_without_end_is_called_infinite(kind: Kind, unit: str) -> None:
+    feature = Feature("x", kind, meaning="the worth of a visit", unit=unit)
+    assert shown(feature, math.inf) == "infinite" and shown(feature, -math.inf) == "minus infinite"
+    told = Wording(feature, Phrases(), (1.0, 2.0)).sentence(math.inf)
+    assert told.removesuffix(", more than most") == "The worth of a visit: infinite"
 
 
 @pytest.mark.parametrize("value", [9.0, 12.0, 20.0])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import duckdb
 import pyarrow as pa
@@ -14,10 +18,12 @@ import pytest
 
 from features import store, stream
 from features.catalog import Catalog
+from features.errors import StoreError
 from features.settings import PolicySettings, Workspace
 from serving import batch, earlier
+from serving import last_scores as last_scores_of
 from serving.columns import ColumnScorer
-from serving.earlier import digests
+from serving.earlier import Inputs, digests
 from serving.ledger import Ledger
 from serving.partition import PART, folder
 from tests.serving.nightly.state import last_scores
@@ -133,13 +139,25 @@ def test_another_champion_makes_everything_anew(own: Workspace, scored: list[str
         assert night(mine) == len(scored)
 
 
-@pytest.mark.parametrize("damaged", ["partition", "inputs", "receipt"])
+@pytest.mark.parametrize("other", ["foresell", "lightgbm", "numpy"])
+def test_another_release_makes_everything_anew(
+    own: Workspace, scored: list[str], monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:  # fmt: skip
+    rows = night(own)
+    scored.clear()
+    monkeypatch.setattr(earlier, "version", lambda name: f"{version(name)}{'.post1' if name == other else ''}")
+    assert night(own) == rows == len(scored)
+
+
+@pytest.mark.parametrize("damaged", ["partition", "inputs", "cut inputs", "no partition"])
 def test_a_partition_that_is_not_what_it_was_is_made_anew(own: Workspace, scored: list[str], damaged: str) -> None:
     rows = night(own)
     before = bytes_of(own)
     (inputs,) = (own.root / "data" / "scored" / NAME).iterdir()
     if damaged == "inputs":
-        inputs.rename(inputs.with_name(inputs.name.replace("as_of", "")[:-1] + "x"))
+        inputs.rename(inputs.with_name(inputs.name[:-1] + "x"))
+    elif damaged == "cut inputs":
+        os.truncate(inputs, inputs.stat().st_size - 8)
     else:
         target = folder(own, NAME, NOW) / PART
         target.write_bytes(b"PAR1") if damaged == "partition" else target.unlink()
@@ -155,6 +173,72 @@ def test_a_ledger_that_lost_its_scores_gets_them_again(own: Workspace, scored: l
     scored.clear()
     night(own)
     assert len(scored) == rows and (bytes_of(own), last_scores(own)) == before
+
+
+class Away(StoreError):
+    def __init__(self, *args: object) -> None:
+        super().__init__("the ledger", expected="an answer", received="none", repair="wait")
+
+
+def test_what_the_ledger_did_not_take_is_made_anew(
+    own: Workspace, scored: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    night(own)
+    corrected(own, f"if(customer_id = '{scored[70]}', 'never seen', tier) as tier")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "keep_latest", Mock(side_effect=Away))
+        assert list(batch.run(own, NOW, [NAME], quiet).failures) == [NAME]
+    night(own)
+    assert (bytes_of(own), last_scores(own)) == alone(own, tmp_path / "alone")
+
+
+def test_a_night_that_broke_off_leaves_nothing_to_carry_over(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    night(own)
+    before = bytes_of(own), last_scores(own)
+    held = Workspace(own.root, own.settings.model_copy(update={"policy": PolicySettings(holdout=0.3)}))
+
+    def broken(target: Path, scores: Iterable[pa.RecordBatch], facts: Any) -> None:
+        assert len(list(scores)) > 1
+        raise OSError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "publish", broken)
+        assert list(batch.run(held, NOW, [NAME], quiet).failures) == [NAME]
+    assert bytes_of(own) == before[0] and last_scores(own) != before[1]
+    night(own)
+    assert (bytes_of(own), last_scores(own)) == before
+
+
+def test_an_answer_given_since_is_replaced_as_by_a_night_alone(own: Workspace, scored: list[str]) -> None:
+    night(own)
+    before, who = last_scores(own), scored[70]
+    with closing(Ledger.open(own)) as ledger:
+        ledger.keep_latest([ledger.latest(NAME, [who])[who]._replace(scored_at=NOW + timedelta(hours=9), probability=0.5)])
+    scored.clear()
+    night(own)
+    assert scored == [who] and last_scores(own) == before
+
+
+def test_digests_are_of_one_as_of_and_are_taken_once(own: Workspace) -> None:
+    night(own)
+    (path,) = (own.root / "data" / "scored" / NAME).iterdir()
+    data, maker = path.read_bytes(), path.name.rpartition(".")[2]
+    assert Inputs(own, NAME, maker).take(NOW - timedelta(days=1)) is None and not path.exists()
+    for only in (NOW, None):
+        path.write_bytes(data)
+        assert Inputs(own, NAME, maker).take(only) is not None and Inputs(own, NAME, maker).take(only) is None
+
+
+def test_a_ledger_that_fails_at_those_who_left_is_left_alone(
+    own: Workspace, scored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    night(own)
+    corrected(own, f"if(customer_id in {tuple(scored[:3])}, timestamp '2018-05-14', ended_at) as ended_at")
+    monkeypatch.setattr(last_scores_of, "ROWS_PER_WRITE", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "keep_latest", failing := Mock(side_effect=Away))
+        assert list(batch.run(own, NOW, [NAME], quiet).failures) == [NAME]
+    assert failing.call_count == 1
 
 
 def test_without_reasons_scores_are_the_same_and_the_receipt_says_so(own: Workspace) -> None:
