@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from features.console import silence_telemetry
+from features.engine import Name
 from features.errors import StoreError
 from features.settings import Workspace
 from features.storage import config, expanded, registry, without_password
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
-    """Feast's store of a workspace, without telemetry and without warnings that no user can act on.
+def feast_of(workspace: Workspace, engine: Name = "duckdb") -> Iterator[FeatureStore]:
+    """Feast's store of a workspace and an engine, without telemetry and without warnings that no user can act on.
 
     Raises:
         WorkspaceError: `[store]` in foresell.toml is wrong.
@@ -36,7 +37,7 @@ def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
 
         warnings.simplefilter("ignore")  # once more: importing Feast switches warnings on
         with told(workspace):
-            yield FeatureStore(config=RepoConfig(**expanded(config(workspace))))
+            yield FeatureStore(config=RepoConfig(**expanded(config(workspace, engine))))
 
 
 @contextmanager

@@ -1,0 +1,94 @@
+"""What was known, joined point-in-time by Feast's Spark offline store: rows stay on the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from features import external, snapshot
+from features.catalog import Catalog
+from features.errors import SnapshotError
+from features.feature import View
+from features.settings import Workspace
+from features.spark.place import Place, place
+from features.spark.session import session
+from features.views import view_of, views
+from features.wire import join_key
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+EVENT_TIMESTAMP = "event_timestamp"
+
+
+def apply(workspace: Workspace) -> None:
+    """Tell Feast's Spark store what is declared; doing it again changes nothing.
+
+    Raises:
+        TableError: nothing has been ingested, or an external table holds what was not declared.
+        WorkspaceError, FeatureError: a setting or declaration is wrong.
+        CallError: Spark cannot be started.
+    """
+    from features.repo.opening import feast_of
+
+    external.refresh(workspace)
+    for view in views(workspace, Catalog.load(workspace)):
+        if view.external:
+            copy = snapshot.folder(workspace, view) / snapshot.EXTERNAL_FILE
+            place(workspace, copy).fill(copy, again=True)
+    session(workspace)  # Feast takes the one there is
+    with feast_of(workspace, "spark") as store:
+        from features.repo.schema import spark_views
+
+        store.apply(spark_views(workspace))
+
+
+def known(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns: Sequence[str]) -> DataFrame:
+    """Everybody known at these instants, with features.
+
+    Returns:
+        One row per entity per as_of, in no order: `entity_id` (string), `as_of` (timestamp) and the columns; numbers double and
+        categories string, null for missing.
+
+    Raises:
+        FeatureError: no view of this entity has a feature of that name.
+        SnapshotError: a snapshot has not been built by Spark, or is not whole.
+    """
+    from pyspark.sql import functions as f
+
+    from features.repo.opening import feast_of
+
+    present = views(workspace, Catalog.load(workspace))
+    holders = {name: view_of(present, entity, name) for name in columns}
+    profile = next(view for view in present if view.entity == entity and view.is_profile)
+    built = dict.fromkeys([profile, *(view for view in holders.values() if not view.external)])
+    files = {view: _files(workspace, view, as_ofs) for view in built}
+    spark = session(workspace)
+    spine = spark.read.parquet(*map(str, files[profile])).select(
+        f.col("entity_id").alias(join_key(entity)),
+        # without a zone: Feast fetches the first and the last into Python, which would tell them in this machine's zone
+        f.col(EVENT_TIMESTAMP).cast("timestamp_ntz").alias(EVENT_TIMESTAMP),
+    )
+    joined = spine
+    if holders:
+        with feast_of(workspace, "spark") as store:
+            references = [f"{view.name}:{name}" for name, view in holders.items()]
+            joined = store.get_historical_features(entity_df=spine, features=references).to_spark_df()
+        spark.conf.set("spark.sql.parser.quotedRegexColumnNames", "false")  # Feast leaves it on
+    as_of = f.col(EVENT_TIMESTAMP).cast("timestamp").alias("as_of")
+    return joined.select(f.col(join_key(entity)).alias("entity_id"), as_of, *columns)
+
+
+def _files(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> list[Place]:
+    folder = place(workspace, snapshot.folder(workspace, view))
+    found = {as_of: snapshot.files(folder, as_of) for as_of in as_ofs}
+    missing = [as_of for as_of, files in found.items() if not files]
+    if missing:
+        raise SnapshotError(
+            f"snapshots of {view.name} in {folder}",
+            expected=f"one for each of {len(found)} dates",
+            received=f"{len(missing)} missing, for example {snapshot.label(missing[0])}",
+            repair=f"run `foresell snapshot --engine spark --workspace {workspace.root}`",
+        )
+    return [file for files in found.values() for file in files]
