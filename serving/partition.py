@@ -27,7 +27,7 @@ from serving.score import Score
 
 PART, RECEIPT = "part-0.parquet", "_receipt.json"
 _INSTANT = pa.timestamp("us", tz="UTC")
-_REASON = pa.struct(
+REASON = pa.struct(
     [
         ("feature", pa.string()),
         ("features", pa.list_(pa.string())),
@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
         ("percentile", pa.float64()),
         ("grade", pa.string()),
         ("expected_value", pa.float64()),
-        ("reasons", pa.list_(_REASON)),
+        ("reasons", pa.list_(REASON)),
         ("missing", pa.list_(pa.string())),
         ("unseen", pa.list_(pa.string())),
         ("stale", pa.list_(pa.string())),
@@ -189,10 +189,11 @@ def _write(path: Path, batches: Iterable[list[Score]]) -> _Tally:
 
 def _row(score: Score) -> dict[str, Any]:
     row = asdict(score)
-    return {**row, "reasons": [{**reason, "value": _text(reason["value"])} for reason in row["reasons"]]}
+    return {**row, "reasons": [{**reason, "value": text_of(reason["value"])} for reason in row["reasons"]]}
 
 
-def _text(value: Value) -> str | None:
+def text_of(value: Value) -> str | None:
+    """A reason's value as the partition holds it: a number so that it reads back the same."""
     return value if value is None or isinstance(value, str) else repr(value)
 
 

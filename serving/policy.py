@@ -37,12 +37,12 @@ class Policy:
             CallError: a condition cannot be parsed.
         """
         self._entity, self._holdout = entity, settings.holdout
-        self._conditions = tuple(Condition.parse(text) for text in settings.suppress.get(entity, ()))
+        self.conditions = tuple(Condition.parse(text) for text in settings.suppress.get(entity, ()))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The snapshot columns it looks at."""
-        return tuple(dict.fromkeys(condition.column for condition in self._conditions))
+        return tuple(dict.fromkeys(condition.column for condition in self.conditions))
 
     def require_columns(self, known: Iterable[str]) -> None:
         """See to it that nobody is scored because a column is misspelt.
@@ -51,7 +51,7 @@ class Policy:
             WorkspaceError: a condition names a column that no view of the entity has.
         """
         names = list(known)
-        for condition in self._conditions:
+        for condition in self.conditions:
             if condition.column not in names:
                 near = nearest(condition.column, names)
                 raise WorkspaceError(
@@ -61,6 +61,15 @@ class Policy:
                     repair=f"did you mean `{near}`?" if near else "`foresell features list` shows which columns there are",
                 )
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether anybody is held out."""
+        return bool(self._holdout)
+
+    def is_held_out(self, entity_id: str | None) -> bool:
+        """Whether an entity belongs to the stable share that is never scored for action."""
+        return self.holds_out and bool(entity_id) and share(f"holdout:{self._entity}:{entity_id}") < self._holdout
+
     def withheld(self, entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
         """Why an entity gets no score; None if it may have one. Objection comes first: it is the person's own word.
 
@@ -68,17 +77,17 @@ class Policy:
             entity_id: None for a newcomer without an id, who is in no holdout.
             row: the values of at least `columns`.
         """
-        return self._first(self._conditions, entity_id, row)
+        return self._first(self.conditions, entity_id, row)
 
     def surely_withheld(self, entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
         """As `withheld`, of a row that may lack some of `columns`: None, too, where what is there does not decide."""
-        return self._first([one for one in self._conditions if one.column in row], entity_id, row)
+        return self._first([one for one in self.conditions if one.column in row], entity_id, row)
 
     def _first(self, conditions: Iterable[Condition], entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
         for condition in conditions:
             if condition.holds(row):
                 return Withheld("suppressed", f"no score may be given of this {self._entity}: {condition}")
-        if self._holdout and entity_id is not None and share(f"holdout:{self._entity}:{entity_id}") < self._holdout:
+        if self.is_held_out(entity_id):
             return Withheld(
                 "holdout", f"held out: a stable {self._holdout:.0%} of all {self._entity}s is never scored for action"
             )

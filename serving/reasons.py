@@ -15,6 +15,7 @@ from functools import cache, cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.feature import ZERO_WHEN_NOTHING_HAPPENED, Feature
 from features.propensity import Phrases
@@ -161,16 +162,16 @@ class Reasoner:
 
     def __init__(self, wording: Sequence[Wording]) -> None:
         """Take how to speak about each feature, in the model's order."""
-        self._wording = wording
+        self.wording = wording
         self._names = [one.feature.name for one in wording]
         twins: dict[str, list[int]] = {}
         for position, one in enumerate(wording):
             twins.setdefault(one.feature.measure, []).append(position)
-        self._twins = [tuple(mine) for mine in twins.values()]
+        self.twins = [tuple(mine) for mine in twins.values()]
         self._sentences = [lru_cache(SENTENCES_KEPT)(one.sentence) for one in wording]  # the same counts and days come again
-        self._spoken = [tuple(self._names[i] for i in mine) for mine in self._twins]
-        self._side_by_side = np.array([position for mine in self._twins for position in mine], dtype=np.intp)
-        self._first = np.cumsum([0, *(len(mine) for mine in self._twins[:-1])])
+        self._spoken = [tuple(self._names[i] for i in mine) for mine in self.twins]
+        self._side_by_side = np.array([position for mine in self.twins for position in mine], dtype=np.intp)
+        self._first = np.cumsum([0, *(len(mine) for mine in self.twins[:-1])])
 
     def reasons(self, rows: Sequence[Mapping[str, Value]], contributions: Floats) -> list[tuple[Reason, ...]]:
         """The reasons of each score: the largest contributions, largest first; ties in the model's order.
@@ -179,25 +180,30 @@ class Reasoner:
             rows: each entity's value of each feature, by name.
             contributions: one row per entity, one column per feature: the log-odds it adds, without the model's base value.
         """
-        if not self._twins:
+        if not self.twins:
             return [() for _ in rows]
-        sums = np.add.reduceat(contributions[:, self._side_by_side], self._first, axis=1)
-        largest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :TOP]
+        largest, sums = self.largest(contributions)
         return [
-            tuple([self._reason(row, measure, total, each) for measure in measures if (total := totals[measure])])
+            tuple([self._reason(row, measure, total, each) for measure, total in zip(measures, totals, strict=True) if total])
             for row, measures, totals, each in zip(rows, largest.tolist(), sums.tolist(), contributions, strict=True)
         ]
 
+    def largest(self, contributions: Floats) -> tuple[NDArray[np.intp], Floats]:
+        """The measures that moved each score most, largest first, and by how much: places in `twins`, and log-odds."""
+        sums = np.add.reduceat(contributions[:, self._side_by_side], self._first, axis=1)
+        largest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :TOP]
+        return largest, np.take_along_axis(sums, largest, axis=1)
+
     def shown(self, name: str, value: Value) -> str:
         """A value of one of the features, as people write it."""
-        feature = self._wording[self._names.index(name)].feature
+        feature = self.wording[self._names.index(name)].feature
         if value is None or value != value:
             return _nothing(feature)
         return value if isinstance(value, str) else shown(feature, value)
 
     def _reason(self, row: Mapping[str, Value], measure: int, total: float, contributions: Floats) -> Reason:
         """Spoken about the twin that moved the score most in the direction of them all."""
-        twins, names = self._twins[measure], self._spoken[measure]
+        twins, names = self.twins[measure], self._spoken[measure]
         spoken = twins[0] if len(twins) == 1 else max(twins, key=lambda i: contributions[i] if total > 0 else -contributions[i])
         name = self._names[spoken]
         value = row[name]

@@ -77,14 +77,14 @@ class Scorer:
         self.model = model
         self.version = version
         self.propensity: Propensity = model.propensity
-        self._conditions = self.propensity.conditions
+        self.conditions = self.propensity.conditions
         self.policy = policy or Policy(PolicySettings(), self.propensity.entity)
         self._fresh_for = fresh_for
         value = self.propensity.value.columns if self.propensity.value else ()
-        eligibility = (condition.column for condition in self._conditions)
+        eligibility = (condition.column for condition in self.conditions)
         self.columns: tuple[str, ...] = tuple(dict.fromkeys((*model.columns, *eligibility, *value, *self.policy.columns)))
         usual = {c.name: _quartiles(c.typical) for c in model.contract.features}
-        self._reasoner = Reasoner(wordings(model.columns, declarations, self.propensity.reasons, usual))
+        self.reasoner = Reasoner(wordings(model.columns, declarations, self.propensity.reasons, usual))
 
     def score(self, records: Sequence[Record], scored_at: datetime) -> list[Score]:
         """One score for each record, in the same order.
@@ -104,7 +104,7 @@ class Scorer:
 
         `lap` is called at the end of each stage: `predict`, `reasons`.
         """
-        answers = [self._withheld(record, scored_at) for record in records]
+        answers = [self.withheld(record, scored_at) for record in records]
         able = [record for record, answer in zip(records, answers, strict=True) if answer is None]
         if not able:
             return Scored(cast(list[Score], answers), [None] * len(records), NOTHING, NOTHING)
@@ -121,7 +121,7 @@ class Scorer:
         probabilities, contributions = self.model.foreseen(matrix)
         percentiles = self.model.percentile(probabilities)
         lap("predict")
-        reasons = self._reasoner.reasons(values, contributions[:, :-1])
+        reasons = self.reasoner.reasons(values, contributions[:, :-1])
         lap("reasons")
         absent, unseen = self._missing(matrix), self.model.unseen(matrix)
         columns = (able, probabilities.tolist(), percentiles.tolist(), reasons, absent, unseen, repeat(scored_at, len(able)))
@@ -138,11 +138,11 @@ class Scorer:
 
     def told(self, values: Row, contributions: Floats) -> tuple[Reason, ...]:
         """What moved a score, in words, by contributions of one's own: such as their difference from earlier ones."""
-        return self._reasoner.reasons([values], contributions[np.newaxis])[0]
+        return self.reasoner.reasons([values], contributions[np.newaxis])[0]
 
     def shown(self, name: str, value: Value) -> str:
         """A value of a feature of the model, as people write it."""
-        return self._reasoner.shown(name, value)
+        return self.reasoner.shown(name, value)
 
     def warm(self) -> None:
         """Do once what costs more the first time, so that it is not the first caller who waits."""
@@ -158,12 +158,12 @@ class Scorer:
             feature_as_of, scored_at, self.version,
         )  # fmt: skip
 
-    def _withheld(self, record: Record, scored_at: datetime) -> Score | None:
+    def withheld(self, record: Record, scored_at: datetime) -> Score | None:
         """The answer about an entity that gets no score: policy withholds it, or the question does not apply."""
         found = self.policy.withheld(record.entity_id or None, record.values)
         if found is not None:
             return self.unscored(record.entity_id, found.why, record.as_of, scored_at, found.kind)
-        failed = next((condition for condition in self._conditions if not condition.holds(record.values)), None)
+        failed = next((condition for condition in self.conditions if not condition.holds(record.values)), None)
         if failed is None:
             return None
         why = (
@@ -204,9 +204,13 @@ class Scorer:
 
     def _stale(self, record: Record, scored_at: datetime) -> tuple[str, ...]:
         """Every feature but those that are newer than the record, because the request gave them."""
-        if scored_at - record.as_of <= self._fresh_for:
+        if not self.is_stale(record.as_of, scored_at):
             return ()
         return tuple(name for name in self.model.columns if name not in record.given) if record.given else self.model.columns
+
+    def is_stale(self, as_of: datetime, scored_at: datetime) -> bool:
+        """Whether features of an as_of were known longer ago than the workspace calls fresh."""
+        return scored_at - as_of > self._fresh_for
 
     def _expected_value(self, probability: float, row: Row) -> float | None:
         if self.propensity.value is None:
@@ -218,13 +222,21 @@ class Scorer:
         needed = self.needed
         if all(record.values.keys() >= needed for record in records):
             return
-        lacking = sorted({name for record in records for name in needed if name not in record.values})
-        raise ContractError(
+        raise self.lacks({name for record in records for name in needed if name not in record.values})
+
+    def lacks(self, names: Iterable[str]) -> ContractError:
+        """The error about columns that are not there."""
+        return ContractError(
             "the records to be scored",
             expected=f"the {len(self.columns)} columns that version {self.version} of {self.propensity.name} needs",
-            received=f"none of the name {', '.join(lacking)}",
+            received=f"none of the name {', '.join(sorted(names))}",
             repair="restore the table or declaration that gave them, or train and promote again without them",
         )
+
+    @cached_property
+    def asked(self) -> tuple[str, ...]:
+        """What decides whether an entity gets a score: the columns of policy and eligibility."""
+        return tuple(dict.fromkeys((*self.policy.columns, *(condition.column for condition in self.conditions))))
 
     @cached_property
     def remembered(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from features.catalog import write_atomically
@@ -52,6 +53,7 @@ class Model:
         self._codes = {column.name: _coder(column) for column in contract.features if column.dtype == "category"}
         self._categories = [(place, name) for place, name in enumerate(self.columns) if name in self._codes]
         self._of_categories = [place for place, _ in self._categories]
+        self._of_names = tuple(name for _, name in self._categories)
         self._others = np.array([len(self._codes[name]) for _, name in self._categories], dtype=np.float64)
         self._numbers = tuple(name for name in self.columns if name not in self._codes)
         self._places = [place for place, name in enumerate(self.columns) if name not in self._codes]
@@ -133,11 +135,14 @@ class Model:
     def unseen(self, matrix: Floats) -> list[tuple[str, ...]]:
         """For each row the categorical features whose value was unseen, or too rare to tell apart, when the model was fitted."""
         found: list[tuple[str, ...]] = [()] * len(matrix)
-        if self._categories:
-            others = matrix[:, self._of_categories] == self._others
-            for row in np.flatnonzero(others.any(axis=1)).tolist():
-                found[row] = tuple(compress((name for _, name in self._categories), others[row]))
+        names, others = self.others(matrix)
+        for row in np.flatnonzero(others.any(axis=1)).tolist():
+            found[row] = tuple(compress(names, others[row]))
         return found
+
+    def others(self, matrix: Floats) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+        """The categorical features, and for each row and each of them whether its value was unseen or too rare, as `unseen`."""
+        return self._of_names, matrix[:, self._of_categories] == self._others
 
     def importance(self) -> dict[str, float]:
         """The share that each feature had in training, largest first: of the gain of trees, of the spread of terms."""
