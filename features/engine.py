@@ -43,7 +43,9 @@ class Engine(Protocol):
 
     version: str
     snapshots: Any
-    relations: Mapping[str, str]
+
+    @property
+    def relations(self) -> Mapping[str, str]: ...
 
     def digests(self, table: str, as_ofs: Sequence[datetime]) -> list[str]:
         """For each as_of, a digest of every value of a table that was known before it."""

@@ -18,7 +18,6 @@ import pandas as pd
 import pyarrow.parquet
 
 from features import engine as engines
-
 from features.catalog import Catalog
 from features.compile import view_sql
 from features.console import Tick
@@ -87,8 +86,8 @@ def held(workspace: Workspace, as_of: datetime) -> dict[str, tuple[str, int] | N
     found: dict[str, tuple[str, int] | None] = {}
     for view in _views(workspace, Catalog.load(workspace), ENTITIES):
         target = folder(workspace, view)
-        known, rows = Manifest(target).digest_of(file(as_of)), _rows(target, as_of)
-        found[view.name] = None if known is None or rows is None else (known, rows)
+        known, size = Manifest(target).digest_of(file(as_of)), rows(target, as_of)
+        found[view.name] = None if known is None or size is None else (known, size)
     return found
 
 
@@ -185,12 +184,13 @@ def _joined(workspace: Workspace, profile: View, view: View, as_ofs: Sequence[da
 def _require_same_rows(workspace: Workspace, holders: Sequence[View], as_ofs: Sequence[datetime]) -> None:
     """Every view has as many rows as the profile; a build that was killed half-way may have left fewer."""
     for as_of in dict.fromkeys(as_ofs):
-        rows = {view.name: _rows(folder(workspace, view), as_of) for view in holders}
-        if len(set(rows.values()) - {None}) > 1:
-            raise _missing(workspace, holders[0], f"as many rows in every view of {label(as_of)}", f"{rows}")
+        sizes = {view.name: rows(folder(workspace, view), as_of) for view in holders}
+        if len(set(sizes.values()) - {None}) > 1:
+            raise _missing(workspace, holders[0], f"as many rows in every view of {label(as_of)}", f"{sizes}")
 
 
-def _rows(folder: Folder, as_of: datetime) -> int | None:
+def rows(folder: Folder, as_of: datetime) -> int | None:
+    """How many rows a snapshot has; None where there is none."""
     return sum(map(_rows_of, found)) if (found := files(folder, as_of)) else None
 
 
@@ -266,14 +266,14 @@ class _Builder:
         stale = [as_of for as_of in self.as_ofs if not manifest.holds(file(as_of), wanted[as_of])]
         tick(len(wanted) - len(stale))
         manifest.forget([file(as_of) for as_of in stale])
-        rows, size = 0, max(1, ROWS_PER_STATEMENT // max(1, self.catalog.tables[spine].rows))
+        written, size = 0, max(1, ROWS_PER_STATEMENT // max(1, self.catalog.tables[spine].rows))
         for start in range(0, len(stale), size):
             chunk = stale[start : start + size]
             for part in (part for as_of in chunk for part in files(target, as_of)[1:]):
                 part.unlink()
             for as_of in self.engine.write(view_sql(view, self.engine.relations, columns, chunk), target, chunk):
-                rows += _rows(target, as_of) or 0
+                written += rows(target, as_of) or 0
                 manifest.add(file(as_of), wanted[as_of])
                 tick(1)
             manifest.save()
-        return Built(len(stale), len(wanted) - len(stale), rows)
+        return Built(len(stale), len(wanted) - len(stale), written)

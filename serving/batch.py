@@ -17,12 +17,13 @@ from features import quality, store
 from features.catalog import Catalog
 from features.cohort import cohort, eligibility
 from features.console import Tick
+from features.engine import Name
 from features.errors import ForesellError, LostRowsError, PropensityError, RegistryError, StoreError
 from features.propensity import load, propensity_files
 from features.settings import Workspace
 from features.snapshot import build, to_build
 from features.views import views
-from serving import latest
+from serving import latest, spark
 from serving.last_scores import LastScores
 from serving.ledger import Ledger
 from serving.partition import PART, Receipt, folder, publish
@@ -47,7 +48,7 @@ class Night:
     failures: dict[str, ForesellError]
 
 
-def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: Progress) -> Night:
+def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: Progress, engine: Name = "duckdb") -> Night:
     """Score propensities at an as_of; one that fails does not stop the others.
 
     Args:
@@ -55,6 +56,7 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
         as_of: features were known before this instant.
         names: the propensities; empty means every one that has a champion.
         progress: opens a progress bar, as `features.console.progress` does.
+        engine: where the work is done; Spark stores no last scores.
 
     Raises:
         PropensityError: there is no propensity of that name.
@@ -65,12 +67,12 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
     wanted = list(dict.fromkeys(names)) or with_champion(workspace)
     quality.require(workspace)
     with progress("snapshot", to_build(workspace, [as_of])) as tick:
-        build(workspace, [as_of], tick)
+        build(workspace, [as_of], tick, engine=engine)
     receipts: list[Receipt] = []
-    failures: dict[str, ForesellError] = applied(workspace)
+    failures: dict[str, ForesellError] = applied(workspace, engine)
     for name in wanted:
         try:
-            receipt, failure = score_propensity(workspace, _answering(workspace, name), as_of, progress)
+            receipt, failure = score_propensity(workspace, _answering(workspace, name), as_of, progress, engine=engine)
         except ForesellError as error:
             failures[name] = error
             continue
@@ -88,11 +90,14 @@ def _answering(workspace: Workspace, name: str) -> Registered:
     return load_version(workspace, name, pinned) if pinned else champion(workspace, name)
 
 
-def applied(workspace: Workspace) -> dict[str, ForesellError]:
+def applied(workspace: Workspace, engine: Name = "duckdb") -> dict[str, ForesellError]:
     """Tell Feast what is declared. A file that was edited badly stops no champion, but it is told of, by name.
 
     What Feast lacks then, `store.historical` names.
     """
+    if engine == "spark":
+        spark.apply(workspace)
+        return _wrong_files(workspace)
     try:
         store.apply(workspace)
     except PropensityError:
@@ -135,7 +140,12 @@ def with_champion(workspace: Workspace) -> list[str]:
 
 
 def score_propensity(
-    workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress, late: Sequence[str] = ()
+    workspace: Workspace,
+    registered: Registered,
+    as_of: datetime,
+    progress: Progress,
+    late: Sequence[str] = (),
+    engine: Name = "duckdb",
 ) -> tuple[Receipt, ForesellError | None]:
     """Score one propensity's cohort, publish its partition and store the last scores.
 
@@ -145,6 +155,7 @@ def score_propensity(
         as_of: features were known before this instant.
         progress: opens a progress bar.
         late: a sentence for each source that was late or missing, for the receipt.
+        engine: where the work is done; Spark stores no last scores.
 
     Returns:
         The receipt, and why the last scores could not be stored; the partition does not depend on it.
@@ -153,7 +164,10 @@ def score_propensity(
         LostRowsError: somebody eligible has no score.
         SnapshotError, StoreError, FeatureError: the features cannot be had.
         ContractError: the features are others than the champion was trained on.
+        EngineError: Spark gave up.
     """
+    if engine == "spark":
+        return spark.score_propensity(workspace, registered, as_of, progress, late), None
     catalog, question = Catalog.load(workspace), registered.model.propensity
     scorer = scorer_of(workspace, views(workspace, catalog), registered)
     counts = eligibility(workspace, question, as_of)

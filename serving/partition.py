@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, time
@@ -74,7 +74,7 @@ class Receipt:
         grades: how many scores of each grade.
         mean_probability: over the scores; None when there are none.
         late: a sentence for each source that was late or missing.
-        sha256: of the Parquet file, so that a receipt of another file is noticed.
+        sha256: of the Parquet file, so that a receipt of another file is noticed; of several, of their digests in order.
     """
 
     propensity: str
@@ -94,6 +94,16 @@ class Receipt:
 def folder(workspace: Workspace, propensity: str, as_of: datetime) -> Path:
     """Where a partition lies."""
     return workspace.scores / f"propensity={propensity}" / f"as_of={label(as_of)}"
+
+
+def part(number: int) -> str:
+    """The name of a file of a partition; what one machine scores has only the first."""
+    return f"part-{number}.parquet"
+
+
+def parts(target: Path) -> list[Path]:
+    """The files of a partition, in order."""
+    return sorted(target.glob("part-*.parquet"), key=lambda path: int(path.stem.removeprefix("part-")))
 
 
 def label(as_of: datetime) -> str:
@@ -195,6 +205,11 @@ def _row(score: Score) -> dict[str, Any]:
 def text_of(value: Value) -> str | None:
     """A reason's value as the partition holds it: a number so that it reads back the same."""
     return value if value is None or isinstance(value, str) else repr(value)
+
+
+def joint(digests: Sequence[str]) -> str:
+    """The digest of several files: of one, its own."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def digest(path: Path) -> str:

@@ -37,7 +37,9 @@ def feast_of(workspace: Workspace, engine: Name = "duckdb") -> Iterator[FeatureS
 
         warnings.simplefilter("ignore")  # once more: importing Feast switches warnings on
         with told(workspace):
-            yield FeatureStore(config=RepoConfig(**expanded(config(workspace, engine))))
+            store = FeatureStore(config=RepoConfig(**expanded(config(workspace, engine))))
+            warnings.simplefilter("ignore")  # and so does its Spark store
+            yield store
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -48,9 +49,18 @@ class Place:
     def open(self, mode: Literal["rb"] = "rb") -> IO[bytes]:
         return cast(IO[bytes], self._files.open_input_file(self._path))
 
+    def create(self) -> IO[bytes]:
+        """A file that is written from its beginning."""
+        return cast(IO[bytes], self._files.open_output_stream(self._path))
+
     def read_text(self, encoding: str = "utf-8") -> str:
         with self.open() as file:
             return file.read().decode(encoding)
+
+    def sha256(self) -> str:
+        """The digest of a file."""
+        with self._files.open_input_file(self._path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def write_bytes(self, content: bytes) -> None:
         """In place of what is there, in one step."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from features.errors import CallError
+from features.errors import CallError, EngineError
 from features.settings import REPOSITORY, Workspace
 
 if TYPE_CHECKING:
@@ -58,6 +60,37 @@ def session(workspace: Workspace) -> SparkSession:
         raise _cannot_start(
             str(problem).splitlines()[0], "what Spark wrote above says why; Java must be 17 or newer"
         ) from problem
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Turns what Spark raises when a job fails into an error that says which.
+
+    Raises:
+        EngineError: it did.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JError) as problem:
+        lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+        told = next((line for line in reversed(lines) if "Error" in line and not line.startswith("at ")), lines[0])
+        raise EngineError(
+            f"engine spark, {what}",
+            expected="every task done",
+            received=told[:500],
+            repair="mend it; where memory was short, raise `spark.executor.memory` in `[spark] conf`, or lower `rows_per_file`",
+        ) from problem
+
+
+def task() -> tuple[int, int]:
+    """On an executor: the number of the partition that is at work, and a number that no other try of any task has."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return (context.partitionId(), context.taskAttemptId()) if context else (0, 0)
 
 
 def conf(workspace: Workspace) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features import external, snapshot
 from features.catalog import Catalog
@@ -61,11 +61,10 @@ def known(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns
 
     present = views(workspace, Catalog.load(workspace))
     holders = {name: view_of(present, entity, name) for name in columns}
-    profile = next(view for view in present if view.entity == entity and view.is_profile)
-    built = dict.fromkeys([profile, *(view for view in holders.values() if not view.external)])
-    files = {view: _files(workspace, view, as_ofs) for view in built}
-    spark = session(workspace)
-    spine = spark.read.parquet(*map(str, files[profile])).select(
+    profile = _profile(present, entity)
+    _require_whole(workspace, [profile, *(view for view in holders.values() if not view.external)], as_ofs)
+    folder, spark = _folder(workspace, profile), session(workspace)
+    spine = spark.read.parquet(*(str(file) for as_of in as_ofs for file in snapshot.files(folder, as_of))).select(
         f.col("entity_id").alias(join_key(entity)),
         # without a zone: Feast fetches the first and the last into Python, which would tell them in this machine's zone
         f.col(EVENT_TIMESTAMP).cast("timestamp_ntz").alias(EVENT_TIMESTAMP),
@@ -74,21 +73,40 @@ def known(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns
     if holders:
         with feast_of(workspace, "spark") as store:
             references = [f"{view.name}:{name}" for name, view in holders.items()]
-            joined = store.get_historical_features(entity_df=spine, features=references).to_spark_df()
+            job: Any = store.get_historical_features(entity_df=spine, features=references)
+            joined = job.to_spark_df()
         spark.conf.set("spark.sql.parser.quotedRegexColumnNames", "false")  # Feast leaves it on
     as_of = f.col(EVENT_TIMESTAMP).cast("timestamp").alias("as_of")
     return joined.select(f.col(join_key(entity)).alias("entity_id"), as_of, *columns)
 
 
-def _files(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> list[Place]:
-    folder = place(workspace, snapshot.folder(workspace, view))
-    found = {as_of: snapshot.files(folder, as_of) for as_of in as_ofs}
-    missing = [as_of for as_of, files in found.items() if not files]
-    if missing:
-        raise SnapshotError(
-            f"snapshots of {view.name} in {folder}",
-            expected=f"one for each of {len(found)} dates",
-            received=f"{len(missing)} missing, for example {snapshot.label(missing[0])}",
-            repair=f"run `foresell snapshot --engine spark --workspace {workspace.root}`",
-        )
-    return [file for files in found.values() for file in files]
+def size(workspace: Workspace, entity: str, as_of: datetime) -> int:
+    """How many entities were known at an as_of.
+
+    Raises:
+        SnapshotError: the snapshot has not been built.
+    """
+    profile = _profile(views(workspace, Catalog.load(workspace)), entity)
+    _require_whole(workspace, [profile], [as_of])
+    return snapshot.rows(_folder(workspace, profile), as_of) or 0
+
+
+def _profile(present: Sequence[View], entity: str) -> View:
+    return next(view for view in present if view.entity == entity and view.is_profile)
+
+
+def _folder(workspace: Workspace, view: View) -> Place:
+    return place(workspace, snapshot.folder(workspace, view))
+
+
+def _require_whole(workspace: Workspace, needed: Sequence[View], as_ofs: Sequence[datetime]) -> None:
+    """Every view has a row for everybody: Feast would silently answer missing values where there is none."""
+    for as_of in as_ofs:
+        rows = {view.name: snapshot.rows(_folder(workspace, view), as_of) for view in dict.fromkeys(needed)}
+        if None in rows.values() or len(set(rows.values())) > 1:
+            raise SnapshotError(
+                f"snapshots of {snapshot.label(as_of)} in {place(workspace, workspace.snapshots)}",
+                expected="as many rows in every view",
+                received=", ".join(f"{name}: {'none' if count is None else f'{count:,}'}" for name, count in rows.items()),
+                repair=f"run `foresell snapshot --engine spark --workspace {workspace.root}`",
+            )
