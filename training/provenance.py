@@ -13,9 +13,11 @@ from datetime import datetime
 
 import pandas as pd
 
+from features.engine import Name
 from features.settings import REPOSITORY
 from features.strict import Strict
 from training.dataset import Dataset, digests
+from training.sampling import Sampling
 
 LIBRARIES = (
     "foresell",
@@ -47,6 +49,8 @@ class Provenance(Strict):
         lock: digest of `requirements.lock`; empty where Foresell was installed without one.
         machine: its architecture, for floating-point sums can differ between two.
         sources: digest of Foresell's own code; empty in what a release wrote that kept none.
+        engine: what made the rows.
+        sampling: which share of the rows these are; None where they are all.
     """
 
     as_ofs: tuple[str, ...]
@@ -57,6 +61,8 @@ class Provenance(Strict):
     lock: str
     machine: str
     sources: str = ""
+    engine: Name = "duckdb"
+    sampling: Sampling | None = None
 
     @property
     def instants(self) -> list[datetime]:
@@ -75,6 +81,8 @@ def provenance(data: Dataset, trials: int) -> Provenance:
         lock=hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] if LOCK.is_file() else "",
         machine=platform.machine(),
         sources=_sources(),
+        engine=data.engine,
+        sampling=data.sampling,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ FIXED = {
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",  # it would be drawn into the output of `--json`
     "spark.log.level": "ERROR",
 }
@@ -49,17 +51,23 @@ def session(workspace: Workspace) -> SparkSession:
     running = SparkSession.getActiveSession()
     if running is None and not (shutil.which("java") or os.environ.get("JAVA_HOME")):
         raise _cannot_start("no Java", "install Java 17 or newer, or set JAVA_HOME where it is")
+    told = conf(workspace)
+    if "spark.pyspark.python" in told:  # pyspark looks for it in the environment alone
+        os.environ.setdefault("PYSPARK_PYTHON", told["spark.pyspark.python"])
     builder = SparkSession.builder.appName("foresell")
     if workspace.settings.spark.master:
         builder = builder.master(workspace.settings.spark.master)
-    for name, value in conf(workspace).items():
+    for name, value in told.items():
         builder = builder.config(name, value)
     try:
-        return builder.getOrCreate()
+        found = builder.getOrCreate()
     except PySparkException as problem:
         raise _cannot_start(
             str(problem).splitlines()[0], "what Spark wrote above says why; Java must be 17 or newer"
         ) from problem
+    if running is None:
+        atexit.register(found.stop)  # executors that lose their driver tell it at length
+    return found
 
 
 @contextmanager
@@ -81,7 +89,7 @@ def working(what: str) -> Iterator[None]:
             f"engine spark, {what}",
             expected="every task done",
             received=told[:500],
-            repair="mend it; where memory was short, raise `spark.executor.memory` in `[spark] conf`, or lower `rows_per_file`",
+            repair="see what the executor wrote; where memory was short, raise `spark.executor.memory` in `[spark] conf`",
         ) from problem
 
 

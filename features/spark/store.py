@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+import pyarrow as pa
+
 from features import external, snapshot
 from features.catalog import Catalog
-from features.errors import SnapshotError
+from features.errors import LostRowsError, SnapshotError
 from features.feature import View
 from features.settings import Workspace
 from features.spark.place import Place, place
-from features.spark.session import session
+from features.spark.session import session, working
 from features.views import view_of, views
 from features.wire import join_key
 
@@ -44,8 +47,38 @@ def apply(workspace: Workspace) -> None:
         store.apply(spark_views(workspace))
 
 
-def known(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns: Sequence[str]) -> DataFrame:
-    """Everybody known at these instants, with features.
+def historical(workspace: Workspace, entity: str, spine: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """As `features.store.historical`, joined on the cluster and brought here: for as many rows as one machine learns from.
+
+    Raises:
+        FeatureError, SnapshotError: as `known`.
+        LostRowsError: the join gave other rows than the spine has.
+        EngineError: Spark gave up.
+    """
+    as_of = pd.to_datetime(spine["as_of"], utc=True).astype("datetime64[us, UTC]")
+    keys = pd.DataFrame({"entity_id": spine["entity_id"].astype(object).to_numpy(), "as_of": as_of.array})
+    if keys.empty:
+        return keys.assign(**{name: pd.Series(dtype=object) for name in features})
+    with working(f"features of {entity}"):
+        among = session(workspace).createDataFrame(pa.Table.from_pandas(keys, preserve_index=False))
+        instants = [instant.to_pydatetime() for instant in keys["as_of"].drop_duplicates()]
+        joined = known(workspace, entity, instants, features, among).toArrow().to_pandas()
+    joined["as_of"] = joined["as_of"].astype("datetime64[us, UTC]")
+    found = keys.merge(joined, on=["entity_id", "as_of"], how="left", indicator=True)
+    if len(found) != len(keys) or not found["_merge"].eq("both").all():
+        raise LostRowsError(
+            f"point-in-time join of {entity} by Spark",
+            expected=f"{len(keys):,} rows, one for each that was asked for",
+            received=f"{len(joined):,} rows",
+            repair="each entity may be asked for once per as_of; else report this with the versions of Feast and Spark",
+        )
+    return found.drop(columns="_merge")
+
+
+def known(
+    workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns: Sequence[str], among: DataFrame | None = None
+) -> DataFrame:
+    """Everybody known at these instants, or of them those among `entity_id` and `as_of` that are given, with features.
 
     Returns:
         One row per entity per as_of, in no order: `entity_id` (string), `as_of` (timestamp) and the columns; numbers double and
@@ -64,10 +97,11 @@ def known(workspace: Workspace, entity: str, as_ofs: Sequence[datetime], columns
     profile = _profile(present, entity)
     _require_whole(workspace, [profile, *(view for view in holders.values() if not view.external)], as_ofs)
     folder, spark = _folder(workspace, profile), session(workspace)
-    spine = spark.read.parquet(*(str(file) for as_of in as_ofs for file in snapshot.files(folder, as_of))).select(
+    everybody = spark.read.parquet(*(str(file) for as_of in as_ofs for file in snapshot.files(folder, as_of)))
+    spine = (among or everybody.withColumnRenamed(EVENT_TIMESTAMP, "as_of")).select(
         f.col("entity_id").alias(join_key(entity)),
         # without a zone: Feast fetches the first and the last into Python, which would tell them in this machine's zone
-        f.col(EVENT_TIMESTAMP).cast("timestamp_ntz").alias(EVENT_TIMESTAMP),
+        f.col("as_of").cast("timestamp_ntz").alias(EVENT_TIMESTAMP),
     )
     joined = spine
     if holders:
