@@ -16,6 +16,7 @@ from features.manifest import table_digests
 from features.settings import Workspace
 from features.tables import TABLES
 
+MEMORY = "1GB"  # of a build by DuckDB, where the settings name no limit
 Name = Literal["duckdb", "spark"]
 
 
@@ -52,7 +53,10 @@ class Engine(Protocol):
         ...
 
     def write(self, statement: str, target: Any, as_ofs: Sequence[datetime]) -> Iterator[datetime]:
-        """Run a view's statement, and put the rows of each as_of into a folder; yields each as_of when its files are there."""
+        """Run a view's statement, and put the rows of each as_of into a folder; yields each as_of when its files are there.
+
+        They are sorted by entity, so that a range of them is found without reading the others.
+        """
         ...
 
 
@@ -68,7 +72,7 @@ def opened(workspace: Workspace, catalog: Catalog, name: Name) -> Iterator[Engin
 
         yield SparkEngine(workspace, catalog)
         return
-    with connect(workspace) as connection:
+    with connect(workspace, MEMORY) as connection:
         yield DuckdbEngine(workspace, catalog, connection)
 
 
@@ -102,7 +106,9 @@ class DuckdbEngine:
         for as_of in as_ofs:
             path = target / file(as_of)
             neighbour = path.with_suffix(".part")
-            chosen = f"from built where event_timestamp = timestamptz '{as_of.isoformat()}'"
+            chosen = f"from built where event_timestamp = timestamptz '{as_of.isoformat()}' order by entity_id"
+            self._connection.execute("set preserve_insertion_order = true")
             self._connection.execute(f"copy ({chosen}) to '{quote(str(neighbour))}' (format parquet)")
+            self._connection.execute("set preserve_insertion_order = false")
             neighbour.replace(path)
             yield as_of

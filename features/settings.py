@@ -196,7 +196,7 @@ Age = Annotated[str, Field(pattern=r"^[1-9]\d{0,4}[hd]$")]
 
 
 class NightlySettings(Strict):
-    """What `foresell nightly` does with late data, and how long it keeps scores."""
+    """What a night does with late data, what its scores come with, and how long they are kept."""
 
     late_after: Age | None = Field(
         default=None, description="how old the newest row of a table may be at the as_of, such as `36h` or `3d`; unset: any age"
@@ -206,6 +206,11 @@ class NightlySettings(Strict):
     )
     late: Literal["refuse", "score"] = Field(
         default="refuse", description="late or missing data: score nobody, or score with what is there and mark it"
+    )
+    reasons: bool = Field(
+        default=True,
+        description="whether the scores of a night, and of `foresell score`, come with reasons; without them it takes a fraction "
+        "of the time, and the ledger keeps no features to tell a later change by",
     )
     keep_partitions_days: int = Field(
         default=400, ge=1, le=36_500, description="how many days of scores and receipts are kept; the newest scores always stay"

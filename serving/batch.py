@@ -5,34 +5,40 @@ It is for the record, so it does not look at the clock: `scored_at` is the as_of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar, cast
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features import quality, store
 from features.catalog import Catalog
-from features.cohort import cohort, eligibility
+from features.cohort import eligibility
 from features.console import Tick
 from features.engine import Name
 from features.errors import ForesellError, LostRowsError, PropensityError, RegistryError, StoreError
 from features.propensity import load, propensity_files
 from features.settings import Workspace
 from features.snapshot import build, to_build
+from features.stream import chunks
 from features.views import views
 from serving import latest, spark
+from serving.columns import ColumnScorer
+from serving.earlier import Inputs, maker
 from serving.last_scores import LastScores
 from serving.ledger import Ledger
 from serving.partition import PART, Receipt, folder, publish
-from serving.score import Score
-from serving.scorer import Scorer, records, scorer_of
+from serving.renewal import Renewal, Renewed
+from serving.scorer import scorer_of
 from training.registry import Registered, champion, champion_version
 from training.registry import load as load_version
 
-ROWS_PER_BATCH = 5_000
+Item = TypeVar("Item")
 Progress = Callable[[str, int], AbstractContextManager[Tick]]
 
 
@@ -169,24 +175,29 @@ def score_propensity(
     if engine == "spark":
         return spark.score_propensity(workspace, registered, as_of, progress, late), None
     catalog, question = Catalog.load(workspace), registered.model.propensity
-    scorer = scorer_of(workspace, views(workspace, catalog), registered)
+    scorer = ColumnScorer(scorer_of(workspace, views(workspace, catalog), registered), workspace.settings.nightly.reasons)
     counts = eligibility(workspace, question, as_of)
-    spine = cohort(workspace, question, [as_of])
-    frame = store.historical(workspace, question.entity, spine, scorer.columns)
-    _require_as_many(question.name, len(frame), counts.eligible)
     facts = {
         "propensity": question.name, "as_of": as_of.isoformat(), "model_version": registered.version,
         "catalog_version": catalog.version, "known": counts.known, "ineligible": counts.obstacles,
-        "late": list(late),
+        "late": list(late), "reasons": scorer.with_reasons,
     }  # fmt: skip
-    target = folder(workspace, question.name, as_of)
-    with progress(question.name, len(frame)) as tick:
-        if as_of < catalog.midnight:  # an older night changes nobody's last score
-            return publish(target, _batches(scorer, frame, as_of, tick, None), facts), None
-        with closing(Ledger.open(workspace)) as ledger:
-            last = LastScores(ledger, as_of)
-            receipt = publish(target, _batches(scorer, frame, as_of, tick, last), facts)
-            last.replace_others(workspace, scorer, spine)
+    target, rows = folder(workspace, question.name, as_of), chunks(workspace, question, as_of, scorer.scorer.columns)
+    inputs = Inputs(workspace, question.name, maker(workspace, catalog, scorer))
+    is_newest = as_of >= catalog.midnight  # an older night changes nobody's last score
+    with (
+        progress(question.name, counts.eligible) as tick,
+        closing(Ledger.open(workspace)) as ledger,
+        inputs.writing() as digests,
+    ):
+        last = LastScores(workspace, ledger, scorer, as_of) if is_newest else None
+        renewal = Renewal(scorer, as_of, inputs.earlier(), last, digests)
+        renewed = ahead(map(renewal.of, ahead(rows)))
+        receipt = publish(target, _batches(question.name, renewed, counts.eligible, tick, last), facts)
+        inputs.put(digests, as_of, receipt.sha256)
+        if last is None:
+            return receipt, None
+        last.replace_others()
     return receipt, last.failure and _not_stored(last.failure, target)
 
 
@@ -199,27 +210,37 @@ def _not_stored(failure: ForesellError, target: Path) -> ForesellError:
     )
 
 
-def _require_as_many(name: str, rows: int, eligible: int) -> None:
+def _batches(
+    name: str, renewed: Iterator[Renewed], eligible: int, tick: Tick, last: LastScores | None
+) -> Iterator[pa.RecordBatch]:  # fmt: skip
+    rows = 0
+    for scores, fresh, made in renewed:
+        _require_everybody(scores)
+        if last is not None:
+            last.keep(scores["entity_id"], fresh, made)
+        yield scores
+        rows += len(scores)
+        tick(len(scores))
     if rows != eligible:
         raise _lost(name, f"{eligible:,} eligible entities with features", f"{rows:,}")
 
 
-def _batches(scorer: Scorer, frame: pd.DataFrame, as_of: datetime, tick: Tick, last: LastScores | None) -> Iterator[list[Score]]:
-    for start in range(0, len(frame), ROWS_PER_BATCH):
-        rows = records(frame.iloc[start : start + ROWS_PER_BATCH])
-        scored = scorer.scored(rows, as_of)
-        _require_everybody(scored.scores)
-        if last is not None:
-            last.keep(scorer, rows, scored)
-        yield scored.scores
-        tick(len(rows))
-
-
-def _require_everybody(scores: Sequence[Score]) -> None:
+def _require_everybody(scores: pa.RecordBatch) -> None:
     """Everybody in the cohort is eligible by the same conditions in Python as in SQL; whom policy withholds is, too."""
-    lost = next((score for score in scores if not score.eligible), None)
-    if lost is not None:
-        raise _lost(lost.propensity, "a score for everybody in the cohort", f"none for {lost.entity_id}: {lost.why}")
+    lost = scores.filter(pc.invert(scores["eligible"])).slice(0, 1).to_pylist()
+    if lost:
+        (one,) = lost
+        raise _lost(one["propensity"], "a score for everybody in the cohort", f"none for {one['entity_id']}: {one['why']}")
+
+
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same, each made in a thread of its own while the one before it is used; never more than one is waiting."""
+    end, iterator = object(), iter(items)
+    with ThreadPoolExecutor(1, "ahead") as thread:
+        coming = thread.submit(next, iterator, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, iterator, end)
+            yield cast(Item, item)
 
 
 def _lost(name: str, expected: str, received: str) -> LostRowsError:

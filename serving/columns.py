@@ -49,7 +49,7 @@ class ColumnScorer:
             scorer: whose model, words and policy these are.
             reasons: whether scores come with reasons; without them they are the same, and made in a fraction of the time.
         """
-        self.scorer, self._with_reasons = scorer, reasons
+        self.scorer, self.with_reasons = scorer, reasons
         self._reasons = ReasonColumns(scorer.reasoner, scorer.model.columns)
 
     def scored(self, batch: pa.RecordBatch, scored_at: datetime) -> ColumnScores:
@@ -63,19 +63,19 @@ class ColumnScorer:
         Raises:
             ContractError: the batch lacks a column, or has text where a number belongs.
         """
-        batch = self._readable(batch)
+        batch = self.readable(batch)
         is_able, answers = self._withheld(batch, scored_at)
         rows = np.flatnonzero(is_able)
         able = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows))
         matrix, probabilities, contributions = self._foresee(able)
         made = {
-            **self._of_everybody(batch, scored_at), **answers, **self._of_scored(able, rows, len(batch), probabilities),
+            **self.of_everybody(batch, scored_at), **answers, **self._of_scored(able, rows, len(batch), probabilities),
             **self._lists(able, batch, rows, matrix, contributions, scored_at),
         }  # fmt: skip
         scores = pa.RecordBatch.from_arrays([made[name] for name in SCHEMA.names], schema=SCHEMA)
         return ColumnScores(scores, rows, matrix, contributions)
 
-    def _readable(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def readable(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The columns that are needed, numbers as float64."""
         lacking = [name for name in self.scorer.columns if name not in batch.schema.names]
         if lacking:
@@ -85,10 +85,10 @@ class ColumnScorer:
 
     def _foresee(self, able: pa.RecordBatch) -> tuple[Floats, Floats, Floats]:
         model = self.scorer.model
-        matrix = model.matrix(pd.DataFrame({name: _series(able[name]) for name in model.columns}, index=range(len(able))))
+        matrix = model.matrix(pd.DataFrame({name: series(able[name]) for name in model.columns}, index=range(len(able))))
         if not len(able):
             return matrix, np.empty(0), NOTHING
-        if not self._with_reasons:
+        if not self.with_reasons:
             return matrix, model.probability(matrix), NOTHING
         return matrix, *model.foreseen(matrix)
 
@@ -114,7 +114,8 @@ class ColumnScorer:
             "eligible": pa.array(eligible), "why": pa.array(why, pa.string()), "policy": pa.array(policy, pa.string()),
         }  # fmt: skip
 
-    def _of_everybody(self, batch: pa.RecordBatch, scored_at: datetime) -> dict[str, pa.Array]:
+    def of_everybody(self, batch: pa.RecordBatch, scored_at: datetime) -> dict[str, pa.Array]:
+        """The columns of the scores that say nothing of the values."""
         name, version, at = (SCHEMA.field(one).type for one in ("propensity", "model_version", "scored_at"))
         size = len(batch)
         names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, dtype=np.int32)), [self.scorer.propensity.name])
@@ -181,7 +182,8 @@ def _plain(column: pa.Array) -> pa.Array:
     return pa.array(floats(column)) if is_number else column
 
 
-def _series(column: pa.Array) -> pd.Series:
+def series(column: pa.Array) -> pd.Series:
+    """Numbers as float64 with NaN for missing, anything else as objects with None for missing."""
     return pd.Series(floats(column)) if pa.types.is_floating(column.type) else column.to_pandas().astype(object)
 
 

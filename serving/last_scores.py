@@ -6,57 +6,104 @@ The partition is what counts: a ledger that does not answer costs nobody a score
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from features import snapshot
 from features.errors import ForesellError
-from features.record import Record
 from features.settings import Workspace
-from serving.answer import Answer, Call, entry, written
-from serving.desk import said
-from serving.ledger import Ledger
-from serving.scorer import Scored, Scorer, records
+from features.stream import among
+from serving.columns import ColumnScorer, ColumnScores
+from serving.documents import documents, values
+from serving.ledger import Ledger, Stored
 
-NIGHT = Call("batch", None, "batch")
+IDS_PER_READ = 250_000
+ROWS_PER_WRITE = 5_000  # in one transaction, so that others get their turn in between
 
 
 class LastScores:
     """Keeps the scores of one propensity at one as_of."""
 
-    def __init__(self, ledger: Ledger, as_of: datetime) -> None:
+    def __init__(self, workspace: Workspace, ledger: Ledger, scorer: ColumnScorer, as_of: datetime) -> None:
         """Take the ledger; `failure` is what it failed with, None while it works."""
-        self._ledger, self._as_of = ledger, as_of
+        self._workspace, self._ledger, self._scorer, self._as_of = workspace, ledger, scorer, as_of
         self.failure: ForesellError | None = None
+        self._cohort: list[pa.Array] = []
 
-    def keep(self, scorer: Scorer, rows: Sequence[Record], scored: Scored) -> None:
-        """Keep scores, and the answers about those who are withheld one, in place of what was stored of these entities."""
-        if self.failure is not None or not rows:
-            return
-        answers = [(one, Answer(one.score, written(one.score))) for one in said(scorer, rows, scored)]
-        entries = [entry(one, answer, self._as_of, NIGHT) for one, answer in answers]
+    def keep(self, cohort: pa.Array, chunk: pa.RecordBatch, made: ColumnScores) -> None:
+        """Keep scores, and the answers about those who are withheld one, in place of what was stored of these entities.
+
+        Args:
+            cohort: the ids of all who are eligible, as far as this chunk goes.
+            chunk: the features of those whose answers are to be kept.
+            made: these answers.
+        """
+        self._cohort.append(cohort)
+        if self.failure is None:
+            self._keep(self._stored(chunk, made))
+
+    def holds(self, ids: pa.Array) -> NDArray[np.bool_]:
+        """Of whom the ledger holds an answer of the as_of or later; of all where it does not answer."""
+        if self.failure is not None:
+            return np.ones(len(ids), dtype=np.bool_)
         try:
-            self._ledger.keep_latest([one.stored for one in entries if one.stored])
+            held = self._ledger.answered_since(self._scorer.scorer.propensity.name, self._as_of, ids.to_pylist())
         except ForesellError as failure:
             self.failure = failure
+            return np.ones(len(ids), dtype=np.bool_)
+        return np.asarray(pc.is_in(ids, pa.array(held, pa.string())))
 
-    def replace_others(self, workspace: Workspace, scorer: Scorer, cohort: pd.DataFrame) -> None:
+    def replace_others(self) -> None:
         """Answer anew about those who have a stored score and are known, but are no longer in the cohort.
 
         They have become ineligible, or policy withholds their score now: what is read back must say so.
         """
         if self.failure is not None:
             return
+        scorer = self._scorer
         try:
-            others = set(self._ledger.scored(scorer.propensity.name)).difference(cohort["entity_id"])
-            known = self._known(workspace, scorer, others) if others else []
-            self.keep(scorer, known, scorer.scored(known, self._as_of))
+            for ids in self._others():
+                known = among(self._workspace, scorer.scorer.propensity.entity, self._as_of, ids, scorer.scorer.columns)
+                self._keep(self._stored(known, scorer.scored(known, self._as_of)))
         except ForesellError as failure:
             self.failure = failure
 
-    def _known(self, workspace: Workspace, scorer: Scorer, ids: set[str]) -> list[Record]:
-        """What is known of these entities, as far as they are known."""
-        everybody = snapshot.read(workspace, scorer.propensity.entity, [self._as_of], scorer.columns)
-        return records(everybody[everybody["entity_id"].isin(ids)])
+    def _others(self) -> Iterator[list[str]]:
+        """Who has a stored score and is not in the cohort, some at a time."""
+        cohort, name, last = pa.chunked_array(self._cohort, pa.string()), self._scorer.scorer.propensity.name, ""
+        while page := self._ledger.scored(name, last, IDS_PER_READ):
+            ids, last = pa.array(page, pa.string()), page[-1]
+            others = ids.filter(pc.invert(pc.is_in(ids, cohort))).to_pylist()
+            for start in range(0, len(others), ROWS_PER_WRITE):
+                yield others[start : start + ROWS_PER_WRITE]
+
+    def _keep(self, stored: Sequence[Stored]) -> None:
+        try:
+            for start in range(0, len(stored), ROWS_PER_WRITE):
+                self._ledger.keep_latest(stored[start : start + ROWS_PER_WRITE])
+        except ForesellError as failure:
+            self.failure = failure
+
+    def _stored(self, chunk: pa.RecordBatch, made: ColumnScores) -> list[Stored]:
+        """One for each row; who has no score leaves neither contributions nor features."""
+        scorer, size = self._scorer.scorer, chunk.num_rows
+        contributions: list[bytes | None] = [None] * size
+        features: list[bytes | None] = [None] * size
+        kept = scorer.remembered if self._scorer.with_reasons else scorer.policy.columns
+        rows = made.rows.tolist()
+        for row, told in zip(rows, values(chunk.take(pa.array(rows, pa.int64())), kept), strict=True):
+            features[row] = told
+        if len(made.contributions):
+            for row, added in zip(rows, made.contributions[:, :-1], strict=True):
+                contributions[row] = added.tobytes()
+        ids, probabilities = made.scores["entity_id"].to_pylist(), made.scores["probability"].to_pylist()
+        columns = (ids, probabilities, documents(made.scores, scorer.model.categories), contributions, features)
+        name, version = scorer.propensity.name, scorer.version
+        return [
+            Stored(name, entity_id, self._as_of, version, probability, document, added, told)
+            for entity_id, probability, document, added, told in zip(*columns, strict=True)
+        ]

@@ -15,15 +15,15 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.catalog import sweep, write_atomically
 from features.settings import Workspace
 from serving.reasons import Value
-from serving.score import Score
 
 PART, RECEIPT = "part-0.parquet", "_receipt.json"
 _INSTANT = pa.timestamp("us", tz="UTC")
@@ -74,6 +74,7 @@ class Receipt:
         grades: how many scores of each grade.
         mean_probability: over the scores; None when there are none.
         late: a sentence for each source that was late or missing.
+        reasons: whether the scores have reasons; a night without them is made in a fraction of the time.
         sha256: of the Parquet file, so that a receipt of another file is noticed; of several, of their digests in order.
     """
 
@@ -89,6 +90,7 @@ class Receipt:
     mean_probability: float | None
     sha256: str
     late: list[str] = field(default_factory=list)
+    reasons: bool = True
 
 
 def folder(workspace: Workspace, propensity: str, as_of: datetime) -> Path:
@@ -133,14 +135,14 @@ def instant(text: str) -> datetime | None:
     return None
 
 
-def publish(target: Path, scores: Iterable[list[Score]], facts: Mapping[str, Any]) -> Receipt:
+def publish(target: Path, scores: Iterable[pa.RecordBatch], facts: Mapping[str, Any]) -> Receipt:
     """Write the scores into a neighbour file, put it in place of the old one in one step, then write the receipt.
 
     Whoever kills the process leaves the old file or the new one, never a part of one.
 
     Args:
         target: the partition's folder.
-        scores: batches, in the order of the rows.
+        scores: batches of `SCHEMA`, in the order of the rows.
         facts: the fields of the receipt that the scores do not tell.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -156,12 +158,7 @@ def publish(target: Path, scores: Iterable[list[Score]], facts: Mapping[str, Any
     return receipt
 
 
-def table(scores: Iterable[Score]) -> pa.Table:
-    """Scores as an Arrow table of the partition's schema."""
-    return pa.Table.from_pylist([_row(score) for score in scores], schema=SCHEMA)
-
-
-class _Tally:
+class Tally:
     """Counts over the scores as they pass."""
 
     def __init__(self) -> None:
@@ -169,13 +166,17 @@ class _Tally:
         self.withheld: Counter[str] = Counter()
         self.total = 0.0
 
-    def add(self, scores: Iterable[Score]) -> None:
-        for score in scores:
-            if score.policy is not None:
-                self.withheld[score.policy] += 1
-            else:
-                self.grades[str(score.grade)] += 1
-                self.total += score.probability or 0.0
+    def add(self, scores: pa.RecordBatch) -> None:
+        for counter, name in ((self.grades, "grade"), (self.withheld, "policy")):
+            for found in scores[name].drop_null().value_counts().to_pylist():
+                counter[found["values"]] += found["counts"]
+        self.total += pc.sum(scores["probability"]).as_py() or 0.0
+
+    def plus(self, grades: Mapping[str, int], withheld: Mapping[str, int], total: float) -> None:
+        """Add what another tally counted."""
+        self.grades.update(grades)
+        self.withheld.update(withheld)
+        self.total += total
 
     def facts(self) -> dict[str, Any]:
         scored, withheld = sum(self.grades.values()), dict(sorted(self.withheld.items()))
@@ -185,21 +186,22 @@ class _Tally:
         }  # fmt: skip
 
 
-def _write(path: Path, batches: Iterable[list[Score]]) -> _Tally:
-    tally = _Tally()
+def _write(path: Path, batches: Iterable[pa.RecordBatch]) -> Tally:
     with path.open("wb") as file:
-        with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-            for scores in batches:
-                tally.add(scores)
-                writer.write_table(table(scores))
+        tally = write(file, batches)
         file.flush()
         os.fsync(file.fileno())
     return tally
 
 
-def _row(score: Score) -> dict[str, Any]:
-    row = asdict(score)
-    return {**row, "reasons": [{**reason, "value": text_of(reason["value"])} for reason in row["reasons"]]}
+def write(file: IO[bytes], batches: Iterable[pa.RecordBatch]) -> Tally:
+    """Write scores as Parquet, and count them."""
+    tally = Tally()
+    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for scores in batches:
+            tally.add(scores)
+            writer.write_batch(scores)
+    return tally
 
 
 def text_of(value: Value) -> str | None:

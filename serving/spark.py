@@ -12,8 +12,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from features.catalog import Catalog
 from features.condition import Condition
@@ -25,9 +23,10 @@ from features.spark import store
 from features.spark.dialect import spark_sql
 from features.spark.place import Place, place
 from features.spark.session import task, working
+from features.stream import ROWS_PER_CHUNK
 from features.views import feature_map, views
 from serving.columns import ColumnScorer
-from serving.partition import RECEIPT, SCHEMA, Receipt, folder, joint, part
+from serving.partition import RECEIPT, Receipt, Tally, folder, joint, part, write
 from serving.policy import Policy
 from serving.scorer import Scorer, scorer_of
 from training.model import Model
@@ -36,7 +35,6 @@ from training.registry import Registered
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-ROWS_AT_ONCE = 50_000
 OBSTACLE = "first_obstacle"
 STAGING = ".spark"
 apply = store.apply
@@ -73,8 +71,8 @@ def score_propensity(
     of_scorer = {name: declared[name] for name in registered.model.columns if name in declared}
     settings, files = workspace.settings, max(1, math.ceil(known / workspace.settings.spark.rows_per_file))
     share = _Share(
-        registered.model.texts, registered.version, of_scorer, settings.policy, settings.serving.fresh_for, as_of,
-        str(target / STAGING),
+        registered.model.texts, registered.version, of_scorer, settings.policy, settings.serving.fresh_for,
+        settings.nightly.reasons, as_of, str(target / STAGING),
     )  # fmt: skip
     target.mkdir()
     with progress(question.name, known) as tick, working(f"scores of {question.name}"):
@@ -86,15 +84,15 @@ def score_propensity(
             chain.from_iterable(one.to_pylist() for one in share(iter(())))
         )  # Spark asks nobody about nobody
         tick(known)
-    tally = sum((Counter(json.loads(row["tally"])) for row in written), Counter())
-    _require_everybody(question.name, known, tally)
+    tally, ineligible = _sum([json.loads(row["tally"]) for row in written])
+    _require_everybody(question.name, known, tally.facts()["rows"], sum(ineligible.values()))
     _put_in_place(target, [row["name"] for row in written])
     facts: dict[str, Any] = {
         "propensity": question.name, "as_of": as_of.isoformat(), "model_version": registered.version,
-        "catalog_version": catalog.version, "known": known, "late": list(late),
-        "ineligible": {str(one): tally[str(i)] for i, one in enumerate(question.conditions) if tally[str(i)]},
+        "catalog_version": catalog.version, "known": known, "late": list(late), "reasons": settings.nightly.reasons,
+        "ineligible": {str(one): ineligible[str(i)] for i, one in enumerate(question.conditions) if ineligible[str(i)]},
     }  # fmt: skip
-    receipt = Receipt(**facts, **_facts(tally), sha256=joint([row["sha256"] for row in written]))
+    receipt = Receipt(**facts, **tally.facts(), sha256=joint([row["sha256"] for row in written]))
     (target / RECEIPT).write_bytes((json.dumps(asdict(receipt), indent=1) + "\n").encode())
     return receipt
 
@@ -112,24 +110,28 @@ class _Share:
     declared: Mapping[str, Feature]
     policy: PolicySettings
     fresh_for: timedelta
+    reasons: bool
     as_of: datetime
     staging: str
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         number, attempt = task()
-        file = Place(self.staging) / f"{attempt}-{part(number)}"
-        scorer, tally = ColumnScorer(self._scorer()), Counter[str]()
-        with file.create() as opened, pq.ParquetWriter(opened, SCHEMA, compression="zstd") as writer:
-            for known in _chunks(batches):
-                obstacles = known[OBSTACLE]
-                tally.update({str(i): n for i, n in Counter(obstacles.drop_null().to_pylist()).items()})
-                able = known.filter(obstacles.is_null())
-                if able.num_rows:
-                    scores = scorer.scored(able, self.as_of).scores
-                    _count(scores, tally)
-                    writer.write_batch(scores)
-        told = {"part": [number], "name": [file.name], "sha256": [file.sha256()], "tally": [json.dumps(tally)]}
-        yield pa.RecordBatch.from_pydict(told)
+        file, ineligible = Place(self.staging) / f"{attempt}-{part(number)}", Counter[str]()
+        with file.create() as opened:
+            tally = write(opened, self._scores(batches, ineligible))
+        counts = {"grades": tally.grades, "withheld": tally.withheld, "total": tally.total, "ineligible": ineligible}
+        told = {"part": number, "name": file.name, "sha256": file.sha256(), "tally": json.dumps(counts)}
+        yield pa.RecordBatch.from_pylist([told])
+
+    def _scores(self, batches: Iterator[pa.RecordBatch], ineligible: Counter[str]) -> Iterator[pa.RecordBatch]:
+        scorer = ColumnScorer(self._scorer(), self.reasons)
+        for known in _chunks(batches):
+            obstacles = known[OBSTACLE]
+            ineligible.update(map(str, obstacles.drop_null().to_pylist()))
+            able = known.filter(obstacles.is_null())
+            if able.num_rows:
+                scores = scorer.scored(able, self.as_of).scores
+                yield scores.filter(scores["eligible"])  # whoever is not, by Python where SQL says so, is missed in the count
 
     def _scorer(self) -> Scorer:
         model = Model.of(self.texts)
@@ -149,39 +151,30 @@ def _chunks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     kept: list[pa.RecordBatch] = []
     for batch in batches:
         kept.append(batch)
-        while sum(len(one) for one in kept) >= ROWS_AT_ONCE:
+        while sum(len(one) for one in kept) >= ROWS_PER_CHUNK:
             whole = pa.Table.from_batches(kept).combine_chunks().to_batches()[0]
-            yield whole.slice(0, ROWS_AT_ONCE)
-            kept = [whole.slice(ROWS_AT_ONCE)]
+            yield whole.slice(0, ROWS_PER_CHUNK)
+            kept = [whole.slice(ROWS_PER_CHUNK)]
     if any(map(len, kept)):
         yield pa.Table.from_batches(kept).combine_chunks().to_batches()[0]
 
 
-def _count(scores: pa.RecordBatch, tally: Counter[str]) -> None:
-    tally["unexpected"] += pc.sum(pc.invert(scores["eligible"])).as_py()
-    tally.update(f"policy {policy}" for policy in scores["policy"].drop_null().to_pylist())
-    tally.update(f"grade {grade}" for grade in scores["grade"].drop_null().to_pylist())
-    for probability in scores["probability"].drop_null().to_pylist():
-        tally["total"] += probability  # in the order of the rows, as on one machine, so that the mean is the same to the bit
+def _sum(counts: Sequence[Mapping[str, Any]]) -> tuple[Tally, Counter[str]]:
+    """What all shares counted together, and how many failed each condition first, by its number."""
+    tally, ineligible = Tally(), Counter[str]()
+    for one in counts:
+        tally.plus(one["grades"], one["withheld"], one["total"])
+        ineligible.update(one["ineligible"])
+    return tally, ineligible
 
 
-def _facts(tally: Counter[str]) -> dict[str, Any]:
-    grades = {grade: tally[f"grade {grade}"] for grade in "ABCD"}
-    withheld = {key.removeprefix("policy "): count for key, count in sorted(tally.items()) if key.startswith("policy ")}
-    scored = sum(grades.values())
-    mean = tally["total"] / scored if scored else None
-    return {"rows": scored + sum(withheld.values()), "withheld": withheld, "grades": grades, "mean_probability": mean}
-
-
-def _require_everybody(name: str, known: int, tally: Counter[str]) -> None:
+def _require_everybody(name: str, known: int, rows: int, ineligible: int) -> None:
     """Everybody known has a score, a policy that withholds it, or a condition that was failed; by SQL as by Python."""
-    failed = sum(count for key, count in tally.items() if key.isdecimal())
-    received = _facts(tally)["rows"] + failed
-    if received != known or tally["unexpected"]:
+    if rows + ineligible != known:
         raise LostRowsError(
             f"batch of {name}",
             expected=f"{known:,} rows, one for everybody known",
-            received=f"{received:,}, of them {tally['unexpected']:,} eligible in SQL and not in Python",
+            received=f"{rows:,} with a score or withheld and {ineligible:,} not eligible",
             repair="the snapshot changed while it was read; run `foresell score --engine spark` again",
         )
 

@@ -53,7 +53,7 @@ class Model:
         self._codes = {column.name: _coder(column) for column in contract.features if column.dtype == "category"}
         self._categories = [(place, name) for place, name in enumerate(self.columns) if name in self._codes]
         self._of_categories = [place for place, _ in self._categories]
-        self._of_names = tuple(name for _, name in self._categories)
+        self.categories: tuple[str, ...] = tuple(name for _, name in self._categories)
         self._others = np.array([len(self._codes[name]) for _, name in self._categories], dtype=np.float64)
         self._numbers = tuple(name for name in self.columns if name not in self._codes)
         self._places = [place for place, name in enumerate(self.columns) if name not in self._codes]
@@ -142,7 +142,7 @@ class Model:
 
     def others(self, matrix: Floats) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
         """The categorical features, and for each row and each of them whether its value was unseen or too rare, as `unseen`."""
-        return self._of_names, matrix[:, self._of_categories] == self._others
+        return self.categories, matrix[:, self._of_categories] == self._others
 
     def importance(self) -> dict[str, float]:
         """The share that each feature had in training, largest first: of the gain of trees, of the spread of terms."""

@@ -53,14 +53,33 @@ class Scores(Part):
         """
         return sorted(map(_stored, self._among(_EVERY, entity_id, propensities)))
 
-    def scored(self, propensity: str) -> list[str]:
-        """The ids of the entities whose stored answer is a score, sorted.
+    def scored(self, propensity: str, after: str = "", limit: int | None = None) -> list[str]:
+        """The ids of the entities whose stored answer is a score, in the database's order.
+
+        Args:
+            propensity: which question.
+            after: only those that come after this one, such as the last one of an earlier call.
+            limit: at most so many.
 
         Raises:
             StoreError: the database does not answer.
         """
         query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.probability.is_not(None))
-        return sorted(row[0] for row in self._database.select(query))
+        query = query.where(LATEST.c.entity_id > after).order_by(LATEST.c.entity_id).limit(limit)
+        return [row[0] for row in self._database.select(query)]
+
+    def answered_since(self, propensity: str, since: datetime, ids: Sequence[str]) -> list[str]:
+        """Of some entities those whose stored answer is of an instant or later.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.scored_at >= since)
+        found: list[str] = []
+        for start in range(0, len(ids), IDS_PER_READ):
+            some = LATEST.c.entity_id.in_(ids[start : start + IDS_PER_READ])
+            found += [row[0] for row in self._database.select(query.where(some))]
+        return found
 
     def keep(self, entries: Sequence[Entry]) -> None:
         """Append to the audit and store the scores there are, all or nothing.

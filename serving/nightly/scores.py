@@ -57,6 +57,7 @@ class Score:
             "catalog": catalog.version, "views": declared(self.workspace, catalog), "external": external.held(self.workspace),
             "model": [version.version, version.run_id], "policy": settings.policy.model_dump(mode="json"),
             "fresh_for_hours": settings.serving.fresh_for_hours, "ledger": settings.serving.ledger,
+            "reasons": settings.nightly.reasons,
             "is_newest": self.as_of >= catalog.midnight, "as_of": self.as_of.isoformat(), "late": list(self.late),
             "release": release(),
         }  # fmt: skip

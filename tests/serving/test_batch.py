@@ -6,12 +6,12 @@ import json
 import shutil
 from collections import Counter
 from contextlib import closing, nullcontext
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from features import snapshot, store
@@ -21,12 +21,12 @@ from features.errors import LostRowsError, QualityError, RegistryError, StoreErr
 from features.settings import Workspace
 from serving import batch
 from serving.answer import Call
+from serving.columns import ColumnScorer
 from serving.ledger import Ledger
 from serving.ledger.address import Address
 from serving.office import Office
 from serving.partition import PART, RECEIPT, folder
 from serving.reader import Ask
-from serving.scorer import Scorer
 from tests.serving.shop import NOW
 from training import registry
 
@@ -108,14 +108,14 @@ def test_a_propensity_file_that_was_edited_badly_breaks_no_champion(own: Workspa
 def test_a_score_that_is_lost_on_the_way_is_an_error_and_publishes_nothing(
     own: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Scorer.scored
+    whole = ColumnScorer.scored
 
-    def losing(self: Scorer, *arguments: Any, **named: Any) -> Any:
-        scored = whole(self, *arguments, **named)
-        first, *others = scored.scores
-        return replace(scored, scores=[replace(first, eligible=False, why="lost"), *others])
+    def losing(self: ColumnScorer, *arguments: Any) -> Any:
+        made = whole(self, *arguments)
+        place, everybody = made.scores.schema.get_field_index("eligible"), [False] + [True] * (len(made.scores) - 1)
+        return made._replace(scores=made.scores.set_column(place, "eligible", pa.array(everybody)))
 
-    monkeypatch.setattr(Scorer, "scored", losing)
+    monkeypatch.setattr(ColumnScorer, "scored", losing)
     night = batch.run(own, NOW, ["churn"], quiet)
     assert isinstance(night.failures["churn"], LostRowsError) and not list(own.scores.rglob("*.parquet"))
 

@@ -14,6 +14,7 @@ from features.settings import Settings, Workspace
 from serving import latest
 from serving.partition import PART, RECEIPT, folder, instant, label, partitions, publish
 from serving.score import Score
+from tests.serving.tables import table
 
 OLD, NEW = datetime(2018, 5, 14, tzinfo=UTC), datetime(2018, 5, 14, 6, 30, tzinfo=UTC)
 
@@ -25,7 +26,7 @@ def scored(workspace: Workspace, as_of: datetime, version: str) -> Path:
     }  # fmt: skip
     score = Score("c", "churn", True, None, None, 1, 0.5, 0.5, "A", None, (), (), (), (), as_of, as_of, version)
     target = folder(workspace, "churn", as_of)
-    publish(target, [[score]], facts)
+    publish(target, [table([score])], facts)
     return target
 
 

@@ -24,6 +24,7 @@ from features.record import Record
 from serving.partition import PART, RECEIPT, SCHEMA, label, publish
 from serving.score import Score
 from serving.scorer import Scorer
+from tests.serving.tables import table
 from training.model import Model
 
 AS_OF = datetime(2018, 5, 15, tzinfo=UTC)
@@ -41,7 +42,7 @@ def scores(model: Model, declarations: dict[str, Feature], rows_of: Callable[...
 
 
 def test_what_is_read_back_is_what_was_scored(tmp_path: Path, scores: list[Score]) -> None:
-    publish(tmp_path / "p", [scores[:20], scores[20:]], FACTS)
+    publish(tmp_path / "p", map(table, [scores[:20], scores[20:]]), FACTS)
     back = pq.read_table(tmp_path / "p" / PART).to_pylist()
     assert len(back) == len(scores)
     for row, score in zip(back, scores, strict=True):
@@ -55,7 +56,7 @@ def test_what_is_read_back_is_what_was_scored(tmp_path: Path, scores: list[Score
 
 
 def test_the_receipt_counts_what_was_written(tmp_path: Path, scores: list[Score]) -> None:
-    receipt = publish(tmp_path / "p", [scores], FACTS)
+    receipt = publish(tmp_path / "p", [table(scores)], FACTS)
     assert json.loads((tmp_path / "p" / RECEIPT).read_text()) == asdict(receipt)
     assert receipt.rows == 30 == sum(receipt.grades.values()) and receipt.known == 40
     assert receipt.mean_probability == pytest.approx(sum(s.probability or 0 for s in scores) / 30)
@@ -63,7 +64,7 @@ def test_the_receipt_counts_what_was_written(tmp_path: Path, scores: list[Score]
 
 def test_the_same_scores_give_the_same_bytes(tmp_path: Path, scores: list[Score]) -> None:
     for name in ("a", "b", "a"):
-        publish(tmp_path / name, [scores[:7], scores[7:]], FACTS)
+        publish(tmp_path / name, map(table, [scores[:7], scores[7:]]), FACTS)
     for file in (PART, RECEIPT):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -77,7 +78,7 @@ def test_nobody_eligible_makes_an_empty_partition(tmp_path: Path) -> None:
 def test_pandas_and_duckdb_read_the_whole_tree(tmp_path: Path, scores: list[Score]) -> None:
     for name in ("churn", "upsell"):
         own = [replace(score, propensity=name) for score in scores]
-        publish(tmp_path / f"propensity={name}" / "as_of=2018-05-15", [own], FACTS)
+        publish(tmp_path / f"propensity={name}" / "as_of=2018-05-15", [table(own)], FACTS)
     assert pd.read_parquet(tmp_path).groupby("propensity", observed=True).size().to_dict() == {"churn": 30, "upsell": 30}
     assert duckdb.connect().sql(f"select count(*) from '{tmp_path}/**/*.parquet' where propensity = 'churn'").fetchall() == [
         (30,)
@@ -86,16 +87,16 @@ def test_pandas_and_duckdb_read_the_whole_tree(tmp_path: Path, scores: list[Scor
 
 def test_what_others_leave_beside_a_partition_stays(tmp_path: Path, scores: list[Score]) -> None:
     (tmp_path / f".{PART}.swp").touch()
-    publish(tmp_path, [scores], FACTS)
+    publish(tmp_path, [table(scores)], FACTS)
     assert {path.name for path in tmp_path.iterdir()} == {PART, RECEIPT, f".{PART}.swp"}
 
 
 def test_a_failure_half_way_leaves_the_old_partition(tmp_path: Path, scores: list[Score]) -> None:
-    publish(tmp_path / "p", [scores], FACTS)
+    publish(tmp_path / "p", [table(scores)], FACTS)
     before = {path.name: path.read_bytes() for path in (tmp_path / "p").iterdir()}
 
     def broken() -> Any:
-        yield scores[:3]
+        yield table(scores[:3])
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="full"):
@@ -108,6 +109,7 @@ import os, pathlib, signal, sys
 from datetime import UTC, datetime
 from serving.partition import publish
 from serving.score import Score
+from tests.serving.tables import table
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 as_of = datetime(2018, 5, 15, tzinfo=UTC)
@@ -118,7 +120,7 @@ for _ in sys.stdin:
     while child == 0:
         turn += 1
         score = Score("c", "churn", True, None, None, 1, 0.5, 0.5, "A", None, (), (), (), (), as_of, as_of, str(turn % 2))
-        publish(pathlib.Path(sys.argv[1]), [[score] * 500] * 20, facts)
+        publish(pathlib.Path(sys.argv[1]), [table([score] * 500)] * 20, facts)
     print(child, flush=True)
 """
 

@@ -17,6 +17,7 @@ from features.settings import SETTINGS_FILE, Workspace
 from serving.connectors.write_back import Outcome, write_back
 from serving.partition import folder, publish
 from serving.score import Score
+from tests.serving.tables import table
 
 NOW = datetime(2026, 11, 26, 3, tzinfo=UTC)
 FIRST = datetime(2026, 11, 25, tzinfo=UTC)
@@ -66,7 +67,7 @@ def night(
         "ineligible": {},
     }  # fmt: skip
     made = [one if isinstance(one, Score) else score(name, one, as_of, propensity) for name, one in sorted(points.items())]
-    publish(folder(workspace, propensity, as_of), [made], facts)
+    publish(folder(workspace, propensity, as_of), [table(made)], facts)
 
 
 def run(workspace: Workspace, time: Time | None = None, now: datetime = NOW, **options: Any) -> Outcome:

@@ -1,0 +1,121 @@
+"""What was scored before: the rows of the partition that was made last, and from what each of them was made.
+
+A row is carried over, and not made again, where the entity's values and all that turns values into scores are the same. The
+digests of the values lie in `data/scored/NAME/`, in one file whose name tells the partition it belongs to, so that a killed
+process leaves none that belongs to another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from features.catalog import Catalog, sweep
+from features.settings import Workspace
+from features.views import views
+from serving.columns import ColumnScorer, series
+from serving.partition import PART, digest, folder, instant, label
+
+ROWS_PER_READ = 50_000
+CARRIED = ("eligible", "why", "policy", "score", "probability", "percentile", "grade", "expected_value", "reasons", "missing",
+           "unseen", "stale")  # fmt: skip
+NEIGHBOUR = "inputs"
+Digests = NDArray[np.uint64]
+
+
+def maker(workspace: Workspace, catalog: Catalog, scorer: ColumnScorer) -> str:
+    """A digest of all that turns values into scores: the model, the words, the policy and the code."""
+    model = scorer.scorer.model
+    parts = [
+        scorer.scorer.version, model.files, model.contract.model_dump_json(), repr(views(workspace, catalog)),
+        workspace.settings.policy.model_dump_json(), scorer.with_reasons, version("foresell"), pd.__version__, pa.__version__,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def digests(chunk: pa.RecordBatch, columns: Sequence[str]) -> Digests:
+    """A digest of each row's values, which differs when a bit of them does."""
+    if not columns:
+        return np.zeros(len(chunk), dtype=np.uint64)
+    frame = pd.DataFrame({name: series(chunk[name]) for name in columns}, index=range(len(chunk)))
+    return np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
+
+
+class Earlier:
+    """The partition that was made last, read once from the first entity to the last."""
+
+    def __init__(self, part: Path, inputs: Path) -> None:
+        """Open both files; they stay readable when others take their place."""
+        self._rows = pq.ParquetFile(part).iter_batches(ROWS_PER_READ, columns=["entity_id", *CARRIED])
+        self._digests: Digests = np.memmap(inputs, dtype="<u8", mode="r") if inputs.stat().st_size else np.empty(0, dtype="<u8")
+        self._read: list[pa.RecordBatch] = []
+
+    def until(self, last: str) -> tuple[pa.Table, Digests]:
+        """The rows up to an entity, and their digests; those of an earlier call are not told again."""
+        while not self._read or self._read[-1]["entity_id"][-1].as_py() < last:
+            batch = next(self._rows, None)
+            if batch is None:
+                break
+            self._read.append(batch)
+        table = pa.Table.from_batches(self._read, None if self._read else pa.schema([("entity_id", pa.string())]))
+        count = pc.sum(pc.less_equal(table["entity_id"], last)).as_py() or 0
+        self._read = [batch for batch in table.slice(count).to_batches() if len(batch)]
+        found, self._digests = self._digests[:count], self._digests[count:]
+        return table.slice(0, count), found
+
+
+class Inputs:
+    """Where the digests of one propensity's last partition lie."""
+
+    def __init__(self, workspace: Workspace, propensity: str, maker: str) -> None:
+        """Name the propensity and what makes its scores."""
+        self._workspace, self._propensity, self._maker = workspace, propensity, maker
+        self._folder = workspace.root / "data" / "scored" / propensity
+
+    def earlier(self) -> Earlier | None:
+        """The partition that was made last, if the same made it and it is what it was."""
+        for path in self._folder.glob(f"*.{self._maker}"):
+            name, sha256, _ = path.name.rsplit(".", 2)
+            as_of = instant(name)
+            part = None if as_of is None else folder(self._workspace, self._propensity, as_of) / PART
+            if part and part.is_file() and digest(part) == sha256:
+                return Earlier(part, path)
+        return None
+
+    @contextmanager
+    def writing(self) -> Iterator[IO[bytes]]:
+        """A file for the digests of a new partition, row by row; without `put` it is gone with the block."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        sweep(self._folder, NEIGHBOUR)
+        try:
+            with self._neighbour.open("wb") as file:
+                yield file
+        finally:
+            self._neighbour.unlink(missing_ok=True)
+
+    def put(self, file: IO[bytes], as_of: datetime, sha256: str) -> None:
+        """Keep what was written, of the partition of an as_of whose file has this digest, and forget every other."""
+        file.flush()
+        target = self._folder / f"{label(as_of)}.{sha256}.{self._maker}"
+        self._neighbour.replace(target)
+        for path in self._folder.glob("[!.]*"):
+            if path != target:
+                path.unlink(missing_ok=True)
+
+    @property
+    def _neighbour(self) -> Path:
+        return self._folder / f".{NEIGHBOUR}.{os.getpid()}"

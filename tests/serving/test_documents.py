@@ -1,0 +1,57 @@
+"""Documents made by columns are byte for byte those that are made row by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic_core import to_json
+
+from features.feature import Feature
+from features.record import Record
+from serving.answer import written
+from serving.columns import ColumnScorer
+from serving.documents import documents, values
+from serving.policy import Policy
+from serving.scorer import Scorer
+from tests.serving.conftest import Rows
+from tests.serving.test_columns import AS_OF, CATEGORY, NOW, POLICY, batch_of
+from training.model import Model
+
+Words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+@pytest.mark.parametrize("at", [NOW, datetime(2018, 5, 15, 6, 30, 0, 12, tzinfo=UTC)])
+def test_a_score_is_written_as_over_http(
+    model: Model, declarations: dict[str, Feature], rows_of: Callable[..., Rows], at: datetime
+) -> None:
+    scorer = Scorer(model, 'v "3"', declarations, Policy(POLICY, "customer"))
+    rows = rows_of(400, seed=8)
+    odd = ['"', "\\", "\n\x00\x1f", "müßig 🚗", "", "\x7f\u2028"]
+    rows = [{**row, CATEGORY: odd[i % 6] if i % 2 else row[CATEGORY]} for i, row in enumerate(rows)]
+    expected = scorer.scored([Record(f"c{i}", AS_OF, row) for i, row in enumerate(rows)], at)
+    made = ColumnScorer(scorer).scored(batch_of(rows, [AS_OF] * 400), at)
+    assert documents(made.scores, model.categories) == [written(score) for score in expected.scores]
+    assert documents(made.scores.slice(100, 50), model.categories) == [written(score) for score in expected.scores[100:150]]
+    assert documents(made.scores.slice(0, 0), model.categories) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.none() | st.floats(), st.none() | Words)))
+def test_values_are_written_as_pydantic_writes_them(rows: list[tuple[float | None, str | None]]) -> None:
+    numbers, words = [row[0] for row in rows], [row[1] for row in rows]
+    batch = pa.record_batch({"n": pa.array(numbers, pa.float64()), "w": pa.array(words, pa.string())})
+    told = [{"n": None if n is not None and math.isnan(n) else n, "w": w} for n, w in rows]
+    assert values(batch, ["n", "w"]) == [to_json(one, inf_nan_mode="constants") for one in told]
+    assert values(batch, []) == [b"{}"] * len(rows)
+
+
+@pytest.mark.parametrize("number", [0.0, -0.0, 1e-5, 1.5e-5, 9.9e-5, 1e-4, 999_999_999.0, 1e9, 1e10, 1e15, 1e16, 1 / 3, 5e-324])
+def test_the_edges_of_numbers(number: float) -> None:
+    batch = pa.record_batch({"n": pa.array([number, -number])})
+    assert values(batch, ["n"]) == [to_json({"n": number}), to_json({"n": -number})]

@@ -1,0 +1,179 @@
+"""A night that follows another leaves what it would leave alone, to the byte, and makes anew only what has changed."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from features import store, stream
+from features.catalog import Catalog
+from features.settings import PolicySettings, Workspace
+from serving import batch, earlier
+from serving.columns import ColumnScorer
+from serving.earlier import digests
+from serving.ledger import Ledger
+from serving.partition import PART, folder
+from tests.serving.nightly.state import last_scores
+from tests.serving.shop import NOW, crown
+from tests.serving.test_batch import bytes_of, quiet
+
+pytestmark = pytest.mark.xdist_group("shop")
+NAME = "churn"
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "ROWS_PER_CHUNK", 64)
+    monkeypatch.setattr(earlier, "ROWS_PER_READ", 50)
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whose scores were made."""
+    made: list[str] = []
+    whole = ColumnScorer.scored
+
+    def counted(self: ColumnScorer, chunk: pa.RecordBatch, at: datetime) -> Any:
+        made.extend(chunk["entity_id"].to_pylist())
+        return whole(self, chunk, at)
+
+    monkeypatch.setattr(ColumnScorer, "scored", counted)
+    return made
+
+
+def night(workspace: Workspace, as_of: datetime = NOW) -> int:
+    """Rows of the partition."""
+    ended = batch.run(workspace, as_of, [NAME], quiet)
+    assert not ended.failures
+    return ended.receipts[0].rows
+
+
+def alone(workspace: Workspace, place: Path, as_of: datetime = NOW) -> Any:
+    """What a night leaves in a workspace in which none was before."""
+    shutil.copytree(workspace.root, place, ignore=shutil.ignore_patterns("scores", "serving", "scored", "latest"))
+    other = Workspace(place, workspace.settings)
+    night(other, as_of)
+    return bytes_of(other), last_scores(other) if other.serving.exists() else []
+
+
+def corrected(workspace: Workspace, *changes: str, table: str = "subscriptions") -> None:
+    """Late data: rows of a table are others than they were."""
+    catalog = Catalog.load(workspace)
+    path = catalog.path(workspace, table)
+    with duckdb.connect() as connection:
+        connection.execute(f"create table changed as select * replace ({', '.join(changes)}) from '{path}'")
+        connection.execute(f"copy changed to '{path}' (format parquet)")
+    Catalog(**{**vars(catalog), "version": f"{catalog.version}+"}).save(workspace)
+
+
+def test_the_same_night_again_makes_nothing_anew(own: Workspace, scored: list[str]) -> None:
+    rows = night(own)
+    before = bytes_of(own), last_scores(own)
+    assert len(scored) == rows == 284
+    scored.clear()
+    assert night(own) == rows and scored == [] and (bytes_of(own), last_scores(own)) == before
+
+
+def test_after_late_data_only_what_changed_is_made_anew(own: Workspace, scored: list[str], tmp_path: Path) -> None:
+    night(own)
+    first, *others = scored
+    changed, back = others[70], "C0000"
+    assert back not in scored
+    ended = f"case customer_id when '{first}' then timestamp '2018-05-14' when '{back}' then null else ended_at end"
+    corrected(own, f"if(customer_id = '{changed}', 'max', tier) as tier", f"{ended} as ended_at")
+    scored.clear()
+    night(own)
+    assert set(scored) == {changed, back, first}  # the first to be told that it is eligible no more
+    assert (bytes_of(own), _but(last_scores(own), first)) == alone(own, tmp_path / "alone")
+    with closing(Ledger.open(own)) as ledger:
+        assert ledger.latest(NAME, [first])[first].probability is None
+
+
+def _but(rows: list[Any], entity_id: str) -> list[Any]:
+    """Without somebody who was scored in the night before, and of whom a night alone knows nothing."""
+    return [row for row in rows if row[1] != entity_id]
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_the_next_night_and_an_older_one_leave_what_they_would_alone(own: Workspace, tmp_path: Path, days: int) -> None:
+    as_ofs = [NOW - timedelta(days=1), NOW][::days]
+    for as_of in as_ofs:
+        night(own, as_of)
+    files, kept = alone(own, tmp_path / "alone", as_ofs[1])
+    assert files.items() <= bytes_of(own).items()
+    assert last_scores(own) == kept or days == -1
+
+
+def test_another_policy_model_or_kind_of_night_makes_everything_anew(own: Workspace, scored: list[str], tmp_path: Path) -> None:
+    rows = night(own)
+    held = own.settings.model_copy(update={"policy": PolicySettings(holdout=0.3)})
+    bare = own.settings.model_copy(update={"nightly": own.settings.nightly.model_copy(update={"reasons": False})})
+    for number, settings in enumerate((held, bare, own.settings)):
+        other = Workspace(own.root, settings)
+        scored.clear()
+        assert night(other) == rows == len(scored)
+        assert bytes_of(other) == alone(other, tmp_path / str(number))[0]
+
+
+def test_another_champion_makes_everything_anew(own: Workspace, scored: list[str], tmp_path: Path) -> None:
+    shutil.copytree(own.root, tmp_path / "mine")
+    (tmp_path / "mine" / "foresell.toml").write_text('adapter = "canonical"\n', encoding="utf-8")
+    mine = Workspace.open(tmp_path / "mine")
+    store.apply(mine)
+    for seed in (5, 6):
+        crown(mine, NAME, seed)
+        scored.clear()
+        assert night(mine) == len(scored)
+
+
+@pytest.mark.parametrize("damaged", ["partition", "inputs", "receipt"])
+def test_a_partition_that_is_not_what_it_was_is_made_anew(own: Workspace, scored: list[str], damaged: str) -> None:
+    rows = night(own)
+    before = bytes_of(own)
+    (inputs,) = (own.root / "data" / "scored" / NAME).iterdir()
+    if damaged == "inputs":
+        inputs.rename(inputs.with_name(inputs.name.replace("as_of", "")[:-1] + "x"))
+    else:
+        target = folder(own, NAME, NOW) / PART
+        target.write_bytes(b"PAR1") if damaged == "partition" else target.unlink()
+    scored.clear()
+    assert night(own) == len(scored) == rows and bytes_of(own) == before
+
+
+def test_a_ledger_that_lost_its_scores_gets_them_again(own: Workspace, scored: list[str]) -> None:
+    rows = night(own)
+    before = bytes_of(own), last_scores(own)
+    for path in own.serving.glob("ledger.db*"):
+        path.unlink()
+    scored.clear()
+    night(own)
+    assert len(scored) == rows and (bytes_of(own), last_scores(own)) == before
+
+
+def test_without_reasons_scores_are_the_same_and_the_receipt_says_so(own: Workspace) -> None:
+    night(own)
+    part = folder(own, NAME, NOW) / PART
+    told = duckdb.sql(f"select * exclude (reasons) from '{part}'").fetchall()
+    settings = own.settings.model_copy(update={"nightly": own.settings.nightly.model_copy(update={"reasons": False})})
+    (receipt,) = batch.run(Workspace(own.root, settings), NOW, [NAME], quiet).receipts
+    assert not receipt.reasons and duckdb.sql(f"select * exclude (reasons) from '{part}'").fetchall() == told
+    assert duckdb.sql(f"select sum(len(reasons)) from '{part}'").fetchall() == [(0,)]
+
+
+def test_a_digest_tells_values_apart_by_their_bits() -> None:
+    def of(numbers: list[float | None], words: list[str | None]) -> list[int]:
+        batch = pa.record_batch({"n": pa.array(numbers, pa.float64()), "w": pa.array(words, pa.string())})
+        found: list[int] = digests(batch, ["n", "w"]).tolist()
+        return found
+
+    found = of([0.0, -0.0, None, 1.0, 1.0 + 2**-52, 1.0, 1.0, 1.0], ["a", "a", "a", "a", "a", "", None, "b"])
+    assert len(set(found)) == len(found)
+    assert of([None, float("nan")], ["x", "x"])[0] == of([float("nan")], ["x"])[0]
+    assert of([1.0, 2.0], ["a", "b"])[1:] == of([2.0], ["b"])
