@@ -77,7 +77,8 @@ class Dataset:
 
     def only(self, rows: Mask) -> Dataset:
         """Some of the rows, numbered anew."""
-        frame, aside = self.frame[rows].reset_index(drop=True), self.aside[rows].reset_index(drop=True)
+        frame = self.frame[rows].reset_index(drop=True)
+        aside = self.aside[rows].reset_index(drop=True) if len(self.aside) else self.aside
         return replace(self, frame=frame, aside=aside, fingerprint=fingerprint(frame))
 
     def without(self, features: Collection[str]) -> Dataset:

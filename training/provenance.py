@@ -90,6 +90,7 @@ def moved(before: Provenance, now: Provenance) -> tuple[str, ...]:
     """What is not as it was, in sentences; none if everything is."""
     return (
         *_rows(before, now),
+        *([f"the sample: {_told(before)} then, {_told(now)} now"] if before.sampling != now.sampling else []),
         *_columns(before.columns, now.columns),
         *(_versions(before.versions, now.versions)),
         *([f"requirements.lock: {before.lock or 'none'} then, {now.lock or 'none'} now"] if before.lock != now.lock else []),
@@ -110,6 +111,10 @@ def _sources() -> str:
             digest.update(f"{room.name}/{path.relative_to(room).as_posix()}\n".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def _told(one: Provenance) -> str:
+    return one.sampling.sentence if one.sampling else "every row"
 
 
 def _rows(before: Provenance, now: Provenance) -> list[str]:
