@@ -152,6 +152,8 @@ def publish(target: Path, scores: Iterable[pa.RecordBatch], facts: Mapping[str, 
         tally = _write(neighbour, scores)
         receipt = Receipt(**facts, **tally.facts(), sha256=digest(neighbour))
         neighbour.replace(target / PART)
+        for other in parts(target)[1:]:
+            other.unlink()
     finally:
         neighbour.unlink(missing_ok=True)
     write_atomically(target / RECEIPT, (json.dumps(asdict(receipt), indent=1) + "\n").encode())

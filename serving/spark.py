@@ -70,7 +70,7 @@ def score_propensity(
     target = place(workspace, folder(workspace, question.name, as_of))
     of_scorer = {name: declared[name] for name in registered.model.columns if name in declared}
     settings, files = workspace.settings, max(1, math.ceil(known / workspace.settings.spark.rows_per_file))
-    share = _Share(
+    share = Share(
         registered.model.texts, registered.version, of_scorer, settings.policy, settings.serving.fresh_for,
         settings.nightly.reasons, as_of, str(target / STAGING),
     )  # fmt: skip
@@ -98,7 +98,7 @@ def score_propensity(
 
 
 @dataclass(frozen=True)
-class _Share:
+class Share:
     """What one executor does: the scorer as texts, so that the model travels as LightGBM text and JSON.
 
     Called with the rows of a share, sorted by entity, it writes them to a file in the staging folder and says what became of
