@@ -21,7 +21,7 @@ import pytest
 
 from features import ingest, propensity, sample, snapshot, store, tour
 from features.catalog import Catalog
-from features.cohort import mature_as_ofs
+from features.cohort import cohort, mature_as_ofs
 from features.errors import EngineError, SnapshotError
 from features.settings import SETTINGS_FILE, Workspace
 from features.spark import store as spark_store
@@ -33,6 +33,8 @@ from tests.serving import shop
 from tests.test_time_travel import ATTRIBUTES
 from tests.worlds import INSTANT, make_workspace, random_world
 from training import dataset, registry
+from training.label import labels
+from training.spark import labelled
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
@@ -46,7 +48,13 @@ MODELS = {
 SPARK = """\
 [spark]
 master = "local-cluster[2,1,1024]"
-conf = { "spark.sql.shuffle.partitions" = "2", "spark.sql.adaptive.enabled" = "false", "spark.sql.codegen.wholeStage" = "false" }
+[spark.conf]
+"spark.sql.shuffle.partitions" = "2"
+"spark.sql.adaptive.enabled" = "false"
+"spark.sql.codegen.wholeStage" = "false"
+"spark.driver.extraJavaOptions" = "-XX:TieredStopAtLevel=1"
+"spark.executor.extraJavaOptions" = "-XX:TieredStopAtLevel=1"
+"spark.task.maxFailures" = "2"
 """
 QUIET = lambda what, total: nullcontext(lambda units: None)  # noqa: E731
 
@@ -154,8 +162,11 @@ def test_labels_of_sums_against_a_snapshot_column_are_equal(crm: Workspace, inst
          "eligible": ["orders_count_365d >= 1"],
          "outcome": {"table": "orders", "sum": "amount", "at_least": "1.0 * orders_amount_sum_90d"}}
     )  # fmt: skip
-    one, two = (dataset.build(crm, question, instants, engine) for engine in ("duckdb", "spark"))
-    assert one.fingerprint == two.fingerprint and 0 < one.labels.sum() < len(one.labels)
+    rows, label, sampling = labelled(crm, question, instants)
+    expected = cohort(crm, question, instants)
+    pd.testing.assert_frame_equal(rows, expected)
+    pd.testing.assert_series_equal(label, labels(crm, question, expected))
+    assert sampling is None and 0 < label.sum() < len(label)
 
 
 def test_random_worlds_with_times_on_every_edge_are_equal(by_spark: Made, tmp_path: Path) -> None:
@@ -174,8 +185,8 @@ def test_a_sample_keeps_every_positive_and_the_features_of_its_rows(
     whole, question = by_spark.dataset, propensity.load(crm, "churn")
     most = int(2.5 * whole.labels.sum())
     few = Workspace(crm.root, crm.settings.model_copy(update={"train": crm.settings.train.model_copy(update={"max_rows": most})}))
-    found, again = (dataset.build(few, question, instants, "spark") for _ in range(2))
-    assert found.fingerprint == again.fingerprint
+    found, again = dataset.build(few, question, instants, "spark"), labelled(few, question, instants)[0]
+    pd.testing.assert_frame_equal(found.frame[["entity_id", "as_of"]], again)
     assert found.sampling and found.sampling.known == len(whole.frame) and found.sampling.positives == whole.labels.sum()
     assert found.labels.sum() == whole.labels.sum() and len(found.frame) < min(1.5 * most, len(whole.frame))
     assert found.weights[found.labels == 1].max() < 1 == found.weights[found.labels == 0].min()
