@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
@@ -11,7 +10,7 @@ from typing import IO, Any, Literal, Protocol
 import duckdb
 
 from features.catalog import Catalog
-from features.database import connect, quote
+from features.database import quote
 from features.manifest import table_digests
 from features.settings import Workspace
 from features.tables import TABLES
@@ -58,22 +57,6 @@ class Engine(Protocol):
         They are sorted by entity, so that a range of them is found without reading the others.
         """
         ...
-
-
-@contextmanager
-def opened(workspace: Workspace, catalog: Catalog, name: Name) -> Iterator[Engine]:
-    """The engine of that name.
-
-    Raises:
-        CallError: Spark cannot be started.
-    """
-    if name == "spark":
-        from features.spark.engine import SparkEngine
-
-        yield SparkEngine(workspace, catalog)
-        return
-    with connect(workspace, MEMORY) as connection:
-        yield DuckdbEngine(workspace, catalog, connection)
 
 
 def label(as_of: datetime) -> str:

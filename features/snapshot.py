@@ -17,12 +17,11 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet
 
-from features import engine as engines
 from features.catalog import Catalog
 from features.compile import view_sql
 from features.console import Tick
 from features.database import connect, quote
-from features.engine import Engine, Folder, file, label
+from features.engine import MEMORY, DuckdbEngine, Engine, Folder, Name, file, label
 from features.errors import CallError, SnapshotError
 from features.feature import View
 from features.manifest import Manifest, digest
@@ -48,7 +47,7 @@ class Built:
 
 def build(
     workspace: Workspace, as_ofs: Sequence[datetime], tick: Tick = lambda _: None, entities: Sequence[str] = ENTITIES,
-    *, beyond: bool = False, engine: engines.Name = "duckdb",
+    *, beyond: bool = False, engine: Name = "duckdb",
 ) -> Built:  # fmt: skip
     """Build the snapshots of every view at these instants, leaving what is up to date.
 
@@ -69,7 +68,7 @@ def build(
     catalog = Catalog.load(workspace)
     if not beyond:
         _require_known(catalog, as_ofs)
-    with _alone(workspace), engines.opened(workspace, catalog, engine) as opened:
+    with _alone(workspace), _opened(workspace, catalog, engine) as opened:
         builder = _Builder(catalog, opened, sorted(set(as_ofs)))
         for view in _views(workspace, catalog, entities):
             total = total + builder.build(view, tick)
@@ -237,6 +236,17 @@ def _alone(workspace: Workspace) -> Iterator[None]:
     with (workspace.snapshots / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _opened(workspace: Workspace, catalog: Catalog, name: Name) -> Iterator[Engine]:
+    if name == "spark":
+        from features.spark.engine import SparkEngine
+
+        yield SparkEngine(workspace, catalog)
+        return
+    with connect(workspace, MEMORY) as connection:
+        yield DuckdbEngine(workspace, catalog, connection)
 
 
 def _views(workspace: Workspace, catalog: Catalog, entities: Sequence[str]) -> list[View]:

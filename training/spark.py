@@ -97,8 +97,5 @@ def _interval(length: timedelta) -> str:
 
 def _kept(rows: DataFrame, sampling: Sampling) -> DataFrame:
     """The rows whose lot, drawn from entity and as_of, falls into the share of their outcome; the same ones always."""
-    from pyspark.sql import functions as f
-
-    share = f.when(f.col("label") == 1, f.lit(sampling.positives_kept)).otherwise(f.lit(sampling.negatives_kept))
-    lot = f.pmod(f.xxhash64("entity_id", f.col("as_of").cast("string")), f.lit(RESOLUTION))
-    return rows.where(lot < share * RESOLUTION)
+    share = f"case when label = 1 then {sampling.positives_kept!r}D else {sampling.negatives_kept!r}D end"
+    return rows.where(f"pmod(xxhash64(entity_id, cast(as_of as string)), {RESOLUTION}) < {share} * {RESOLUTION}")
