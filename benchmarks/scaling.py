@@ -1,8 +1,8 @@
 """How the cost of a night grows with the number of customers, on both engines: seconds, processor seconds and bytes a step.
 
-    .venv/bin/python benchmarks/scaling.py                                     100,000 customers with 20 events each
-    .venv/bin/python benchmarks/scaling.py --customers 100000 1000000 10000000
-    .venv/bin/python benchmarks/scaling.py --engines spark --master 'local-cluster[2,1,4096]'
+    .venv/bin/python -m benchmarks.scaling                                     100,000 customers with 20 events each
+    .venv/bin/python -m benchmarks.scaling --customers 100000 1000000 10000000
+    .venv/bin/python -m benchmarks.scaling --engines spark --master 'local-cluster[2,1,4096]'
 
 The world is that of benchmarks/snapshot.py. Each engine works in a process of its own, from empty folders; what Spark takes to
 start is a step by itself, for it does not grow.
@@ -124,7 +124,7 @@ def _peak() -> float:
 
 
 def measure(root: Path, engine: str) -> list[Figures]:
-    call = [sys.executable, __file__, "--run", engine, "--root", str(root)]
+    call = [sys.executable, "-m", "benchmarks.scaling", "--run", engine, "--root", str(root)]
     done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

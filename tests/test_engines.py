@@ -116,9 +116,10 @@ def by_spark(crm: Workspace, instants: list[datetime], by_duckdb: Made) -> Made:
 
 def made(crm: Workspace, instants: list[datetime], engine: Any) -> Made:
     assert snapshot.build(crm, [*instants, NOW], engine=engine).built
-    assert snapshot.build(crm, [*instants, NOW], engine=engine).built == 0
+    before = {path: path.stat().st_mtime_ns for path in crm.snapshots.rglob("2*.parquet")}
     night = batch.run(crm, NOW, [], QUIET, engine)
     assert not night.failures
+    assert before == {path: path.stat().st_mtime_ns for path in crm.snapshots.rglob("2*.parquet")}, "built again"
     return Made(
         {entity: read(crm, entity, [*instants, NOW]) for entity in ENTITIES},
         dataset.build(crm, propensity.load(crm, "churn"), instants, engine),
