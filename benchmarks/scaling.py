@@ -43,6 +43,9 @@ NOW = datetime(2025, 1, 1, tzinfo=UTC)
 EVENTS = 20
 TREES = 300
 LEARNED_FROM = 20_000
+NIGHT = ("snapshot", "score")  # the score's own seconds hold the join by Feast
+BUSY = 0.6  # of the time that a core is paid for; the rest is shuffles, stragglers and the last wave of tasks
+FORESEEN = (10_000_000, 100_000_000, 1_000_000_000)
 QUIET = lambda what, total: nullcontext(lambda units: None)  # noqa: E731
 QUESTION = """question = "Will this customer order nothing in the next 90 days?"
 entity = "customer"
@@ -151,6 +154,26 @@ def table(found: Sequence[tuple[str, int, list[Figures]]]) -> str:
     return "\n".join(lines)
 
 
+def cost(found: Sequence[tuple[str, int, list[Figures]]]) -> str:
+    """What a night on Spark takes for more customers than fit here: docs/scaling.md explains the formula."""
+    sizes = sorted((customers, steps) for engine, customers, steps in found if engine == "spark")
+    if not sizes:
+        return ""
+    spent = [(n, sum(one["processor"] for one in steps if one["step"] in NIGHT)) for n, steps in sizes]
+    (most, last), (least, first) = spent[-1], spent[0] if len(spent) > 1 else (0, 0.0)
+    rate = (last - first) / (most - least)
+    fixed = max(0.0, last - rate * most)
+    held = {one["step"].removesuffix(", bytes"): one["bytes"] / most for one in sizes[-1][1] if "bytes" in one}
+    head = f"a = {fixed:,.0f} processor seconds, b = {rate * 1e6:,.0f} a million customers\n"
+    lines = [head, "| customers | processor hours | cores for one hour | tables, GB | snapshot, GB | scores, GB |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    for customers in FORESEEN:
+        hours = (fixed + rate * customers) / 3600
+        places = " | ".join(f"{held[name] * customers / 1e9:,.0f}" for name in ("tables", "snapshot", "score"))
+        lines.append(f"| {customers:,} | {hours:,.1f} | {np.ceil(hours / BUSY):,.0f} | {places} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, nargs="+", default=[100_000])
@@ -169,6 +192,7 @@ def main() -> None:
                 make(Path(place) / "workspace", customers, asked.master)
                 found.append((engine, customers, measure(Path(place) / "workspace", engine)))
     print(table(sorted(found, key=lambda one: one[0])))
+    print(f"\n{cost(found)}")
     print("\n" + json.dumps([[engine, customers, *steps] for engine, customers, steps in found]))
 
 
