@@ -29,6 +29,7 @@ from features.views import feature_map, views
 from serving import batch, latest, spark
 from serving.connectors.change import Night, newest
 from serving.partition import PART, RECEIPT, folder, parts
+from tests.cluster import SPARK
 from tests.serving import shop
 from tests.test_time_travel import ATTRIBUTES
 from tests.worlds import INSTANT, make_workspace, random_world
@@ -44,18 +45,6 @@ MODELS = {
     "churn": ("subscriptions_tenure_days", "subscriptions_tier_latest", "orders_amount_sum_365d", "logins_change_90d"),
     "lead-conversion": ("lead_age_days", "interactions_count_30d", "channel_latest", "lead_created_weekday"),
 }
-# what helps a cluster with large data only makes small work slow
-SPARK = """\
-[spark]
-master = "local-cluster[2,1,1024]"
-[spark.conf]
-"spark.sql.shuffle.partitions" = "2"
-"spark.sql.adaptive.enabled" = "false"
-"spark.sql.codegen.wholeStage" = "false"
-"spark.driver.extraJavaOptions" = "-XX:TieredStopAtLevel=1"
-"spark.executor.extraJavaOptions" = "-XX:TieredStopAtLevel=1"
-"spark.task.maxFailures" = "2"
-"""
 QUIET = lambda what, total: nullcontext(lambda units: None)  # noqa: E731
 
 

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from features.propensity import load
+from features.settings import SETTINGS_FILE, Workspace
+from tests.cluster import SPARK
+from tests.training.conftest import NOW, QUIET
+from training import registry
+from training.provenance import Provenance
+from training.rebuild import rebuild
+from training.train import train
+
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.xdist_group("spark")]
+
+
+def test_a_version_is_trained_from_a_sample_and_rebuilt_from_the_same_one(make_shop):
+    root = make_shop(customers=200).root
+    with (root / SETTINGS_FILE).open("a", encoding="utf-8") as settings:
+        settings.write(f"[train]\nmax_rows = 1_000\n{SPARK}")
+    workspace = Workspace.open(root)
+    trained = train(workspace, load(workspace, "churn"), NOW, QUIET, "spark")
+    document, _ = registry.report(workspace, "churn", trained.version)
+    kept = Provenance.model_validate(document["provenance"])
+    assert kept.engine == "spark" and kept.sampling and kept.rows < kept.sampling.known
+    assert kept.sampling.sentence in document["split"]["sentences"]
+    again = rebuild(workspace, "churn", trained.version, QUIET)
+    assert again.equal and not again.moved
