@@ -17,7 +17,7 @@ from features.propensity import Propensity
 from features.settings import Workspace
 from features.snapshot import select_sql
 
-ROWS_PER_CHUNK = 50_000
+ROWS_PER_CHUNK = 25_000
 MEMORY = "500MB"  # where the settings name no limit
 
 

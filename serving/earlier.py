@@ -30,7 +30,7 @@ from features.views import views
 from serving.columns import ColumnScorer, series
 from serving.partition import PART, digest, folder, instant, label
 
-ROWS_PER_READ = 50_000
+ROWS_PER_READ = 25_000
 CARRIED = ("eligible", "why", "policy", "score", "probability", "percentile", "grade", "expected_value", "reasons", "missing",
            "unseen", "stale")  # fmt: skip
 NEIGHBOUR = "inputs"

@@ -29,6 +29,7 @@ MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = (
     "entity_id", "policy", "score", "probability", "percentile", "grade", "expected_value", "model_version",
 )  # fmt: skip
+_HELD = pa.schema([("entity_id", pa.string()), ("score", pa.int32()), ("grade", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +181,26 @@ def changes(
     seen: list[pa.Array] = []
     for batch in night.batches():
         seen.append(batch["entity_id"])
-        before = ledger.written(name, night.partition.propensity, batch["entity_id"].to_pylist())
-        yield (
-            [one for one in night.changes(batch) if _is_due(one, before.get(one.entity_id), target, one.entity_id in forced)],
-            batch.num_rows,
-        )
+        doubtful = batch.filter(pc.invert(_is_held(batch, night.partition.propensity, target, name, ledger, forced)))
+        before = ledger.written(name, night.partition.propensity, doubtful["entity_id"].to_pylist())
+        found = night.changes(doubtful)
+        due = [one for one in found if _is_due(one, before.get(one.entity_id), target, one.entity_id in forced)]
+        yield due, batch.num_rows
     if target.clear:
         yield _gone(night.partition, name, ledger, pa.chunked_array(seen, pa.string()), forced), 0
+
+
+def _is_held(
+    batch: pa.RecordBatch, propensity: str, target: Target, name: str, ledger: Ledger, forced: Collection[str]
+) -> pa.Array:  # fmt: skip
+    """Of whom the target has the very score and grade, so that nothing is due: of most people in most nights."""
+    held = ledger.settled(name, propensity, target.digest, batch["entity_id"].to_pylist())
+    columns = zip(*held, strict=True) if held else ((), (), ())
+    told = pa.RecordBatch.from_arrays(list(map(pa.array, columns, _HELD.types)), schema=_HELD)
+    mine = told.take(pc.index_in(batch["entity_id"], told["entity_id"]))
+    is_same = pc.and_(pc.equal(batch["score"], mine["score"]), pc.equal(batch["grade"], mine["grade"]))
+    is_wanted = pc.is_in(batch["entity_id"], pa.array(sorted(forced), pa.string()))
+    return pc.and_(is_same.fill_null(False), pc.invert(is_wanted))
 
 
 def _is_due(change: Change, before: Written | None, target: Target, is_forced: bool) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from contextlib import closing, contextmanager, suppress
@@ -72,11 +72,22 @@ class Database:
         Raises:
             StoreError: the database does not answer.
         """
+        return self._calmly(lambda connection: connection.execute(statement).all())
+
+    def column(self, statement: Executable) -> list[Any]:
+        """The first column of the rows of a statement, as `select`, at half the cost.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        return self._calmly(lambda connection: connection.scalars(statement).all())
+
+    def _calmly(self, fetch: Callable[[Connection], Sequence[Any]]) -> list[Any]:
         with self._answering():
             if not self._is_made():
                 return []
             with self._calm.connect() as connection:
-                return list(connection.execute(statement).all())
+                return list(fetch(connection))
 
     @contextmanager
     def writing(self, alone: bool = False) -> Iterator[Connection]:

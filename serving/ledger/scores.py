@@ -66,7 +66,7 @@ class Scores(Part):
         """
         query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.probability.is_not(None))
         query = query.where(LATEST.c.entity_id > after).order_by(LATEST.c.entity_id).limit(limit)
-        return [row[0] for row in self._database.select(query)]
+        return self._database.column(query)
 
     def answered_since(self, propensity: str, since: datetime, ids: Sequence[str]) -> list[str]:
         """Of some entities those whose stored answer is of an instant or later.
@@ -78,7 +78,7 @@ class Scores(Part):
         found: list[str] = []
         for start in range(0, len(ids), IDS_PER_READ):
             some = LATEST.c.entity_id.in_(ids[start : start + IDS_PER_READ])
-            found += [row[0] for row in self._database.select(query.where(some))]
+            found += self._database.column(query.where(some))
         return found
 
     def keep(self, entries: Sequence[Entry]) -> None:

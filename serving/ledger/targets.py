@@ -48,6 +48,22 @@ class Targets(Part):
             found |= {row.entity_id: row for row in self._where(target, WRITTEN.c.propensity == propensity, is_one)}
         return found
 
+    def settled(self, target: str, propensity: str, settings: str, ids: Sequence[str]) -> list[tuple[str, int, str]]:
+        """Of some entities those whose score the target has, sent with these settings: id, score and grade.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if not self._database.has(WRITTEN):
+            return []
+        one, found = WRITTEN.c, list[tuple[str, int, str]]()
+        query = select(one.entity_id, one.score, one.grade).where(one.target == target, one.propensity == propensity)
+        query = query.where(one.settings == settings, one.state == "scored", one.status == "sent")
+        for start in range(0, len(ids), IDS_PER_READ):
+            rows = self._database.select(query.where(one.entity_id.in_(ids[start : start + IDS_PER_READ])))
+            found += [(row[0], row[1], row[2]) for row in rows]
+        return found
+
     def with_score(self, target: str, propensity: str) -> list[str]:
         """The ids of those of whom the target holds a score, or may hold one, sorted.
 

@@ -87,7 +87,7 @@ def test_after_late_data_only_what_changed_is_made_anew(own: Workspace, scored: 
     changed, back = others[70], "C0000"
     assert back not in scored
     ended = f"case customer_id when '{first}' then timestamp '2018-05-14' when '{back}' then null else ended_at end"
-    corrected(own, f"if(customer_id = '{changed}', 'max', tier) as tier", f"{ended} as ended_at")
+    corrected(own, f"if(customer_id = '{changed}', 'never seen', tier) as tier", f"{ended} as ended_at")
     scored.clear()
     night(own)
     assert set(scored) == {changed, back, first}  # the first to be told that it is eligible no more

@@ -127,3 +127,13 @@ def test_many_who_begin_at_once_lose_nothing(open_ledger: Callable[..., Ledger])
         assert [job.result() for job in work] == [None] * 8
     assert len(ledgers[0].latest("churn", [f"own {i}" for i in range(8)])) == 8
     assert len(ledgers[0].audit(limit=1_000)) == 8 * 21
+
+
+def test_who_was_answered_since_is_told_and_scores_are_listed_in_parts(ledger: Ledger) -> None:
+    assert ledger.answered_since("churn", NOW, ["a"]) == [] == ledger.scored("churn")
+    ledger.keep_latest([stored(one, at=NOW + timedelta(hours=hours)) for one, hours in (("a", -1), ("b", 0), ("c", 1))])
+    ledger.keep_latest([stored("d", probability=None)])
+    assert sorted(ledger.answered_since("churn", NOW, ["a", "b", "c", "stranger"])) == ["b", "c"]
+    assert ledger.answered_since("churn", NOW, []) == [] == ledger.answered_since("upsell", NOW, ["b"])
+    assert ledger.scored("churn") == ["a", "b", "c"] and ledger.scored("churn", limit=2) == ["a", "b"]
+    assert ledger.scored("churn", after="b", limit=2) == ["c"] and ledger.scored("churn", after="c") == []
