@@ -66,7 +66,6 @@ def score_propensity(
     declared = feature_map(views(workspace, catalog), question.entity)
     scorer = scorer_of(workspace, views(workspace, catalog), registered)
     known = store.size(workspace, question.entity, as_of)
-    everybody = store.known(workspace, question.entity, [as_of], scorer.columns)
     target = place(workspace, folder(workspace, question.name, as_of))
     of_scorer = {name: declared[name] for name in registered.model.columns if name in declared}
     settings, files = workspace.settings, max(1, math.ceil(known / workspace.settings.spark.rows_per_file))
@@ -76,6 +75,7 @@ def score_propensity(
     )  # fmt: skip
     target.mkdir()
     with progress(question.name, known) as tick, working(f"scores of {question.name}"):
+        everybody = store.known(workspace, question.entity, [as_of], scorer.columns)
         rows = _with_obstacle(everybody, question.conditions)
         shares = rows.repartition(files, "entity_id").sortWithinPartitions("entity_id")
         (target / STAGING).mkdir()

@@ -5,6 +5,7 @@ The executors are processes of their own, `local-cluster[2,1,1024]`, and this ma
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -18,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from features import ingest, propensity, sample, snapshot, store, tour
 from features.catalog import Catalog
@@ -26,6 +28,7 @@ from features.errors import EngineError, SnapshotError
 from features.settings import SETTINGS_FILE, Workspace
 from features.spark import store as spark_store
 from features.views import feature_map, views
+from foresell import main
 from serving import batch, latest, spark
 from serving.connectors.change import Night, newest
 from serving.partition import PART, RECEIPT, folder, parts
@@ -208,6 +211,16 @@ def test_a_large_partition_has_several_files_and_everybody_reads_them_all(
     assert spark.score_propensity(own, champion, NOW, QUIET).sha256 == receipt.sha256
     spark.score_propensity(elsewhere(crm, tmp_path), champion, NOW, QUIET)
     assert held(own, "churn") == by_spark.files["churn"]
+
+
+def test_the_commands_take_the_engine(crm: Workspace, by_spark: Made) -> None:
+    place = ["--engine", "spark", "--json", "--workspace", str(crm.root)]
+    built = CliRunner().invoke(main, ["snapshot", "--as-of", f"{NOW:%Y-%m-%d}", *place])
+    assert built.exit_code == 0 and json.loads(built.stdout)["built"] == 0, built.output
+    scored = CliRunner().invoke(main, ["score", "churn", *place])
+    assert scored.exit_code == 0, scored.output
+    assert json.loads(scored.stdout)["scored"]["churn"]["sha256"] == by_spark.receipts[0].sha256
+    assert held(crm, "churn") == by_spark.files["churn"]
 
 
 class Killed(spark.Share):

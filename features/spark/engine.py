@@ -13,13 +13,13 @@ from features.manifest import table_digests
 from features.settings import Workspace
 from features.spark.dialect import spark_sql
 from features.spark.place import Place, place
-from features.spark.session import session
+from features.spark.session import session, working
 from features.tables import TABLES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-LABEL, BUCKET = "snapshot_label", "snapshot_bucket"
+LABEL = "snapshot_label"
 STAGING = ".spark"  # Spark and Feast pass over names that begin with a dot
 
 
@@ -43,18 +43,21 @@ class SparkEngine:
             source = catalog.path(workspace, name)
             held = place(workspace, source)
             held.fill(source)
-            self._session.read.parquet(str(held)).createOrReplaceTempView(name)
+            with working(f"table {name}"):
+                self._session.read.parquet(str(held)).createOrReplaceTempView(name)
 
     def digests(self, table: str, as_ofs: Sequence[datetime]) -> list[str]:
         columns = self._catalog.tables[table].columns
-        row = self._session.sql(spark_sql(table_digests(table, TABLES[table], columns, as_ofs))).collect()[0]
+        with working(f"digests of {table}"):
+            row = self._session.sql(spark_sql(table_digests(table, TABLES[table], columns, as_ofs))).collect()[0]
         return [str(value) for value in row]
 
     def write(self, statement: str, target: Place, as_ofs: Sequence[datetime]) -> Iterator[datetime]:
         """One job writes the files of every as_of beside each other; then they are put in place."""
-        rows = self._session.sql(spark_sql(statement))
         staging = target / STAGING
-        self._labelled(rows, len(as_ofs)).write.mode("overwrite").partitionBy(LABEL).parquet(str(staging))
+        with working(f"snapshots of {target.name}"):
+            rows = self._session.sql(spark_sql(statement))
+            self._labelled(rows, len(as_ofs)).write.mode("overwrite").partitionBy(LABEL).parquet(str(staging))
         for as_of in as_ofs:
             parts = sorted((staging / f"{LABEL}={label(as_of)}").glob("part-*.parquet"), key=lambda part: part.name)
             for number, part in reversed(list(enumerate(parts or [self._nobody(rows, staging)]))):

@@ -82,7 +82,9 @@ class Place:
         """Copy a local file to here, unless it is here already or `again` says that it may be another by now."""
         if self._path != str(source) and (again or not self.is_file()):
             self._files.create_dir(self._path.rpartition("/")[0], recursive=True)
-            pyarrow.fs.copy_files(str(source), self._path, pyarrow.fs.LocalFileSystem(), self._files)
+            neighbour = f"{self._path}.new"  # a killed copy must not be taken for the table
+            pyarrow.fs.copy_files(str(source), neighbour, pyarrow.fs.LocalFileSystem(), self._files)
+            self._files.move(neighbour, self._path)
 
 
 def place(workspace: Workspace, path: Path) -> Place:

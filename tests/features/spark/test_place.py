@@ -37,6 +37,8 @@ def test_it_does_what_a_path_does(tmp_path: Path) -> None:
 def test_a_local_file_is_copied_once_and_again_only_where_that_is_asked(tmp_path: Path) -> None:
     source, target = tmp_path / "table.parquet", Place(str(tmp_path / "store" / "table.parquet"))
     source.write_bytes(b"old")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "table.parquet.new").write_bytes(b"half")  # what a killed copy leaves
     target.fill(source)
     source.write_bytes(b"new")
     target.fill(source)
