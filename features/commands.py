@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from features.console import Instant, emit, json_option, note, progress, results, step, workspace_option
+from features.console import Instant, emit, engine_option, json_option, note, progress, results, step, workspace_option
+from features.engine import Name
 from features.settings import Workspace
 
 
@@ -88,12 +89,13 @@ def _pull(workspace: Workspace, name: str, now: datetime, *, dry_run: bool) -> l
 @click.command()
 @workspace_option
 @click.option("--as-of", "as_ofs", type=Instant(), multiple=True, help="Only these instants; may be given several times.")
+@engine_option
 @json_option
-def snapshot(workspace: Workspace, as_ofs: Sequence[datetime], as_json: bool) -> None:
+def snapshot(workspace: Workspace, as_ofs: Sequence[datetime], engine: Name, as_json: bool) -> None:
     """Build what was known before each as_of, and tell Feast.
 
     Without --as-of: every instant that training needs, and the newest one for scoring. What is up to date is left as it is.
-    The newest snapshot is then put into the online store.
+    The newest snapshot is then put into the online store, unless it lies in a store of Spark's own.
 
     \b
     Example:
@@ -109,19 +111,31 @@ def snapshot(workspace: Workspace, as_ofs: Sequence[datetime], as_json: bool) ->
     built = Built(0, 0, 0)
     with progress("snapshots", sum(to_build(workspace, instants, [entity]) for entity, instants in wanted.items())) as tick:
         for entity, instants in wanted.items():
-            built = built + build(workspace, instants, tick, [entity])
+            built = built + build(workspace, instants, tick, [entity], engine=engine)
     step(f"snapshots: {built.built:,} built, {built.kept:,} up to date, {built.rows:,} rows")
-    store.apply(workspace)
-    newest = max(instant for instants in wanted.values() for instant in instants)
+    if engine == "spark":
+        from features.spark import store as spark_store
+
+        spark_store.apply(workspace)
+    if engine == "spark" and workspace.settings.spark.store:
+        step(f"the online store is left as it is: the snapshots lie in {workspace.settings.spark.store}")
+    else:
+        store.apply(workspace)
+        _materialize(workspace, max(instant for instants in wanted.values() for instant in instants))
+    if as_json:
+        told = {entity: [instant.isoformat() for instant in instants] for entity, instants in wanted.items()}
+        emit({"built": built.built, "kept": built.kept, "rows": built.rows, "as_ofs": told})
+
+
+def _materialize(workspace: Workspace, newest: datetime) -> None:
+    from features import store
+
     with progress("online store", sum(len(ids) for ids in store.population(workspace, newest).values())) as tick:
         put = store.materialize(workspace, newest, tick)
     at = f"as of {newest:%Y-%m-%d %H:%M} UTC"
     for done in put:
         newer = f", {done.newer:,} left, for theirs are of a later as_of" if done.newer else ""
         step(f"online store, {done.entity}: {done.written:,} written, {done.same:,} the same{newer}; {at}")
-    if as_json:
-        told = {entity: [instant.isoformat() for instant in instants] for entity, instants in wanted.items()}
-        emit({"built": built.built, "kept": built.kept, "rows": built.rows, "as_ofs": told})
 
 
 @click.group()

@@ -45,7 +45,7 @@ def view_sql(view: View, relations: Mapping[str, str], columns: Mapping[str, str
 
 def _visible(view: View, relations: Mapping[str, str], columns: Mapping[str, str]) -> str:
     table = view.contract
-    needed = sorted(_columns_read(view) & (set(columns) | table.filled_later))
+    needed = sorted((_columns_read(view) & (set(columns) | table.filled_later)) - {"entity_id"})
     read = ", ".join(f'{_masked(name, table, columns)} as "{name}"' for name in needed)
     reach = _reach(view)
     window = f" and t.{table.time} >= a.as_of - interval {reach} day" if reach else ""

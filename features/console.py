@@ -44,6 +44,10 @@ workspace_option = click.option(
     "--workspace", type=WorkspaceFolder(), default=".", envvar="FORESELL_WORKSPACE", show_default=True,
     help="The folder with foresell.toml.",
 )  # fmt: skip
+engine_option = click.option(
+    "--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True,
+    help="DuckDB on this machine, or Spark on the cluster of [spark].",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 

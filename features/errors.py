@@ -9,6 +9,7 @@ ForesellError                 the work failed                              exit 
 ├── TableError                an export does not fit the contract of a table
 ├── QualityError              the tables hold errors that scores must not be built on
 ├── SnapshotError             a snapshot is missing or cannot be built
+├── EngineError               Spark gave up a piece of work
 ├── BusyError                 another run holds the workspace, or a target
 ├── StoreError                the feature store does not hold what was asked
 ├── DataFloorError            too little matured data to train on
@@ -79,6 +80,10 @@ class QualityError(ForesellError):
 
 
 class SnapshotError(ForesellError):
+    pass
+
+
+class EngineError(ForesellError):
     pass
 
 

@@ -11,11 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from features.catalog import write_atomically
 from features.tables import Table
+
+if TYPE_CHECKING:
+    from features.spark.place import Place
 
 FILE = "manifest.json"
 
@@ -23,7 +25,7 @@ FILE = "manifest.json"
 class Manifest:
     """The digests of the snapshot files in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | Place) -> None:
         self._folder = folder
         path = folder / FILE
         self._digests: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -48,7 +50,8 @@ class Manifest:
 
     def save(self) -> None:
         """Write the manifest; a file that is in place but not noted is built again."""
-        write_atomically(self._folder / FILE, json.dumps(self._digests, indent=1, sort_keys=True).encode())
+        path, content = self._folder / FILE, json.dumps(self._digests, indent=1, sort_keys=True).encode()
+        write_atomically(path, content) if isinstance(path, Path) else path.write_bytes(content)
 
     def drop_others(self, sql: str) -> None:
         """Remove every file that was built by other SQL: its columns are not those of the view any more."""
@@ -65,12 +68,8 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def table_digests(
-    connection: duckdb.DuckDBPyConnection, relation: str, table: Table, columns: Mapping[str, str], as_ofs: Sequence[datetime]
-) -> list[str]:
-    """For each as_of, a digest of every value of the table that was known before it; independent of the order of rows."""
-    if not as_ofs:
-        return []
+def table_digests(relation: str, table: Table, columns: Mapping[str, str], as_ofs: Sequence[datetime]) -> str:
+    """SQL: for each as_of, a digest of every value of the table that was known before it; independent of the order of rows."""
     later = {c.name: c.revealed_by for c in table.columns if c.revealed_by in columns and c.name in columns}
     always = [name for name in columns if name not in later and name != "known_until"]
     facts = [f"select known_at as instant, hash({_listed(always)}) as fact from {relation}"]
@@ -81,8 +80,7 @@ def table_digests(
             f'where "{revealed_by}" is not null'
         )
     sums = ", ".join(f"sum(fact) filter (where instant < timestamp '{as_of:%Y-%m-%d %H:%M:%S.%f}')" for as_of in as_ofs)
-    row = connection.execute(f"select {sums} from ({' union all '.join(facts)})").fetchone()
-    return [str(value) for value in row or ()]
+    return f"select {sums} from ({' union all '.join(facts)})"
 
 
 def _listed(columns: Sequence[str]) -> str:

@@ -91,6 +91,42 @@ class DuckdbSettings(Strict):
     threads: int | None = Field(default=None, description="how many threads; unset means every core")
 
 
+class SparkSettings(Strict):
+    """The cluster that `--engine spark` works on."""
+
+    master: str = Field(
+        default="local[*]",
+        description="where Spark runs: `local[*]`, `yarn`, `k8s://https://HOST:443`; empty where `spark-submit` says",
+    )
+    packages: tuple[str, ...] = Field(
+        default=(), description="Maven packages that Spark loads, such as `org.apache.hadoop:hadoop-aws:3.4.2` for `s3a://`"
+    )
+    conf: dict[Annotated[str, Field(pattern=r"^spark\.")], str] = Field(
+        default_factory=dict,
+        description='`"spark.executor.memory" = "8g"`; goes over what Foresell sets; `${NAME}` is an environment variable',
+    )
+    store: str = Field(
+        default="",
+        description="where Spark keeps tables, snapshots and scores, such as `s3a://BUCKET/foresell`; "
+        "empty: the workspace, which every executor must see",
+    )
+    rows_per_file: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="about how many rows a file of a snapshot, and exactly how many at most one of scores, has",
+    )
+
+
+class TrainSettings(Strict):
+    """How much `foresell train --engine spark` brings to the one machine that learns."""
+
+    max_rows: int = Field(
+        default=5_000_000,
+        ge=1_000,
+        description="`--engine spark` brings at most about so many rows: every positive, and a share of the negatives",
+    )
+
+
 class Settings(Strict):
     """`foresell.toml`."""
 
@@ -107,6 +143,8 @@ class Settings(Strict):
     store: StoreSettings = Field(default_factory=StoreSettings, description="the online store")
     mlflow: MlflowSettings = Field(default_factory=MlflowSettings, description="where runs and models are kept")
     duckdb: DuckdbSettings = Field(default_factory=DuckdbSettings, description="the engine that builds snapshots")
+    spark: SparkSettings = Field(default_factory=SparkSettings, description="the cluster of `--engine spark`")
+    train: TrainSettings = Field(default_factory=TrainSettings, description="how many rows `train --engine spark` learns from")
     attributes: dict[str, dict[str, Attribute]] = Field(
         default_factory=dict, description="`[attributes.TABLE.COLUMN]`: extra columns of an entity table that become features"
     )

@@ -21,15 +21,15 @@ from features.catalog import Catalog
 from features.compile import view_sql
 from features.console import Tick
 from features.database import connect, quote
+from features.engine import MEMORY, DuckdbEngine, Engine, Folder, Name, file, label
 from features.errors import CallError, SnapshotError
 from features.feature import View
-from features.manifest import Manifest, digest, table_digests
+from features.manifest import Manifest, digest
 from features.settings import Workspace
 from features.tables import ENTITIES, ENTITY_TABLES, TABLES
 from features.views import view_of, views
 
 ROWS_PER_STATEMENT = 2_000_000
-MEMORY = "1GB"  # of a build, where the settings name no limit
 EXTERNAL_FILE = "table.parquet"
 
 
@@ -47,7 +47,7 @@ class Built:
 
 def build(
     workspace: Workspace, as_ofs: Sequence[datetime], tick: Tick = lambda _: None, entities: Sequence[str] = ENTITIES,
-    *, beyond: bool = False,
+    *, beyond: bool = False, engine: Name = "duckdb",
 ) -> Built:  # fmt: skip
     """Build the snapshots of every view at these instants, leaving what is up to date.
 
@@ -57,33 +57,36 @@ def build(
         tick: called with 1 for every view and as_of that is done; `to_build` tells how many there are.
         entities: only the views of these.
         beyond: whether an as_of may lie after everything that the tables tell: what is known then is what they told last.
+        engine: what runs the SQL; both build the same rows.
 
     Raises:
         TableError: nothing has been ingested.
         FeatureError: a declaration cannot be compiled.
-        CallError: an as_of lies after everything that the tables tell.
+        CallError: an as_of lies after everything that the tables tell, or Spark cannot be started.
     """
     total = Built(0, 0, 0)
+    catalog = Catalog.load(workspace)
     if not beyond:
-        _require_known(Catalog.load(workspace), as_ofs)
-    with _alone(workspace), connect(workspace, MEMORY) as connection:
-        builder = _Builder(workspace, connection, sorted(set(as_ofs)))
-        for view in _views(workspace, builder.catalog, entities):
+        _require_known(catalog, as_ofs)
+    with _alone(workspace), _opened(workspace, catalog, engine) as opened:
+        builder = _Builder(catalog, opened, sorted(set(as_ofs)))
+        for view in _views(workspace, catalog, entities):
             total = total + builder.build(view, tick)
     return total
 
 
 def remove(workspace: Workspace, as_ofs: Sequence[datetime]) -> int:
     """Remove the snapshots of every view at these instants; a build makes them again. Returns how many files that were."""
-    files = [_file(as_of) for as_of in as_ofs]
-    there = [path for file in files for path in workspace.snapshots.glob(f"*/*/{file}")]
-    if there:
+    folders = [folder for folder in workspace.snapshots.glob("*/*") if folder.is_dir()]
+    there = {folder: [path for as_of in as_ofs for path in files(folder, as_of)] for folder in folders}
+    if any(there.values()):
         with _alone(workspace):
-            for target in {path.parent for path in there}:
-                Manifest(target).forget(files)
-            for path in there:
-                path.unlink(missing_ok=True)
-    return len(there)
+            for folder, paths in there.items():
+                if paths:
+                    Manifest(folder).forget([file(as_of) for as_of in as_ofs])
+                for path in paths:
+                    path.unlink()
+    return sum(map(len, there.values()))
 
 
 def to_build(workspace: Workspace, as_ofs: Sequence[datetime], entities: Sequence[str] = ENTITIES) -> int:
@@ -96,8 +99,8 @@ def held(workspace: Workspace, as_of: datetime) -> dict[str, tuple[str, int] | N
     found: dict[str, tuple[str, int] | None] = {}
     for view in _views(workspace, Catalog.load(workspace), ENTITIES):
         target = folder(workspace, view)
-        known, rows = Manifest(target).digest_of(_file(as_of)), _rows(target / _file(as_of))
-        found[view.name] = None if known is None or rows is None else (known, rows)
+        known, size = Manifest(target).digest_of(file(as_of)), rows(target, as_of)
+        found[view.name] = None if known is None or size is None else (known, size)
     return found
 
 
@@ -147,9 +150,10 @@ def folder(workspace: Workspace, view: View) -> Path:
     return workspace.snapshots / view.entity / view.name
 
 
-def label(as_of: datetime) -> str:
-    """An as_of as a file name, for example 20180515T000000000000Z."""
-    return as_of.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+def files(folder: Folder, as_of: datetime) -> list[Folder]:
+    """The files of a snapshot that are there: one, or several of a large one."""
+    whole = folder / file(as_of)
+    return [whole, *folder.glob(f"{label(as_of)}-*.parquet")] if whole.is_file() else []
 
 
 def history_start(workspace: Workspace, entity: str) -> datetime:
@@ -193,13 +197,19 @@ def _joined(workspace: Workspace, profile: View, view: View, as_ofs: Sequence[da
 def _require_same_rows(workspace: Workspace, holders: Sequence[View], as_ofs: Sequence[datetime]) -> None:
     """Every view has as many rows as the profile; a build that was killed half-way may have left fewer."""
     for as_of in dict.fromkeys(as_ofs):
-        rows = {view.name: _rows(folder(workspace, view) / _file(as_of)) for view in holders}
-        if len(set(rows.values()) - {None}) > 1:
-            raise _missing(workspace, holders[0], f"as many rows in every view of {label(as_of)}", f"{rows}")
+        sizes = {view.name: rows(folder(workspace, view), as_of) for view in holders}
+        if len(set(sizes.values()) - {None}) > 1:
+            raise _missing(workspace, holders[0], f"as many rows in every view of {label(as_of)}", f"{sizes}")
 
 
-def _rows(path: Path) -> int | None:
-    return int(pyarrow.parquet.read_metadata(path).num_rows) if path.is_file() else None
+def rows(folder: Folder, as_of: datetime) -> int | None:
+    """How many rows a snapshot has; None where there is none."""
+    return sum(map(_rows_of, found)) if (found := files(folder, as_of)) else None
+
+
+def _rows_of(path: Folder) -> int:
+    with path.open("rb") as opened:
+        return int(pyarrow.parquet.read_metadata(opened).num_rows)
 
 
 def relation(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> str:
@@ -208,12 +218,12 @@ def relation(workspace: Workspace, view: View, as_ofs: Sequence[datetime]) -> st
     Raises:
         SnapshotError: a snapshot has not been built.
     """
-    paths = {as_of: folder(workspace, view) / _file(as_of) for as_of in as_ofs}
-    missing = [as_of for as_of, path in paths.items() if not path.is_file()]
+    paths = {as_of: files(folder(workspace, view), as_of) for as_of in as_ofs}
+    missing = [as_of for as_of, found in paths.items() if not found]
     if missing or not paths:
         received = f"{len(missing)} missing, for example {label(missing[0])}" if missing else "no as_of was asked for"
         raise _missing(workspace, view, f"{len(paths)} files", received, missing if len(missing) == 1 else ())
-    return "read_parquet([" + ", ".join(f"'{quote(str(path))}'" for path in paths.values()) + "])"
+    return "read_parquet([" + ", ".join(f"'{quote(str(path))}'" for found in paths.values() for path in found) + "])"
 
 
 def _missing(workspace: Workspace, view: View, expected: str, received: str, as_ofs: Sequence[datetime] = ()) -> SnapshotError:
@@ -242,63 +252,52 @@ def _alone(workspace: Workspace) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _opened(workspace: Workspace, catalog: Catalog, name: Name) -> Iterator[Engine]:
+    if name == "spark":
+        from features.spark.engine import SparkEngine
+
+        yield SparkEngine(workspace, catalog)
+        return
+    with connect(workspace, MEMORY) as connection:
+        yield DuckdbEngine(workspace, catalog, connection)
+
+
 def _views(workspace: Workspace, catalog: Catalog, entities: Sequence[str]) -> list[View]:
     return [view for view in views(workspace, catalog) if view.entity in entities and not view.external]
 
 
 class _Builder:
-    """One build: the connection, the tables and what was known of them before each as_of."""
+    """One build: the engine, the tables and what was known of them before each as_of."""
 
-    def __init__(self, workspace: Workspace, connection: duckdb.DuckDBPyConnection, as_ofs: Sequence[datetime]) -> None:
-        self.workspace, self.connection, self.as_ofs = workspace, connection, as_ofs
-        self.catalog = Catalog.load(workspace)
-        self.relations = {
-            name: f"read_parquet('{quote(str(self.catalog.path(workspace, name)))}')" for name in self.catalog.tables
-        }
+    def __init__(self, catalog: Catalog, engine: Engine, as_ofs: Sequence[datetime]) -> None:
+        self.catalog, self.engine, self.as_ofs = catalog, engine, as_ofs
 
     @cached_property
     def known(self) -> dict[str, list[str]]:
         """For each table and as_of, a digest of what was known."""
-        return {
-            name: table_digests(self.connection, self.relations[name], TABLES[name], self._columns(name), self.as_ofs)
-            for name in self.catalog.tables
-        }
+        return {name: self.engine.digests(name, self.as_ofs) if self.as_ofs else [] for name in self.catalog.tables}
 
     def build(self, view: View, tick: Tick) -> Built:
         """Build the files of one view that are missing or no longer right."""
-        target = folder(self.workspace, view)
+        target = self.engine.snapshots / view.entity / view.name
         target.mkdir(parents=True, exist_ok=True)
-        manifest, columns = Manifest(target), self._columns(view.table)
+        manifest, columns = Manifest(target), self.catalog.tables[view.table].columns
         manifest.drop_others(digest(duckdb.__version__, view_sql(view, dict.fromkeys(TABLES, ""), columns, [])))
-        spine = ENTITY_TABLES[view.entity].name
-        wanted = {as_of: digest(self.known[view.table][i], self.known[spine][i]) for i, as_of in enumerate(self.as_ofs)}
-        stale = [as_of for as_of in self.as_ofs if not manifest.holds(_file(as_of), wanted[as_of])]
+        spine, version = ENTITY_TABLES[view.entity].name, [self.engine.version] if self.engine.version else []
+        known = zip(self.known[view.table], self.known[spine], strict=True)
+        wanted = {as_of: digest(*version, *pair) for as_of, pair in zip(self.as_ofs, known, strict=True)}
+        stale = [as_of for as_of in self.as_ofs if not manifest.holds(file(as_of), wanted[as_of])]
         tick(len(wanted) - len(stale))
-        manifest.forget([_file(as_of) for as_of in stale])
-        rows, size = 0, max(1, ROWS_PER_STATEMENT // max(1, self.catalog.tables[spine].rows))
+        manifest.forget([file(as_of) for as_of in stale])
+        written, size = 0, max(1, ROWS_PER_STATEMENT // max(1, self.catalog.tables[spine].rows))
         for start in range(0, len(stale), size):
             chunk = stale[start : start + size]
-            self.connection.execute(f"create or replace temp table built as {view_sql(view, self.relations, columns, chunk)}")
-            for as_of in chunk:
-                rows += self._write(target / _file(as_of), as_of)
-                manifest.add(_file(as_of), wanted[as_of])
+            for part in (part for as_of in chunk for part in files(target, as_of)[1:]):
+                part.unlink()
+            for as_of in self.engine.write(view_sql(view, self.engine.relations, columns, chunk), target, chunk):
+                written += rows(target, as_of) or 0
+                manifest.add(file(as_of), wanted[as_of])
                 tick(1)
             manifest.save()
-        return Built(len(stale), len(wanted) - len(stale), rows)
-
-    def _write(self, path: Path, as_of: datetime) -> int:
-        """Sorted by entity, so that a range of them is found without reading the others."""
-        neighbour = path.with_suffix(".part")
-        chosen = f"from built where event_timestamp = timestamptz '{as_of.isoformat()}' order by entity_id"
-        self.connection.execute("set preserve_insertion_order = true")
-        rows = self.connection.execute(f"copy ({chosen}) to '{quote(str(neighbour))}' (format parquet)").fetchone()
-        self.connection.execute("set preserve_insertion_order = false")
-        neighbour.replace(path)
-        return int(rows[0]) if rows else 0
-
-    def _columns(self, table: str) -> dict[str, str]:
-        return self.catalog.tables[table].columns
-
-
-def _file(as_of: datetime) -> str:
-    return f"{label(as_of)}.parquet"
+        return Built(len(stale), len(wanted) - len(stale), written)

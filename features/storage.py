@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from features.catalog import write_atomically
+from features.engine import Name
 from features.errors import WorkspaceError
 from features.settings import REPOSITORY, Workspace
 from features.wire import KEY_VERSION
@@ -42,16 +43,17 @@ def project(workspace: Workspace) -> str:
     return f"{PROJECT}_{blake2b(str(workspace.root).encode(), digest_size=6).hexdigest()}"
 
 
-def config(workspace: Workspace) -> dict[str, Any]:
+def config(workspace: Workspace, engine: Name = "duckdb") -> dict[str, Any]:
     """Feast's configuration, as `feature_store.yaml` would have it. `${NAME}` in it stands for an environment variable.
 
-    The registry is a database because Feast rewrites a registry file in place, under the eyes of its readers.
+    The registry is a database because Feast rewrites a registry file in place, under the eyes of its readers. What Spark reads is
+    a project of its own in it, for a source of Feast belongs to one offline store.
 
     Raises:
         WorkspaceError: `[store] online` or `[store] registry` is no address of a store that is known here.
     """
     return {
-        "project": project(workspace),
+        "project": project(workspace) + ("_spark" if engine == "spark" else ""),
         "provider": "local",
         "registry": {
             "registry_type": "sql",
@@ -59,7 +61,7 @@ def config(workspace: Workspace) -> dict[str, Any]:
             "serve_features_while_materializing": True,
             **_registry(workspace),
         },
-        "offline_store": {"type": "duckdb"},
+        "offline_store": {"type": engine},
         "online_store": _online_store(workspace),
         # without a size Feast writes only the first Arrow batch; without the latest it may end with an older row
         "materialization": {"pull_latest_features": True, "online_write_batch_size": ROWS_PER_WRITE},

@@ -25,6 +25,7 @@ _EXAMPLES = {
     "threads": 2,
     "project": "my_crm",
     "late_after": "36h",
+    "store": "s3a://bucket/foresell",
     "tracking_uri": "http://127.0.0.1:5000",
 }
 _TABLES = {

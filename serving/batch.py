@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,13 +20,14 @@ from features import quality, store
 from features.catalog import Catalog
 from features.cohort import eligibility
 from features.console import Tick
+from features.engine import Name
 from features.errors import ForesellError, LostRowsError, PropensityError, RegistryError, StoreError
 from features.propensity import load, propensity_files
 from features.settings import Workspace
 from features.snapshot import build, to_build
 from features.stream import chunks
 from features.views import views
-from serving import latest
+from serving import latest, spark
 from serving.columns import ColumnScorer
 from serving.disk import broken
 from serving.earlier import Inputs, maker
@@ -54,7 +55,7 @@ class Night:
     failures: dict[str, ForesellError]
 
 
-def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: Progress) -> Night:
+def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: Progress, engine: Name = "duckdb") -> Night:
     """Score propensities at an as_of; one that fails does not stop the others.
 
     Args:
@@ -62,6 +63,7 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
         as_of: features were known before this instant.
         names: the propensities; empty means every one that has a champion.
         progress: opens a progress bar, as `features.console.progress` does.
+        engine: where the work is done; Spark stores no last scores.
 
     Raises:
         PropensityError: there is no propensity of that name.
@@ -72,12 +74,12 @@ def run(workspace: Workspace, as_of: datetime, names: Sequence[str], progress: P
     wanted = list(dict.fromkeys(names)) or list(with_champion(workspace))
     quality.require(workspace)
     with progress("snapshot", to_build(workspace, [as_of])) as tick:
-        build(workspace, [as_of], tick)
+        build(workspace, [as_of], tick, engine=engine)
     receipts: list[Receipt] = []
-    failures: dict[str, ForesellError] = applied(workspace)
+    failures: dict[str, ForesellError] = applied(workspace, engine)
     for name in wanted:
         try:
-            receipt, failure = score_propensity(workspace, _answering(workspace, name), as_of, progress)
+            receipt, failure = score_propensity(workspace, _answering(workspace, name), as_of, progress, engine=engine)
             receipts.append(receipt)
             if failure is not None:
                 failures[name] = failure
@@ -95,11 +97,14 @@ def _answering(workspace: Workspace, name: str) -> Registered:
     return load_version(workspace, name, pinned) if pinned else champion(workspace, name)
 
 
-def applied(workspace: Workspace) -> dict[str, ForesellError]:
+def applied(workspace: Workspace, engine: Name = "duckdb") -> dict[str, ForesellError]:
     """Tell Feast what is declared. A file that was edited badly stops no champion, but it is told of, by name.
 
     What Feast lacks then, `store.historical` names.
     """
+    if engine == "spark":
+        spark.apply(workspace)
+        return _wrong_files(workspace)
     try:
         store.apply(workspace)
     except PropensityError:
@@ -143,7 +148,12 @@ def with_champion(workspace: Workspace) -> dict[str, Named]:
 
 
 def score_propensity(
-    workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress, late: Sequence[str] = ()
+    workspace: Workspace,
+    registered: Registered,
+    as_of: datetime,
+    progress: Progress,
+    late: Sequence[str] = (),
+    engine: Name = "duckdb",
 ) -> tuple[Receipt, ForesellError | None]:
     """Score one propensity's cohort, publish its partition and store the last scores.
 
@@ -153,6 +163,7 @@ def score_propensity(
         as_of: features were known before this instant.
         progress: opens a progress bar.
         late: a sentence for each source that was late or missing, for the receipt.
+        engine: where the work is done; Spark stores no last scores.
 
     Returns:
         The receipt, and why the last scores could not be stored; the partition does not depend on it.
@@ -161,7 +172,10 @@ def score_propensity(
         LostRowsError: somebody eligible has no score.
         SnapshotError, StoreError, FeatureError: the features cannot be had.
         ContractError: the features are others than the champion was trained on.
+        EngineError: Spark gave up.
     """
+    if engine == "spark":
+        return spark.score_propensity(workspace, registered, as_of, progress, late), None
     catalog, question = Catalog.load(workspace), registered.model.propensity
     scorer = ColumnScorer(scorer_of(workspace, views(workspace, catalog), registered), workspace.settings.nightly.reasons)
     counts = eligibility(workspace, question, as_of)
@@ -175,10 +189,9 @@ def score_propensity(
     is_newest = as_of >= catalog.midnight  # an older night changes nobody's last score
     with (
         progress(question.name, counts.eligible) as tick,
-        closing(Ledger.open(workspace)) as ledger,
+        _last_scores(workspace, scorer, as_of, is_newest) as last,
         inputs.writing() as digests,
     ):
-        last = LastScores(workspace, ledger, scorer, as_of) if is_newest else None
         renewal = Renewal(scorer, as_of, inputs.take(as_of if is_newest else None), last, digests)
         renewed = ahead(map(renewal.of, ahead(rows)))
         receipt = publish(target, _batches(question.name, renewed, counts.eligible, tick, last), facts)
@@ -188,6 +201,15 @@ def score_propensity(
         if failure is None:  # what the ledger did not take must be made anew
             inputs.put(digests, as_of, receipt.sha256)
     return receipt, failure and _not_stored(failure, target)
+
+
+@contextmanager
+def _last_scores(workspace: Workspace, scorer: ColumnScorer, as_of: datetime, is_newest: bool) -> Iterator[LastScores | None]:
+    if not is_newest:
+        yield None
+        return
+    with closing(Ledger.open(workspace)) as ledger:
+        yield LastScores(workspace, ledger, scorer, as_of)
 
 
 def _not_stored(failure: ForesellError, target: Path) -> ForesellError:

@@ -13,7 +13,7 @@ from serving.reason_columns import floats, listed
 
 NULL = "null"
 LEAST, MOST = 1e-4, 1e9  # between them Arrow and pydantic write the same digits, but for the `.0` of whole numbers
-_ESCAPED = r'[\x00-\x1f"\\]'
+_ESCAPED = r'[^\x20-\x{10FFFF}]|["\\]'
 _NOT_STORED = ',"degraded":false,"trend":null,"change":null}'
 
 

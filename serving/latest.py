@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from features.catalog import sweep, write_atomically
 from features.errors import StoreError
 from features.settings import Workspace
 from serving.disk import broken
-from serving.partition import PART, RECEIPT, digest, partitions
+from serving.partition import PART, RECEIPT, digest, joint, partitions, parts
 
 
 def newest(workspace: Workspace, propensity: str) -> Path | None:
@@ -64,21 +65,26 @@ def folder(workspace: Workspace, propensity: str) -> Path:
 
 def _copy(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    sweep(target, PART, RECEIPT)
-    neighbour = target / f".{PART}.{os.getpid()}"
+    sweep(target, "part-*.parquet", RECEIPT)
+    neighbours = {path: target / f".{path.name}.{os.getpid()}" for path in parts(source)}
     try:
-        shutil.copyfile(source / PART, neighbour)
-        _flush(neighbour)
-        _require_whole(source, neighbour)
-        neighbour.replace(target / PART)
+        for path, neighbour in neighbours.items():
+            shutil.copyfile(path, neighbour)
+            _flush(neighbour)
+        _require_whole(source, list(neighbours.values()))
+        for other in set(parts(target)) - {target / path.name for path in neighbours}:
+            other.unlink()
+        for path, neighbour in neighbours.items():
+            neighbour.replace(target / path.name)
     finally:
-        neighbour.unlink(missing_ok=True)
+        for neighbour in neighbours.values():
+            neighbour.unlink(missing_ok=True)
     write_atomically(target / RECEIPT, (source / RECEIPT).read_bytes())
 
 
-def _require_whole(source: Path, copy: Path) -> None:
+def _require_whole(source: Path, copies: Sequence[Path]) -> None:
     told = json.loads((source / RECEIPT).read_text(encoding="utf-8"))["sha256"]
-    found = digest(copy)
+    found = joint([digest(copy) for copy in copies])
     if found != told:
         raise StoreError(
             str(source / PART),

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -75,7 +75,7 @@ class Receipt:
         mean_probability: over the scores; None when there are none.
         late: a sentence for each source that was late or missing.
         reasons: whether the scores have reasons; a night without them is made in a fraction of the time.
-        sha256: of the Parquet file, so that a receipt of another file is noticed.
+        sha256: of the Parquet file, so that a receipt of another file is noticed; of several, of their digests in order.
     """
 
     propensity: str
@@ -96,6 +96,16 @@ class Receipt:
 def folder(workspace: Workspace, propensity: str, as_of: datetime) -> Path:
     """Where a partition lies."""
     return workspace.scores / f"propensity={propensity}" / f"as_of={label(as_of)}"
+
+
+def part(number: int) -> str:
+    """The name of a file of a partition; what one machine scores has only the first."""
+    return f"part-{number}.parquet"
+
+
+def parts(target: Path) -> list[Path]:
+    """The files of a partition, in order."""
+    return sorted(target.glob("part-*.parquet"), key=lambda path: int(path.stem.removeprefix("part-")))
 
 
 def label(as_of: datetime) -> str:
@@ -142,13 +152,15 @@ def publish(target: Path, scores: Iterable[pa.RecordBatch], facts: Mapping[str, 
         tally = _write(neighbour, scores)
         receipt = Receipt(**facts, **tally.facts(), sha256=digest(neighbour))
         neighbour.replace(target / PART)
+        for other in parts(target)[1:]:
+            other.unlink()
     finally:
         neighbour.unlink(missing_ok=True)
     write_atomically(target / RECEIPT, (json.dumps(asdict(receipt), indent=1) + "\n").encode())
     return receipt
 
 
-class _Tally:
+class Tally:
     """Counts over the scores as they pass."""
 
     def __init__(self) -> None:
@@ -162,6 +174,12 @@ class _Tally:
                 counter[found["values"]] += found["counts"]
         self.total += pc.sum(scores["probability"]).as_py() or 0.0
 
+    def plus(self, grades: Mapping[str, int], withheld: Mapping[str, int], total: float) -> None:
+        """Add what another tally counted."""
+        self.grades.update(grades)
+        self.withheld.update(withheld)
+        self.total += total
+
     def facts(self) -> dict[str, Any]:
         scored, withheld = sum(self.grades.values()), dict(sorted(self.withheld.items()))
         mean = self.total / scored if scored else None
@@ -170,21 +188,32 @@ class _Tally:
         }  # fmt: skip
 
 
-def _write(path: Path, batches: Iterable[pa.RecordBatch]) -> _Tally:
-    tally = _Tally()
+def _write(path: Path, batches: Iterable[pa.RecordBatch]) -> Tally:
     with path.open("wb") as file:
-        with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-            for scores in batches:
-                tally.add(scores)
-                writer.write_batch(scores)
+        tally = write(file, batches)
         file.flush()
         os.fsync(file.fileno())
+    return tally
+
+
+def write(file: IO[bytes], batches: Iterable[pa.RecordBatch]) -> Tally:
+    """Write scores as Parquet, and count them."""
+    tally = Tally()
+    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for scores in batches:
+            tally.add(scores)
+            writer.write_batch(scores)
     return tally
 
 
 def text_of(value: Value) -> str | None:
     """A reason's value as the partition holds it: a number so that it reads back the same."""
     return value if value is None or isinstance(value, str) else repr(value)
+
+
+def joint(digests: Sequence[str]) -> str:
+    """The digest of several files: of one, its own."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def digest(path: Path) -> str:

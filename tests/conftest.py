@@ -8,6 +8,7 @@ import shutil
 import socket
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _skip(f"real data: no folder {SHARED_DATA}")
     if item.get_closest_marker("redis") and not _listens(6379):
         _skip("Redis: nothing listens on 127.0.0.1:6379")
+    if item.get_closest_marker("spark") and not (shutil.which("java") and find_spec("pyspark")):
+        _skip("Spark: no java, or no package pyspark")
     if item.get_closest_marker("postgres") and not _listens(5432):
         _skip("PostgreSQL: nothing listens on 127.0.0.1:5432")
     if item.get_closest_marker("nginx") and NGINX is None:

@@ -20,6 +20,7 @@ DOORS = {
     "bentoml": ("serving/service.py",),
     "great_expectations": ("features/quality.py",),
     "numba": ("training/kernels.py",),
+    "pyspark": ("features/spark/",),
 }
 OF_TRAINING_FOR_SERVING = {"training.contract", "training.model", "training.registry"}
 

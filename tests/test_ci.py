@@ -23,4 +23,6 @@ def test_without_root_and_with_a_tool_missing_it_says_so_and_stops(tmp_path: Pat
     )
     assert (done.returncode, done.stdout) == (1, "")
     told = done.stderr.replace(" faketime", "").replace(" nginx", "")  # looked for in the system's folders, where they may be
-    assert told == "missing: make redis-server postgresql python3 python3-venv; installing them needs root\n"
+    assert (
+        told == "missing: make redis-server postgresql openjdk-17-jre-headless python3 python3-venv; installing them needs root\n"
+    )

@@ -168,7 +168,8 @@ def calibrate(data: Dataset, split: Split, fitted: Mask, learned: Learned) -> Ca
 def _calibrated_on(data: Dataset, split: Split, fitted: Mask) -> tuple[Mask, Floats]:
     """The rows to calibrate on, and their weights."""
     chosen = split.calibration if split.calibrated == "held out" else split.calibration & fitted
-    return chosen, calibration.recency(data.frame["as_of"][chosen], data.labels[chosen], split.horizon)
+    recency = calibration.recency(data.frame["as_of"][chosen], data.labels[chosen], split.horizon)
+    return chosen, recency * data.weights[chosen]
 
 
 def _enough(data: Dataset, origin: Split, candidates: Sequence[Candidate]) -> bool:
@@ -195,7 +196,7 @@ def _forecast(
 def _within(data: Dataset, split: Split, fitted: Mask, learned: Mapping[str, Learned]) -> tuple[Forecast, ...]:
     """The fitted rows, fold by fold, each by models and a calibration that did not see its entity."""
     frame, labels = data.frame[fitted], data.labels[fitted]
-    weights = calibration.recency(frame["as_of"], labels, split.horizon)
+    weights = calibration.recency(frame["as_of"], labels, split.horizon) * data.weights[fitted]
     fold = folds(frame["entity_id"])
     probability = {name: np.empty(len(labels)) for name in learned}
     for number in range(FOLDS):
@@ -203,7 +204,9 @@ def _within(data: Dataset, split: Split, fitted: Mask, learned: Mapping[str, Lea
         for name, one in learned.items():
             line = calibration.fit(one.out_of_fold[others], labels[others], frame["entity_id"][others], weights[others])
             probability[name][mine] = line.probability(one.out_of_fold[mine])
-    return by_fold("fold", frame["entity_id"], labels, probability, fold)
+    plain = data.plain[fitted]
+    said = {name: each[plain] for name, each in probability.items()}
+    return by_fold("fold", frame["entity_id"][plain], labels[plain], said, fold[plain])
 
 
 def _by_entity(data: Dataset, candidates: Sequence[Candidate], salt: str, tick: Tick) -> tuple[Forecast, tuple[Forecast, ...]]:

@@ -15,14 +15,18 @@ from features import snapshot, store
 from features.catalog import Catalog
 from features.cohort import cohort, mature_as_ofs
 from features.console import Watch
+from features.engine import Name
 from features.errors import DataFloorError, LostRowsError, PropensityError, WorkspaceError, nearest
 from features.feature import View
 from features.propensity import Propensity
 from features.settings import SETTINGS_FILE, Workspace
+from features.spark import store as spark_store
 from features.views import views
+from training import spark
 from training.examples import Examples
 from training.label import labels, recorded_since, require_outcome
 from training.leakage.origin import Attribute, declared_attributes
+from training.sampling import Sampling
 from training.split import Mask
 
 
@@ -38,6 +42,8 @@ class Dataset:
         fingerprint: digest of the frame; equal frames, and hardly any others, have equal ones.
         views: the features of each view, by its name.
         aside: snapshot columns, row by row, that reports may look at and models may not: what is protected, worth and age.
+        sampling: which share of the rows these are; None where they are all.
+        engine: what made the rows.
     """
 
     frame: pd.DataFrame
@@ -47,6 +53,8 @@ class Dataset:
     fingerprint: str
     aside: pd.DataFrame = field(default_factory=pd.DataFrame)
     views: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sampling: Sampling | None = None
+    engine: Name = "duckdb"
 
     @property
     def labels(self) -> NDArray[np.int8]:
@@ -55,6 +63,23 @@ class Dataset:
     def examples(self, rows: Mask) -> Examples:
         """Some rows, encoded for a learner."""
         return Examples.of(self.frame[rows], self.labels[rows], dict(self.dtypes))
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How many rows each row stands for, from 0 to 1: what a calibration weighs them by."""
+        return np.ones(len(self.frame)) if self.sampling is None else self.sampling.weights(self.labels)
+
+    @property
+    def plain(self) -> Mask:
+        """Rows of both outcomes in one share: those that figures may be computed on."""
+        every = np.ones(len(self.frame), dtype=bool)
+        return self.sampling.plain(self.frame, self.labels) if self.sampling and self.sampling.thins else every
+
+    def only(self, rows: Mask) -> Dataset:
+        """Some of the rows, numbered anew."""
+        frame = self.frame[rows].reset_index(drop=True)
+        aside = self.aside[rows].reset_index(drop=True) if len(self.aside) else self.aside
+        return replace(self, frame=frame, aside=aside, fingerprint=fingerprint(frame))
 
     def without(self, features: Collection[str]) -> Dataset:
         """The same rows without some features."""
@@ -87,8 +112,12 @@ def as_ofs(workspace: Workspace, propensity: Propensity) -> list[datetime]:
     return instants
 
 
-def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datetime]) -> Dataset:
+def build(
+    workspace: Workspace, propensity: Propensity, instants: Sequence[datetime], engine: Name = "duckdb"
+) -> Dataset:  # fmt: skip
     """Join cohort, labels and features. The snapshots of the instants must exist and Feast must know them.
+
+    Spark brings at most about `[train] max_rows` of them here.
 
     Raises:
         PropensityError: the propensity names a view or feature that does not exist, or its outcome's table is absent.
@@ -103,7 +132,7 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
     present = [view for view in every if view.entity == propensity.entity]
     dtypes = chosen_features(propensity, present, protected)
     aside = _aside(propensity, present, protected)
-    rows = cohort(workspace, propensity, instants)
+    rows, label, sampling = _labelled(workspace, propensity, instants, engine)
     if rows.empty:
         raise DataFloorError(
             f"propensity {propensity.name!r}",
@@ -111,8 +140,7 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
             received=f"nobody at {len(instants)} dates from {instants[0]:%Y-%m-%d} to {instants[-1]:%Y-%m-%d}",
             repair=f"check the conditions: {' and '.join(propensity.eligible) or 'none'}",
         )
-    label = labels(workspace, propensity, rows)
-    joined = store.historical(workspace, propensity.entity, rows, list({**dtypes, **aside}))
+    joined = historical(workspace, propensity.entity, rows, list({**dtypes, **aside}), engine)
     if len(joined) != len(rows):
         raise LostRowsError(
             f"dataset of {propensity.name}",
@@ -134,10 +162,30 @@ def build(workspace: Workspace, propensity: Propensity, instants: Sequence[datet
     attributes = {name: place for name, place in declared_attributes(workspace, catalog, present).items() if name in kept}
     seen = pd.DataFrame({name: typed_column(joined[name], dtype) for name, dtype in aside.items()}, index=frame.index)
     of_views = {view.name: tuple(feature.name for feature in view.columns if feature.name in kept) for view in present}
-    return Dataset(frame, kept, constant, attributes, fingerprint(frame), seen, of_views)
+    return Dataset(frame, kept, constant, attributes, fingerprint(frame), seen, of_views, sampling, engine)
 
 
-def prepare(workspace: Workspace, propensity: Propensity, watch: Watch, dates: Sequence[datetime] = ()) -> Dataset:
+def _labelled(
+    workspace: Workspace, propensity: Propensity, instants: Sequence[datetime], engine: Name
+) -> tuple[pd.DataFrame, pd.Series, Sampling | None]:
+    """The cohort, sorted by as_of and entity_id, its labels, and which share of it that is."""
+    if engine == "spark":
+        return spark.labelled(workspace, propensity, instants)
+    rows = cohort(workspace, propensity, instants)
+    return rows, labels(workspace, propensity, rows), None
+
+
+def historical(
+    workspace: Workspace, entity: str, spine: pd.DataFrame, features: Sequence[str], engine: Name = "duckdb"
+) -> pd.DataFrame:
+    """As `features.store.historical`, by either engine."""
+    joined = spark_store.historical if engine == "spark" else store.historical
+    return joined(workspace, entity, spine, features)
+
+
+def prepare(
+    workspace: Workspace, propensity: Propensity, watch: Watch, dates: Sequence[datetime] = (), engine: Name = "duckdb"
+) -> Dataset:
     """Build the snapshots that are missing, tell Feast, and build the dataset of every as_of with mature labels.
 
     Args:
@@ -145,6 +193,7 @@ def prepare(workspace: Workspace, propensity: Propensity, watch: Watch, dates: S
         propensity: the question.
         watch: opens a progress bar for a step of so many units.
         dates: only these as_ofs, as an earlier dataset had them.
+        engine: where snapshots are built and rows are joined.
 
     Raises:
         PropensityError, DataFloorError, LostRowsError: as `as_ofs` and `build`.
@@ -152,11 +201,11 @@ def prepare(workspace: Workspace, propensity: Propensity, watch: Watch, dates: S
     instants = dates or as_ofs(workspace, propensity)
     entity = [propensity.entity]
     with watch(f"{propensity.name}: snapshots", snapshot.to_build(workspace, instants, entity)) as tick:
-        snapshot.build(workspace, instants, tick, entity)
+        snapshot.build(workspace, instants, tick, entity, engine=engine)
     with watch(f"{propensity.name}: dataset", 2) as tick:
-        store.apply(workspace)
+        (spark_store if engine == "spark" else store).apply(workspace)
         tick(1)
-        data = build(workspace, propensity, instants)
+        data = build(workspace, propensity, instants, engine)
         tick(1)
     return data
 

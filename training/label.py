@@ -111,15 +111,18 @@ def recorded_since(workspace: Workspace, propensity: Propensity) -> datetime:
     return first
 
 
-def outcomes_sql(workspace: Workspace, catalog: Catalog, propensity: Propensity) -> str:
-    """The rows in which the outcome shows: entity_id, when it happened, and the summed column if there is one."""
+def outcomes_sql(workspace: Workspace, catalog: Catalog, propensity: Propensity, source: str = "") -> str:
+    """The rows in which the outcome shows: entity_id, when it happened, and the summed column if there is one.
+
+    `source` stands after `from`; without it the table's own file does.
+    """
     outcome = propensity.outcome
     happened = outcome.at or TABLES[outcome.source].time
     key = ENTITY_KEYS[propensity.entity]
     amount = f', cast("{outcome.sum}" as double) as amount' if outcome.sum else ""
     kept = ["known_until is null", f'"{key}" is not null', f'"{happened}" is not null']
     kept += [f"({condition.sql()})" for condition in outcome.conditions]
-    source = f"read_parquet('{quote(str(catalog.path(workspace, outcome.source)))}')"
+    source = source or f"read_parquet('{quote(str(catalog.path(workspace, outcome.source)))}')"
     return (
         f'select cast("{key}" as varchar) as entity_id, "{happened}" as happened{amount} from {source} where {" and ".join(kept)}'
     )

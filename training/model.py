@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
@@ -154,12 +154,16 @@ class Model:
         """The predictor as file name to text; equal models have equal files."""
         return self.predictor.files()
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """Everything there is of a model, as file name to text: the predictor's files and `contract.json`."""
+        contract = json.dumps(self.contract.model_dump(mode="json"), indent=1, allow_nan=False)
+        return {**self.files, CONTRACT_FILE: contract}
+
     def save(self, folder: Path) -> None:
         """Write the predictor's files and `contract.json`, each whole or not at all."""
-        for name, text in self.files.items():
+        for name, text in self.texts.items():
             write_atomically(folder / name, text.encode())
-        contract = json.dumps(self.contract.model_dump(mode="json"), indent=1, allow_nan=False)
-        write_atomically(folder / CONTRACT_FILE, contract.encode())
 
     @classmethod
     def load(cls, folder: Path) -> Model:
@@ -168,12 +172,25 @@ class Model:
         Raises:
             ContractError: a file is missing, the contract is of another format, or it does not belong to the text.
         """
+        return cls._read(f"model in {folder}", lambda name: (folder / name).read_text(encoding="utf-8"))
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str]) -> Model:
+        """The model of these `texts`.
+
+        Raises:
+            ContractError: as `load`.
+        """
+        return cls._read("a model", texts.__getitem__)
+
+    @classmethod
+    def _read(cls, where: str, text: Callable[[str], str]) -> Model:
         try:
-            contract = Contract.model_validate_json((folder / CONTRACT_FILE).read_bytes())
-            predictor = read({name: (folder / name).read_text(encoding="utf-8") for name in contract.members})
-        except (FileNotFoundError, ValidationError) as problem:
+            contract = Contract.model_validate_json(text(CONTRACT_FILE))
+            predictor = read({name: text(name) for name in contract.members})
+        except (FileNotFoundError, KeyError, ValidationError) as problem:
             raise ContractError(
-                f"model in {folder}",
+                where,
                 expected=f"{CONTRACT_FILE} of format 2 and the files it names",
                 received=" ".join(str(problem).split()),
                 repair="train again with this version of Foresell",

@@ -13,9 +13,11 @@ from datetime import datetime
 
 import pandas as pd
 
+from features.engine import Name
 from features.settings import REPOSITORY
 from features.strict import Strict
 from training.dataset import Dataset, digests
+from training.sampling import Sampling
 
 LIBRARIES = (
     "foresell",
@@ -47,6 +49,8 @@ class Provenance(Strict):
         lock: digest of `requirements.lock`; empty where Foresell was installed without one.
         machine: its architecture, for floating-point sums can differ between two.
         sources: digest of Foresell's own code; empty in what a release wrote that kept none.
+        engine: what made the rows.
+        sampling: which share of the rows these are; None where they are all.
     """
 
     as_ofs: tuple[str, ...]
@@ -57,6 +61,8 @@ class Provenance(Strict):
     lock: str
     machine: str
     sources: str = ""
+    engine: Name = "duckdb"
+    sampling: Sampling | None = None
 
     @property
     def instants(self) -> list[datetime]:
@@ -75,6 +81,8 @@ def provenance(data: Dataset, trials: int) -> Provenance:
         lock=hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] if LOCK.is_file() else "",
         machine=platform.machine(),
         sources=_sources(),
+        engine=data.engine,
+        sampling=data.sampling,
     )
 
 
@@ -82,6 +90,7 @@ def moved(before: Provenance, now: Provenance) -> tuple[str, ...]:
     """What is not as it was, in sentences; none if everything is."""
     return (
         *_rows(before, now),
+        *([f"the sample: {_told(before)} then, {_told(now)} now"] if before.sampling != now.sampling else []),
         *_columns(before.columns, now.columns),
         *(_versions(before.versions, now.versions)),
         *([f"requirements.lock: {before.lock or 'none'} then, {now.lock or 'none'} now"] if before.lock != now.lock else []),
@@ -102,6 +111,10 @@ def _sources() -> str:
             digest.update(f"{room.name}/{path.relative_to(room).as_posix()}\n".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def _told(one: Provenance) -> str:
+    return one.sampling.sentence if one.sampling else "every row"
 
 
 def _rows(before: Provenance, now: Provenance) -> list[str]:

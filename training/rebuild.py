@@ -68,7 +68,7 @@ def rebuild(workspace: Workspace, name: str, version: str | None, watch: Watch) 
     document, _ = registry.report(workspace, name, version)
     before = _provenance(document)
     stored = registry.load(workspace, name, document["version"]).model
-    whole = dataset.prepare(workspace, stored.propensity, watch, before.instants)
+    whole = dataset.prepare(workspace, stored.propensity, watch, before.instants, before.engine)
     data = as_recorded(whole, before)
     with tempfile.TemporaryDirectory() as folder:  # of its own, so that no search of parameters is remembered
         again = select(data, _as_searched(stored.propensity, before.trials), Path(folder), watch).fitted.model

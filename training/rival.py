@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from features import store
+from features.engine import Name
 from features.errors import ContractError, FeatureError
 from features.propensity import Propensity
 from features.settings import Workspace
 from training import registry
 from training.boosting import SEED
 from training.contract import Floats
+from training.dataset import historical
 from training.evaluation import auc_difference
 from training.examples import Labels
 from training.fitting import Fitted
@@ -18,7 +19,14 @@ from training.gates import Rival
 from training.model import Model
 
 
-def rival(workspace: Workspace, propensity: Propensity, fitted: Fitted, rows: pd.DataFrame, labels: Labels) -> Rival | None:
+def rival(
+    workspace: Workspace,
+    propensity: Propensity,
+    fitted: Fitted,
+    rows: pd.DataFrame,
+    labels: Labels,
+    engine: Name = "duckdb",
+) -> Rival | None:
     """The champion against a new model on the same test rows, unless it has learned from them or cannot read them.
 
     Args:
@@ -27,6 +35,7 @@ def rival(workspace: Workspace, propensity: Propensity, fitted: Fitted, rows: pd
         fitted: the new model.
         rows: `entity_id` and `as_of` of the test rows.
         labels: of these.
+        engine: what joins them with the champion's features.
     """
     version = registry.champion_version(workspace, propensity.name)
     if version is None:
@@ -35,7 +44,7 @@ def rival(workspace: Workspace, propensity: Propensity, fitted: Fitted, rows: pd
         model = registry.load(workspace, propensity.name, version).model
         if fitted.split.by == "entity" or _learned_until(model) > rows["as_of"].min():
             return Rival(version, None, "it has learned from these rows")
-        probability = _said(workspace, propensity, model, rows)
+        probability = _said(workspace, propensity, model, rows, engine)
     except FeatureError as gone:
         return Rival(version, None, f"it was trained on {gone.where}, which is no longer there")
     except ContractError:
@@ -43,9 +52,9 @@ def rival(workspace: Workspace, propensity: Propensity, fitted: Fitted, rows: pd
     return Rival(version, auc_difference(fitted.probability, probability, labels, rows["entity_id"], SEED))
 
 
-def _said(workspace: Workspace, propensity: Propensity, model: Model, rows: pd.DataFrame) -> Floats:
+def _said(workspace: Workspace, propensity: Propensity, model: Model, rows: pd.DataFrame, engine: Name) -> Floats:
     """By its own features, whatever the new model's are: choosing fewer must not spare a model the comparison."""
-    theirs = store.historical(workspace, propensity.entity, rows[["entity_id", "as_of"]], model.columns)
+    theirs = historical(workspace, propensity.entity, rows[["entity_id", "as_of"]], model.columns, engine)
     return model.probability(model.matrix(theirs))
 
 

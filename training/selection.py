@@ -6,7 +6,7 @@ Nothing here touches a workspace's tables or its registry, so that a rebuild goe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from features.console import Watch
@@ -78,8 +78,8 @@ def select(data: Dataset, propensity: Propensity, folder: Path, watch: Watch) ->
     Raises:
         DataFloorError: too little matured data; says what is missing.
     """
-    newest = split(data.frame, data.labels, propensity.horizon)
-    earlier = origins(data.frame, data.labels, propensity.horizon)
+    newest = _plainly_tested(data, split(data.frame, data.labels, propensity.horizon))
+    earlier = [_plainly_tested(data, one) for one in origins(data.frame, data.labels, propensity.horizon)]
     tuned = _tune(data, propensity, earlier[0] if earlier else newest, folder, watch)
     candidates: tuple[Candidate, ...] = with_tuned(tuned.parameters) if tuned else CANDIDATES
     with watch(f"{propensity.name}: backtest", backtest.size(newest, earlier, candidates)) as tick:
@@ -87,7 +87,7 @@ def select(data: Dataset, propensity: Propensity, folder: Path, watch: Watch) ->
     choice = choose(tested, propensity.choice.not_separable, SEED)
     on_newest = standings(tested, [tested.newest], SEED)
     with watch(f"{propensity.name}: drift", 1) as tick:
-        moved = drift(data, newest, tested, choice.name, SEED)
+        moved = drift(data, replace(newest, fit=newest.fit & data.plain), tested, choice.name, SEED)
         tick(1)
     without_drifting = None
     if moved and moved.newest and propensity.choice.drifting == "backtest":
@@ -100,6 +100,14 @@ def select(data: Dataset, propensity: Propensity, folder: Path, watch: Watch) ->
         fitted = fit(data, propensity, newest, tested, choice.name, rates)
         tick(1)
     return Selection(newest, tuned, tested, choice, on_newest, moved, without_drifting, shift, fitted)
+
+
+def _plainly_tested(data: Dataset, divided: Split) -> Split:
+    """The same split, tested on rows that are a plain sample of everybody; by entity they all are."""
+    if data.sampling is None:
+        return divided
+    test = divided.test & data.plain
+    return replace(divided, test=test, sentences=(data.sampling.sentence, *divided.sentences))
 
 
 def _again(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from features import quality
 from features.console import Watch
+from features.engine import Name
 from features.propensity import Propensity
 from features.settings import Workspace
 from training import audit, dataset, evaluation, registry, report
@@ -42,7 +43,9 @@ class Trained:
     warnings: int
 
 
-def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Watch) -> Trained:
+def train(
+    workspace: Workspace, propensity: Propensity, at: datetime, watch: Watch, engine: Name = "duckdb"
+) -> Trained:  # fmt: skip
     """Check, build, learn, judge and register one propensity.
 
     Args:
@@ -50,6 +53,7 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
         propensity: the question.
         at: when this is done; it goes into the report.
         watch: opens a progress bar for a step of so many units.
+        engine: where snapshots are built and rows are joined; learning is done here.
 
     Raises:
         QualityError: the tables hold errors.
@@ -58,8 +62,8 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
         LeakageError: something knows the outcome, and no waiver lets it pass.
     """
     quality.require(workspace)
-    data = dataset.prepare(workspace, propensity, watch)
-    leaks = guard(workspace, propensity, data)
+    data = dataset.prepare(workspace, propensity, watch, engine=engine)
+    leaks = guard(workspace, propensity, data.only(data.plain) if data.sampling else data)
     require_clean(leaks, propensity)
     selection = select(data, propensity, workspace.tuning, watch)
     with watch(f"{propensity.name}: judging", 4) as tick:
@@ -70,7 +74,9 @@ def train(workspace: Workspace, propensity: Propensity, at: datetime, watch: Wat
         audited = audit.audit(data, propensity, workspace.settings.protected, fitted, SEED)
         tick(1)
         over_rule = against_rule(selection.backtest.newest, selection.choice.name, SEED)
-        verdict = judge(propensity.gates, test, rival(workspace, propensity, fitted, rows, labels), over_rule, audited.slices)
+        verdict = judge(
+            propensity.gates, test, rival(workspace, propensity, fitted, rows, labels, engine), over_rule, audited.slices
+        )
         tick(1)
         version = registry.register(
             workspace, fitted.model, report.record(Result(data, selection, test, verdict, leaks, audited), at)

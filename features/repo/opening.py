@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from features.console import silence_telemetry
+from features.engine import Name
 from features.errors import StoreError
 from features.repo.instrumentation import uninstrumented
 from features.settings import Workspace
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
-    """Feast's store of a workspace, without telemetry and without warnings that no user can act on.
+def feast_of(workspace: Workspace, engine: Name = "duckdb") -> Iterator[FeatureStore]:
+    """Feast's store of a workspace and an engine, without telemetry and without warnings that no user can act on.
 
     Raises:
         WorkspaceError: `[store]` in foresell.toml is wrong.
@@ -38,7 +39,9 @@ def feast_of(workspace: Workspace) -> Iterator[FeatureStore]:
 
         warnings.simplefilter("ignore")  # once more: importing Feast switches warnings on
         with told(workspace):
-            yield FeatureStore(config=RepoConfig(**expanded(config(workspace))))
+            store = FeatureStore(config=RepoConfig(**expanded(config(workspace, engine))))
+            warnings.simplefilter("ignore")  # and so does its Spark store
+            yield store
 
 
 @contextmanager

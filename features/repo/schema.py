@@ -14,6 +14,7 @@ from features.feature import View
 from features.propensity import Propensity, load_all
 from features.repo.instrumentation import uninstrumented
 from features.settings import Workspace
+from features.spark.place import place
 from features.storage import project
 from features.views import views
 from features.wire import RECORD, join_key, record_view
@@ -26,6 +27,7 @@ with uninstrumented():
 EVENT_TIMESTAMP = "event_timestamp"
 # Feast's shortest: the join finds a snapshot of exactly the as_of, never silently an older one
 EXACTLY = timedelta(microseconds=1)
+EXACTLY_IN_SPARK = timedelta(seconds=1)  # its store counts whole seconds, and takes 0 for any age
 FOREVER = timedelta(0)
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 # Feast's join uses these names itself, and drops every column that ends in _y
@@ -44,7 +46,7 @@ def objects(workspace: Workspace) -> list[Any]:
     present = views(workspace, Catalog.load(workspace))
     require_names(present)
     entities = {name: _entity(name) for name in dict.fromkeys(view.entity for view in present)}
-    offline = {view.name: _offline(workspace, view, entities[view.entity]) for view in present}
+    offline = {view.name: _offline(view, entities[view.entity], _of_view(workspace, view)) for view in present}
     online = [_online(workspace, entity) for entity in entities.values()]
     asked = [propensity for propensity in load_all(workspace) if propensity.entity in entities]
     services = [_service(propensity, present, offline) for propensity in asked]
@@ -52,11 +54,42 @@ def objects(workspace: Workspace) -> list[Any]:
     return [described, *entities.values(), *offline.values(), *online, *(s for s in services if s.feature_view_projections)]
 
 
+def spark_views(workspace: Workspace) -> list[Any]:
+    """What Feast is told about a workspace for Spark: its project, entities and feature views, over the same snapshots.
+
+    Raises:
+        TableError: nothing has been ingested.
+        FeatureError: a declaration is wrong.
+    """
+    from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+
+    present = views(workspace, Catalog.load(workspace))
+    require_names(present)
+    entities = {name: _entity(name) for name in dict.fromkeys(view.entity for view in present)}
+    declared = []
+    for view in present:
+        entity, folder = entities[view.entity], place(workspace, workspace.snapshots / view.entity / view.name)
+        source = SparkSource(
+            name=view.name,
+            path=f"{folder}/*.parquet",
+            file_format="parquet",
+            timestamp_field=EVENT_TIMESTAMP,
+            field_mapping={"entity_id": entity.join_key},
+        )
+        declared.append(_offline(view, entity, source, EXACTLY_IN_SPARK))
+    described = Project(name=f"{project(workspace)}_spark", description="Foresell: what was known, when; read by Spark")
+    return [described, *entities.values(), *declared]
+
+
 def _entity(name: str) -> Entity:
     return Entity(name=name, join_keys=[join_key(name)], value_type=ValueType.STRING, description=f"one {name} of the CRM")
 
 
-def _offline(workspace: Workspace, view: View, entity: Entity) -> FeatureView:
+def _of_view(workspace: Workspace, view: View) -> FileSource:
+    return _source(view.name, workspace.snapshots / view.entity / view.name, {"entity_id": join_key(view.entity)})
+
+
+def _offline(view: View, entity: Entity, source: Any, exactly: timedelta = EXACTLY) -> FeatureView:
     fields = [
         Field(
             name=feature.name,
@@ -70,8 +103,8 @@ def _offline(workspace: Workspace, view: View, entity: Entity) -> FeatureView:
         name=view.name,
         entities=[entity],
         schema=[Field(name=entity.join_key, dtype=String), *fields],
-        source=_source(view.name, workspace.snapshots / view.entity / view.name, {"entity_id": entity.join_key}),
-        ttl=FOREVER if view.external else EXACTLY,
+        source=source,
+        ttl=FOREVER if view.external else exactly,
         online=False,
         description=f"{view.entity}: computed elsewhere" if view.external else f"{view.entity}: from table {view.table}",
         tags={"table": view.table, "external": str(view.external).lower()},

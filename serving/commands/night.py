@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from features.console import Instant, emit, fail, json_option, progress, results, step, workspace_option
+from features.console import Instant, emit, engine_option, fail, json_option, progress, results, step, workspace_option
+from features.engine import Name
 from features.settings import Workspace
 
 if TYPE_CHECKING:
@@ -21,15 +22,19 @@ if TYPE_CHECKING:
 @workspace_option
 @click.argument("names", metavar="[PROPENSITY]...", nargs=-1)
 @click.option("--as-of", type=Instant(), help="Score what was known before this instant.  [default: the data's own now]")
+@engine_option
 @json_option
 @click.pass_context
-def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of: datetime | None, as_json: bool) -> None:
+def score(
+    ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of: datetime | None, engine: Name, as_json: bool
+) -> None:
     """Score every eligible lead and customer, for every propensity that has a champion or for those named.
 
     Writes WORKSPACE/scores/propensity=NAME/as_of=DATE/part-0.parquet, the scores with their reasons, and a receipt beside it.
     The newest scores of each propensity are also in WORKSPACE/latest/propensity=NAME/part-0.parquet.
     Running it again gives the same bytes. One propensity that fails does not stop the others, and a ledger that cannot store the
-    last scores costs no file. Afterwards the ledger forgets what is older than `keep_days` in [serving].
+    last scores costs no file. With --engine spark a large partition has several files, part-0, part-1 and so on, and
+    the ledger is left alone. Afterwards the ledger forgets what is older than `keep_days` in [serving].
 
     \b
     Example:
@@ -39,7 +44,7 @@ def score(ctx: click.Context, workspace: Workspace, names: Sequence[str], as_of:
     from features.catalog import Catalog
     from serving import batch
 
-    night = batch.run(workspace, as_of or Catalog.load(workspace).now, names, progress)
+    night = batch.run(workspace, as_of or Catalog.load(workspace).now, names, progress, engine)
     forgotten = forgotten_of(workspace, datetime.now(UTC))
     for error in night.failures.values():
         fail(error)

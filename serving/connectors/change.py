@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from features.settings import Workspace
 from features.target import Target
 from serving.ledger import Ledger, State, Written
-from serving.partition import PART, RECEIPT, partitions
+from serving.partition import PART, RECEIPT, partitions, parts
 from serving.score import Trend, heading
 
 ROWS_AT_ONCE = 10_000
@@ -74,7 +74,12 @@ class Partition(NamedTuple):
 
     @property
     def rows(self) -> int:
-        return int(pq.read_metadata(self.path).num_rows)
+        return sum(int(pq.read_metadata(path).num_rows) for path in self.files)
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file of the partition; `path` is the first."""
+        return parts(self.path.parent)
 
 
 def newest(workspace: Workspace, propensity: str, until: datetime | None) -> Partition | None:
@@ -101,12 +106,13 @@ class Night:
         self.partition, self.entity = partition, entity
         self._columns = [*_COLUMNS, *({"reasons"} & set(sources))]
         earlier = newest(workspace, partition.propensity, partition.as_of - MICROSECOND) if "trend" in sources else None
-        self._earlier = None if earlier is None else pq.ParquetFile(earlier.path).read(["entity_id", "score"])
+        self._earlier = None if earlier is None else _read(earlier, ["entity_id", "score"])
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, so many at once."""
-        with pq.ParquetFile(self.partition.path) as file:
-            yield from file.iter_batches(ROWS_AT_ONCE, columns=self._columns)
+        for path in self.partition.files:
+            with pq.ParquetFile(path) as file:
+                yield from file.iter_batches(ROWS_AT_ONCE, columns=self._columns)
 
     def changes(self, batch: pa.RecordBatch) -> list[Change]:
         """Rows as changes."""
@@ -145,6 +151,10 @@ class Night:
             row["model_version"],
             self.partition.as_of,
         )
+
+
+def _read(partition: Partition, columns: list[str]) -> pa.Table:
+    return pa.concat_tables(pq.ParquetFile(path).read(columns) for path in partition.files)
 
 
 def gone(written: Written, as_of: datetime) -> Change:

@@ -14,7 +14,7 @@ from features.errors import ForesellError
 from features.settings import Workspace
 from serving import batch, latest
 from serving.nightly.step import Facts, Made, declared, release
-from serving.partition import PART, RECEIPT, digest, folder, partitions
+from serving.partition import RECEIPT, digest, folder, joint, partitions, parts
 from training import registry
 
 SCORE = "score "
@@ -60,7 +60,7 @@ class Score:
         target = folder(self.workspace, self.propensity, self.as_of)
         try:
             told = json.loads((target / RECEIPT).read_text(encoding="utf-8"))
-            return bool(told == outputs) and digest(target / PART) == outputs["sha256"]
+            return bool(told == outputs) and joint([digest(path) for path in parts(target)]) == outputs["sha256"]
         except (FileNotFoundError, ValueError):
             return False
 

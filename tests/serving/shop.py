@@ -65,10 +65,10 @@ def crown(workspace: Workspace, name: str, seed: int = 5) -> None:
     registry.promote(workspace, name, registry.Signature("anna", NOW))
 
 
-def learn(workspace: Workspace, name: str, columns: Sequence[str], seed: int = 5) -> None:
+def learn(workspace: Workspace, name: str, columns: Sequence[str], seed: int = 5, as_of: datetime = NOW) -> None:
     """Learn something from the cohort, another thing for another seed, and register it."""
     question = propensity.load(workspace, name)
-    frame = store.historical(workspace, question.entity, cohort(workspace, question, [NOW]), columns)
+    frame = store.historical(workspace, question.entity, cohort(workspace, question, [as_of]), columns)
     labels = (
         np.random.default_rng(seed).random(len(frame)) < 0.2 + 0.5 * (frame[columns[0]] > frame[columns[0]].median())
     ).astype(np.int8)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from features.console import emit, fail, json_option, progress, step, workspace_option
+from features.console import emit, engine_option, fail, json_option, progress, step, workspace_option
+from features.engine import Name
 from features.errors import CallError, ForesellError
 from features.settings import Workspace
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Tune LightGBM for so long; the best so far competes."
 )
 @workspace_option
+@engine_option
 @json_option
 @click.pass_context
 def train(
@@ -34,12 +36,14 @@ def train(
     trials: int | None,
     minutes: float | None,
     workspace: Workspace,
+    engine: Name,
     as_json: bool,
 ) -> None:
     """Backtest every candidate, take one, judge it out of time and register it as a new version.
 
     Snapshots that are missing are built. The version does not serve until it is promoted. Without --trials or --minutes the
-    propensity's `[tuning]` decides; by default nothing is tuned.
+    propensity's `[tuning]` decides; by default nothing is tuned. With --engine spark the cluster joins the rows, and this machine
+    learns from them, or from about `[train] max_rows` of them.
 
     \b
     Example:
@@ -55,24 +59,24 @@ def train(
             repair="`foresell train churn`, or `foresell train --all`",
         )
     if propensity is not None:
-        trained = _train_one(workspace, propensity, trials, minutes)
+        trained = _train_one(workspace, propensity, trials, minutes, engine)
         if as_json:
             emit(_summary(trained))
         return
-    outcome = _train_all(workspace, trials, minutes)
+    outcome = _train_all(workspace, trials, minutes, engine)
     if as_json:
         emit(outcome)
     ctx.exit(1 if outcome["failed"] else 0)
 
 
-def _train_one(workspace: Workspace, name: str, trials: int | None, minutes: float | None) -> Trained:
+def _train_one(workspace: Workspace, name: str, trials: int | None, minutes: float | None, engine: Name) -> Trained:
     from features.propensity import Tuning, load
     from training.train import train as train_propensity
 
     propensity = load(workspace, name)
     if trials or minutes:
         propensity = propensity.model_copy(update={"tuning": Tuning(trials=trials or 0, minutes=minutes or 0)})
-    trained = train_propensity(workspace, propensity, datetime.now(UTC), progress)
+    trained = train_propensity(workspace, propensity, datetime.now(UTC), progress, engine)
     auc = trained.test["auc"]
     tested = "out of time" if trained.by == "time" else f"on other {propensity.entity}s, for there is a single date"
     verdict = "it may be promoted" if trained.verdict.passed else "it may not be promoted"
@@ -86,7 +90,7 @@ def _train_one(workspace: Workspace, name: str, trials: int | None, minutes: flo
     return trained
 
 
-def _train_all(workspace: Workspace, trials: int | None, minutes: float | None) -> dict[str, Any]:
+def _train_all(workspace: Workspace, trials: int | None, minutes: float | None, engine: Name) -> dict[str, Any]:
     """Train what can be trained; one failure does not stop the others."""
     from features.catalog import Catalog
     from features.propensity import load_all
@@ -103,7 +107,7 @@ def _train_all(workspace: Workspace, trials: int | None, minutes: float | None) 
             step(f"{propensity.name}: skipped, {skipped[propensity.name]}")
             continue
         try:
-            trained.append(_summary(_train_one(workspace, propensity.name, trials, minutes)))
+            trained.append(_summary(_train_one(workspace, propensity.name, trials, minutes, engine)))
         except ForesellError as error:
             failed[propensity.name] = error.as_dict()
             fail(error)

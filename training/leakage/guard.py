@@ -36,7 +36,7 @@ def guard(workspace: Workspace, propensity: Propensity, data: Dataset) -> tuple[
     found = [
         *feature_findings(frame, data.labels, list(data.dtypes), data.attributes, event_repairs(workspace, present)),
         *history_findings(workspace, propensity.entity, data),
-        *population.eligible_findings(workspace, propensity, instants, attributes),
+        *([] if _elsewhere(workspace, data) else population.eligible_findings(workspace, propensity, instants, attributes)),
         *population.dataset_findings(workspace, propensity, frame),
         *_of_tables(workspace, propensity, _tables(propensity, present, data), instants),
         *truncation.base_rate_findings(frame, propensity, _file(workspace, propensity)),
@@ -75,6 +75,11 @@ def require_clean(findings: Sequence[Finding], propensity: Propensity) -> None:
         received="".join(f"\n    {finding.sentence}" for finding in errors),
         repair="".join(f"\n    {repair}" for repair in dict.fromkeys([*(finding.repair for finding in errors), waiver])),
     )
+
+
+def _elsewhere(workspace: Workspace, data: Dataset) -> bool:
+    """Whether the snapshots lie where only Spark reads them; who was let in by which condition cannot be counted then."""
+    return data.engine == "spark" and bool(workspace.settings.spark.store)
 
 
 def _of_tables(
