@@ -40,7 +40,7 @@ def is_published(workspace: Workspace, propensity: str) -> bool:
     if source is None or not (target / PART).is_file() or not (target / RECEIPT).is_file():
         return source is None
     told = (target / RECEIPT).read_bytes()
-    return told == (source / RECEIPT).read_bytes() and digest(target / PART) == json.loads(told)["sha256"]
+    return told == (source / RECEIPT).read_bytes() and _joint(parts(target)) == json.loads(told)["sha256"]
 
 
 def publish(workspace: Workspace, propensity: str) -> None:
@@ -82,9 +82,13 @@ def _copy(source: Path, target: Path) -> None:
     write_atomically(target / RECEIPT, (source / RECEIPT).read_bytes())
 
 
+def _joint(files: Sequence[Path]) -> str:
+    return joint([digest(file) for file in files])
+
+
 def _require_whole(source: Path, copies: Sequence[Path]) -> None:
     told = json.loads((source / RECEIPT).read_text(encoding="utf-8"))["sha256"]
-    found = joint([digest(copy) for copy in copies])
+    found = _joint(copies)
     if found != told:
         raise StoreError(
             str(source / PART),
