@@ -1,6 +1,7 @@
 -- What a lead said from when on. Of tracked stages the whole history is there: each change with what was before it, and the stage
--- of a lead without a change is the one that was seen first. Where no stage was ever changed, nothing is tracked, or nothing of it
--- was pulled: then nobody knows since when a lead is where it is. Other fields are known from the first pull on, see adapter.toml,
+-- of a lead without a change is the one that was seen first. It counts from the first change of any lead on, for then it is certain
+-- that stages are tracked; a lead that is older may have moved before, unseen. Where no stage was ever changed, nothing is tracked, or
+-- nothing of it was pulled: then nobody knows since when a lead is where it is. Other fields are known from the first pull on, see adapter.toml,
 -- and then from each change that a pull found; of a lead that changed while the first pull was under way, what it said last.
 with sources as (select id as source_id, arg_max(name, write_date) as source from utm_source group by id),
 mediums as (select id as medium_id, arg_max(name, write_date) as medium from utm_medium group by id),
@@ -42,12 +43,15 @@ changes as (
     join ir_model_fields on ir_model_fields.id = mail_tracking_value.field_id and ir_model_fields.name = 'stage_id'
     qualify row_number() over (partition by mail_tracking_value.id order by mail_tracking_value.write_date desc) = 1
 ),
+tracked as (select min(changed_at) as since from changes),
 before as (select id, arg_min(old_stage, (changed_at, number)) as old_stage from changes group by id),
 leads as (
     select id, cast(min(create_date) as timestamp) as created_at, arg_min(stage_id, write_date) as stage_id from crm_lead group by id
 ),
 staged as (
-    select id, created_at as valid_from, coalesce(old_stage, stage_id) as stage_id from leads left join before using (id)
+    select id, greatest(created_at, since) as valid_from, coalesce(old_stage, stage_id) as stage_id
+    from leads left join before using (id) cross join tracked
+    where since <= created_at or id not in (select id from changes where changed_at = since)
     union all
     select id, changed_at, arg_max(new_stage, number) from changes join leads using (id) where changed_at > created_at group by all
 )

@@ -92,8 +92,11 @@ def answering(world: OdooWorld) -> Callable[[Asked], Reply]:
     return answer
 
 
+GONE = 99_999  # a lead that was moved before all others, and deleted since
+
+
 def shop(world: OdooWorld, leads: int) -> None:
-    """Leads, of which every fifth was won and every seventh was lost, with their stages, messages and orders."""
+    """Leads, every fifth won and every seventh lost, with messages, orders and their stages, which are tracked from the start."""
     for number, name in enumerate(("New", "Qualified", "Won"), start=1):
         world.put("crm.stage", number, name=name, is_won=name == "Won")
     for model in ("crm.lost.reason", "utm.source", "utm.medium", "utm.campaign", "res.country", "mail.tracking.value"):
@@ -101,6 +104,7 @@ def shop(world: OdooWorld, leads: int) -> None:
     world.put("utm.source", 1, name="Newsletter")
     world.put("crm.lost.reason", 1, name="Too expensive")
     world.put("ir.model.fields", 70, name="stage_id", model="crm.lead")
+    track(world, GONE, 1, 3, MONDAY)
     for number in range(1, leads + 1):
         at = MONDAY + number * timedelta(hours=3)
         closed = at + 10 * DAY
@@ -116,11 +120,15 @@ def shop(world: OdooWorld, leads: int) -> None:
 
 def move(world: OdooWorld, lead: int, stage: int, at: datetime) -> None:
     """Move a lead to a stage, as Odoo does it."""
-    before = world.models["crm.lead"][lead]["stage_id"]
+    track(world, lead, world.models["crm.lead"][lead]["stage_id"], stage, at)
+    won = world.models["crm.stage"][stage]["is_won"]
+    world.put("crm.lead", lead, at, stage_id=stage, date_closed=at if won else False)
+
+
+def track(world: OdooWorld, lead: int, before: int, stage: int, at: datetime) -> None:
+    """What Odoo notes of a lead that was moved."""
     number = len(world.models["mail.tracking.value"]) + 1
     message = 1_000_000 + number
     world.put("mail.message", message, at, date=at, model="crm.lead", res_id=lead, message_type="notification")
     values = {"field_id": 70, "mail_message_id": message, "old_value_integer": before, "new_value_integer": stage}
     world.put("mail.tracking.value", number, at, **values)
-    won = world.models["crm.stage"][stage]["is_won"]
-    world.put("crm.lead", lead, at, stage_id=stage, date_closed=at if won else False)

@@ -227,6 +227,20 @@ def test_a_change_of_stage_that_is_not_tracked_does_not_reach_back(workspace: Wo
     assert history(workspace, 3, "stage") == came
 
 
+def test_before_stages_are_known_to_be_tracked_a_lead_may_have_moved_unseen(workspace: Workspace, world: OdooWorld) -> None:
+    """A lead that was in `Won` when tracking began did not come as won."""
+    first = MONDAY + 12 * DAY
+    world.models["mail.tracking.value"] = {}
+    world.put("crm.lead", 4, MONDAY + 5 * DAY, stage_id=3, date_closed=MONDAY + 5 * DAY)
+    move(world, 2, 2, first)
+    move(world, 3, 2, first + DAY)
+    run(workspace)
+    assert history(workspace, 4, "stage") == [("Won", first)]
+    assert history(workspace, 2, "stage") == [("Qualified", first)]
+    assert history(workspace, 3, "stage") == [("New", first), ("Qualified", first + DAY)]
+    assert history(workspace, LEADS, "stage")[0][1] >= first
+
+
 def history(workspace: Workspace, lead: int, field: str) -> list[tuple[object, ...]]:
     """What is known of one field of a lead, and since when."""
     path = ingest.run(workspace, datetime(2026, 3, 1, tzinfo=UTC)).path(workspace, "attribute_history")
