@@ -161,7 +161,7 @@ def _given(data: Dataset) -> Iterator[None]:
         return tuple(feature_findings(given.frame, given.labels, list(given.dtypes), given.attributes))
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(dataset, "prepare", lambda *_: data))
+        stack.enter_context(patch.object(dataset, "prepare", lambda *_, **__: data))
         stack.enter_context(patch.object(train.quality, "require", lambda *_: None))
         stack.enter_context(patch.object(train, "guard", on_features))
         yield
