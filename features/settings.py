@@ -123,7 +123,8 @@ class TrainSettings(Strict):
     max_rows: int = Field(
         default=5_000_000,
         ge=1_000,
-        description="`--engine spark` brings at most about so many rows: every positive, and a share of the negatives",
+        description="`--engine spark` brings at most about so many rows: every row of the rarer outcome while they are no more "
+        "than half, and a share of the others",
     )
 
 

@@ -293,7 +293,7 @@ class _Builder:
         written, size = 0, max(1, ROWS_PER_STATEMENT // max(1, self.catalog.tables[spine].rows))
         for start in range(0, len(stale), size):
             chunk = stale[start : start + size]
-            for part in (part for as_of in chunk for part in files(target, as_of)[1:]):
+            for part in (part for as_of in chunk for part in target.glob(f"{label(as_of)}-*.parquet")):
                 part.unlink()
             for as_of in self.engine.write(view_sql(view, self.engine.relations, columns, chunk), target, chunk):
                 written += rows(target, as_of) or 0

@@ -151,8 +151,10 @@ def publish(target: Path, scores: Iterable[pa.RecordBatch], facts: Mapping[str, 
     try:
         tally = _write(neighbour, scores)
         receipt = Receipt(**facts, **tally.facts(), sha256=digest(neighbour))
+        if others := parts(target)[1:]:
+            (target / RECEIPT).unlink(missing_ok=True)  # until they are gone, nobody is to take all of it for one partition
         neighbour.replace(target / PART)
-        for other in parts(target)[1:]:
+        for other in others:
             other.unlink()
     finally:
         neighbour.unlink(missing_ok=True)

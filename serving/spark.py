@@ -181,7 +181,9 @@ def _require_everybody(name: str, known: int, rows: int, ineligible: int) -> Non
 
 def _put_in_place(target: Place, names: Sequence[str]) -> None:
     """The files that the tasks that succeeded wrote, by their numbers; what other tries left goes with the staging folder."""
-    staging = target / STAGING
+    staging, receipt = target / STAGING, target / RECEIPT
+    if receipt.is_file():
+        receipt.unlink()  # until every file is in place, nobody is to take them for one partition
     for number, name in enumerate(names):
         (staging / name).replace(target / part(number))
     wanted = {part(number) for number in range(len(names))}

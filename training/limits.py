@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from training.calibration import methods, recency
 from training.result import Result
 
@@ -41,11 +43,12 @@ def _calibration(result: Result) -> Iterator[str]:
         return
     contract, test = result.fitted.model.contract, result.fitted.split.test
     said, happened = float(result.fitted.probability.mean()), float(result.data.labels[test].mean())
-    learned, shift = contract.windows["calibration"], result.selection.shift
+    rows, shift = result.fitted.split.calibration, result.selection.shift
+    learned = float(np.average(result.data.labels[rows], weights=result.data.weights[rows]))
     yield (
         f"The probabilities are off by {error:.3f} in the mean, more than the {TARGET_CALIBRATION_ERROR} aimed at (chance alone "
         f"makes {result.test.chance_calibration_error:.3f}): they say {said:.1%} on average, and {happened:.1%} happened; it was "
-        f"{learned.positives / learned.rows:.1%} in the rows that were calibrated on. Tried: {_tried(result)} calibration, of "
+        f"{learned:.1%} in the rows that were calibrated on. Tried: {_tried(result)} calibration, of "
         f"which {contract.calibration.method} is the simplest that none beats by more than two standard errors of the log loss "
         "held out"
         f"{'; and a correction of the base rate. ' + shift.sentence if shift else '.'}"
@@ -56,7 +59,7 @@ def _tried(result: Result) -> str:
     """The methods of calibration that rows of that number can carry."""
     data, split = result.data, result.fitted.split
     labels, as_of = data.labels[split.calibration], data.frame["as_of"][split.calibration]
-    *simpler, last = methods(labels, recency(as_of, labels, split.horizon))
+    *simpler, last = methods(labels, recency(as_of, labels, split.horizon) * data.weights[split.calibration])
     return f"{', '.join(simpler)} and {last}"
 
 

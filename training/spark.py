@@ -44,8 +44,9 @@ def labelled(
     with working(f"labels of {propensity.name}"):
         rows = _labelled(workspace, catalog, propensity, instants).persist()
         counts = {row["label"]: row["count"] for row in rows.groupBy("label").count().collect()}
+        dates = rows.select("as_of").distinct().count()
         known, positives = sum(counts.values()), counts.get(1, 0)
-        sampling = Sampling.of(known, positives, workspace.settings.train.max_rows, len(instants))
+        sampling = Sampling.of(known, positives, workspace.settings.train.max_rows, dates)
         found = _kept(rows, sampling).toArrow().to_pandas().sort_values(["as_of", "entity_id"], ignore_index=True)
         rows.unpersist()
     frame = pd.DataFrame({"entity_id": found["entity_id"].astype(object), "as_of": found["as_of"].astype("datetime64[us, UTC]")})

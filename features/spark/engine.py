@@ -70,7 +70,7 @@ class SparkEngine:
         from pyspark.sql import functions as f
 
         largest = max(table.rows for table in self._catalog.tables.values() if TABLES[table.name].kind == "entity")
-        buckets = math.ceil(largest / self._rows_per_file)
+        buckets = max(1, math.ceil(largest / self._rows_per_file))
         named = rows.withColumn(LABEL, f.date_format("event_timestamp", "yyyyMMdd'T'HHmmssSSSSSS'Z'"))
         bucket = f.pmod(f.xxhash64("entity_id"), f.lit(buckets))
         return named.repartition(as_ofs * buckets, LABEL, bucket).sortWithinPartitions(LABEL, "entity_id")
