@@ -4,6 +4,7 @@
 features/adapters/<name>/         or, in a workspace, any folder that `adapter` in foresell.toml names
     adapter.toml                  what the export is, what "now" is for it, its extra attributes, how its webhooks are read
     <table>.sql                   one SELECT in DuckDB's dialect per canonical table, over views named by file stem
+    shared/<name>.sql             one SELECT over the files that several of these read, as a table of that name
     propensities/*.toml           propensities that replace the shipped ones of the same name
 ```
 
@@ -126,6 +127,9 @@ class Adapter:
     def _script(self, connection: duckdb.DuckDBPyConnection, table: str) -> Script:
         name, sql = f"{self.name}/{table}.sql", (self.folder / f"{table}.sql").read_text(encoding="utf-8")
         stems = _files_read(connection, name, sql)
+        if shared := sorted(path for path in self.folder.glob("shared/*.sql") if path.stem in stems):
+            sql = _with(shared, sql)
+            stems = _files_read(connection, name, sql)
         if table not in self.file.needs:
             return Script(table, name, sql, stems, stems)
         if unread := set(self.file.needs[table]) - stems:
@@ -175,6 +179,11 @@ def adapter_folder(root: Path, settings: Settings) -> Path:
 def shipped() -> list[str]:
     """The names of the adapters that come with Foresell."""
     return sorted(path.parent.name for path in ADAPTERS.glob(f"*/{ADAPTER_FILE}"))
+
+
+def _with(shared: list[Path], sql: str) -> str:
+    tables = ",\n".join(f"{path.stem} as (\n{path.read_text(encoding='utf-8')}\n)" for path in shared)
+    return f"with {tables}\nselect * from (\n{sql}\n)"
 
 
 def _files_read(connection: duckdb.DuckDBPyConnection, script: str, sql: str) -> frozenset[str]:

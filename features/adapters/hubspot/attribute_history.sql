@@ -1,41 +1,20 @@
 -- One row per change of a property of a contact or a company. What names a person is left out. The history that a merged contact
 -- had of its own counts for the one it became at last, known from the last merge on.
-with recursive merges as (
-    select vid_to_merge as id, first(canonical_vid order by made_at, canonical_vid) as became, min(made_at) as merged_at
-    from (select vid_to_merge, canonical_vid, cast("timestamp" as timestamptz) as made_at from contact_merge_audit)
-    group by all
-),
-chains as (
-    from merges
-    union
-    select chains.id, merges.became, greatest(chains.merged_at, merges.merged_at) from chains join merges on merges.id = chains.became
-),
-gone as (
-    select trim(unnest(string_split(property_hs_merged_object_ids, ';'))) as id from contact
-    union
-    select id from merges
-),
-kept as (
-    select id from contact anti join gone using (id)
-),
-merged as (
-    select chains.id, became, merged_at from chains join kept on kept.id = became
-),
-entries as (
+with entries as (
     select
         'lead' as entity,
-        coalesce(became, contact_id) as entity_id,
+        coalesce(lead_id, contact_id) as entity_id,
         lower(name) as field,
         value,
         cast("timestamp" as timestamptz) as changed_at,
         merged_at,
     from contact_property_history
-    left join merged on merged.id = contact_id
+    left join identities on identities.id = contact_id
     union all
     select 'customer', company_id, lower(name), value, cast("timestamp" as timestamptz), null from company_property_history
 ),
 known as (
-    select 'lead' as entity, id as entity_id from kept
+    select distinct 'lead' as entity, lead_id as entity_id from identities
     union all
     select 'customer', id from company
 )

@@ -1,30 +1,7 @@
 -- One row per call, e-mail, meeting, message or completed task and contact or company it is associated with, per marketing e-mail
 -- event of a contact, and per form it sent. Notes are no contact. What is logged later than it happened is known from then on, a
 -- meeting once it begins. A contact that was merged away counts for the one it became at last, known from the last merge on.
-with recursive merges as (
-    select vid_to_merge as id, first(canonical_vid order by made_at, canonical_vid) as became, min(made_at) as merged_at
-    from (select vid_to_merge, canonical_vid, cast("timestamp" as timestamptz) as made_at from contact_merge_audit)
-    group by all
-),
-chains as (
-    from merges
-    union
-    select chains.id, merges.became, greatest(chains.merged_at, merges.merged_at) from chains join merges on merges.id = chains.became
-),
-gone as (
-    select trim(unnest(string_split(property_hs_merged_object_ids, ';'))) as id from contact
-    union
-    select id from merges
-),
-kept as (
-    select id from contact anti join gone using (id)
-),
-leads as (
-    select id, id as lead_id, cast(null as timestamptz) as merged_at from kept
-    union all
-    select chains.id, became, merged_at from chains join kept on kept.id = became
-),
-engagements as (
+with engagements as (
     select
         engagement_id,
         'phone' as channel,
@@ -74,7 +51,7 @@ engagements as (
 addresses as (
     select lower(trim(property_email)) as address, lead_id, merged_at
     from contact
-    join leads using (id)
+    join identities using (id)
     qualify row_number() over (partition by address order by merged_at nulls first, id) = 1
 ),
 contacts as (
@@ -91,7 +68,7 @@ contacts as (
     join (
         select engagement_id, lead_id, max(merged_at) as merged_at
         from engagement_contact
-        join leads on leads.id = contact_id
+        join identities on identities.id = contact_id
         group by all
     ) using (engagement_id)
     union all
@@ -123,7 +100,7 @@ contacts as (
         cast("timestamp" as timestamptz),
         greatest(cast("timestamp" as timestamptz), max(merged_at)),
     from contact_form_submission
-    join leads on leads.id = contact_id
+    join identities on identities.id = contact_id
     group by conversion_id, form_id, lead_id, "timestamp"
 )
 select interaction_id, lead_id, null as customer_id, occurred_at, known_at, channel, kind, direction, campaign

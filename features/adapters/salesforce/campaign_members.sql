@@ -1,22 +1,5 @@
 -- One row per member of a campaign. On conversion Salesforce moves a lead's memberships to the new contact: those of before are given
 -- back to the lead, as its activities are (see interactions.sql). A response has no time: it is known when its day is over.
-with conversions as (
-    select
-        id as lead_id,
-        converted_contact_id as contact_id,
-        cast(created_date as timestamptz) as created_at,
-        coalesce(
-            (
-                select min(cast(h.created_date as timestamptz))
-                from lead_history h
-                where h.lead_id = lead.id and lower(replace(h.field, '_', '')) = 'leadconverted'
-            ),
-            cast(converted_date as timestamptz) + interval 1 day - interval 1 microsecond,
-            cast(last_modified_date as timestamptz)
-        ) as converted_at,
-    from lead
-    where converted_contact_id is not null
-)
 select
     member.id as campaign_member_id,
     coalesce(lead.id, conversions.lead_id) as lead_id,

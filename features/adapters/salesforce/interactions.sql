@@ -4,24 +4,7 @@
 -- converted; so what happened before the conversion is given back to the lead, and counts for no account. An open task is no contact
 -- yet. What is logged later than it happened is known from then on, a meeting once it begins, a task of which only the day is told
 -- when that day is over.
-with conversions as (
-    select
-        id as lead_id,
-        converted_contact_id as contact_id,
-        cast(created_date as timestamptz) as created_at,
-        coalesce(
-            (
-                select min(cast(h.created_date as timestamptz))
-                from lead_history h
-                where h.lead_id = lead.id and lower(replace(h.field, '_', '')) = 'leadconverted'
-            ),
-            cast(converted_date as timestamptz) + interval 1 day - interval 1 microsecond,
-            cast(last_modified_date as timestamptz)
-        ) as converted_at,
-    from lead
-    where converted_contact_id is not null
-),
-activities as (
+with activities as (
     select
         id,
         who_id,
