@@ -35,6 +35,14 @@ def csv(header: str, rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([header, *(",".join(row) for row in rows)]) + "\n"
 
 
+def rows_until(text: str, instant: str, column: str = "CreatedDate") -> str:
+    """Those rows of a file that were there before an instant."""
+    header, *lines = text.splitlines()
+    place = header.split(",").index(column)
+    kept = [line for line in lines if parse_instant(line.split(",")[place]) < parse_instant(instant)]
+    return "\n".join([header, *kept]) + "\n"
+
+
 def reversed_rows(files: Mapping[str, str]) -> dict[str, str]:
     """The files with their rows in the opposite order."""
     split = {name: text.splitlines(keepends=True) for name, text in files.items()}

@@ -20,6 +20,7 @@ from tests.features.adapters.crm import (
     known_too_early,
     reversed_rows,
     rows,
+    rows_until,
 )
 
 CONTACT = (
@@ -318,14 +319,6 @@ def test_a_wrong_export_is_refused(tmp_path: Path) -> None:
         ingested(tmp_path, "hubspot", {"contact.csv": ""})
 
 
-def _until(text: str, instant: str, column: str) -> str:
-    """Those rows of a file that were there before an instant."""
-    header, *lines = text.splitlines()
-    place = header.split(",").index(column)
-    kept = [line for line in lines if parse_instant(line.split(",")[place]) < parse_instant(instant)]
-    return "\n".join([header, *kept]) + "\n"
-
-
 TIMES = {
     "contact": "property_createdate", "contact_property_history": "timestamp", "contact_merge_audit": "timestamp",
     "company": "property_createdate", "company_property_history": "timestamp", "deal_property_history": "timestamp",
@@ -340,7 +333,7 @@ def test_an_export_of_later_shows_the_past_as_the_export_of_then(tmp_path: Path)
     late |= {"contact.csv": "\n".join(contacts) + "\n", "deal.csv": "\n".join(DEALS.splitlines()[:2]) + "\n"}
     since = ingested(tmp_path / "late", "hubspot", late)
     for as_of in ("2024-01-10", "2024-01-19", "2024-01-21"):
-        early = {name: _until(text, as_of, TIMES[name[:-4]]) if name[:-4] in TIMES else text for name, text in late.items()}
+        early = {name: rows_until(text, as_of, TIMES[name[:-4]]) if name[:-4] in TIMES else text for name, text in late.items()}
         if as_of < "2024-01-20":
             early["deal.csv"] = early["deal.csv"].replace("won", "open")
         then = ingested(tmp_path / as_of, "hubspot", early, parse_instant(as_of))

@@ -22,6 +22,7 @@ from tests.features.adapters.crm import (
     known_too_early,
     reversed_rows,
     rows,
+    rows_until,
 )
 from training.label import labels
 
@@ -447,17 +448,9 @@ def test_two_files_of_one_object_are_refused(tmp_path: Path) -> None:
         ingested(tmp_path, "salesforce", {"Lead.csv": LEADS, "sf_lead_data.csv": LEADS})
 
 
-def _until(text: str, instant: str, column: str = "CreatedDate") -> str:
-    """Those rows of a file that were there before an instant."""
-    header, *lines = text.splitlines()
-    place = header.split(",").index(column)
-    kept = [line for line in lines if parse_instant(line.split(",")[place]) < parse_instant(instant)]
-    return "\n".join([header, *kept]) + "\n"
-
-
 def _export_of(instant: str) -> dict[str, str]:
     """The export as it was: rows made later are not there, and what was overwritten since is what it was."""
-    then = {name: _until(text, instant) if "CreatedDate" in text.splitlines()[0] else text for name, text in EXPORT.items()}
+    then = {name: rows_until(text, instant) if "CreatedDate" in text.splitlines()[0] else text for name, text in EXPORT.items()}
     for name, until, now, before in OVERWRITTEN:
         if instant < until:
             then[name] = then[name].replace(now, before)
