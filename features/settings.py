@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from features.errors import CallError, ForesellError, WorkspaceError
 from features.hook import Hook
+from features.monitoring import MonitorSettings, RetrainSettings
 from features.operation import NightlySettings, PolicySettings, ServingSettings
 from features.sources.settings import AnySource
 from features.strict import Strict
@@ -155,6 +156,8 @@ class Settings(Strict):
     serving: ServingSettings = Field(default_factory=ServingSettings, description="how the service answers")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="who gets no score")
     nightly: NightlySettings = Field(default_factory=NightlySettings, description="late data, and how long scores are kept")
+    monitor: MonitorSettings = Field(default_factory=MonitorSettings, description="what is worth an alarm, and who is told")
+    retrain: RetrainSettings = Field(default_factory=RetrainSettings, description="when models are trained again by themselves")
     pull: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], AnySource] = Field(
         default_factory=dict, description="`[pull.NAME]`: where records are pulled from, into the export"
     )
@@ -227,6 +230,16 @@ class Workspace:
     def nightly(self) -> Path:
         """The receipts of the nights, and the lock."""
         return self.root / "data" / "nightly"
+
+    @property
+    def monitor(self) -> Path:
+        """The pages and documents of monitoring, for people and pagers."""
+        return self.root / "monitor"
+
+    @property
+    def watch(self) -> Path:
+        """What monitoring keeps for itself: matured outcomes, references, alarms that are open, the health of propensities."""
+        return self.root / "data" / "monitor"
 
     @property
     def reports(self) -> Path:
