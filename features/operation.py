@@ -40,7 +40,7 @@ class ServingSettings(Strict):
         default=400,
         ge=1,
         le=36_500,
-        description="how many days the audit, comparisons with a challenger and scores that no CRM would take are kept; "
+        description="how many days the audit, actions, comparisons with a challenger and scores that no CRM would take are kept; "
         "`foresell score` removes older ones; the last score of each entity stays",
     )
     pin: dict[str, str] = Field(
