@@ -44,7 +44,8 @@ class Trial:
         firsts: each entity once, at the first as_of that counts: `entity_id`, `as_of`, `held` (whether held out), `grade` (of the
             held out as their score would have been; None where it cannot be made any more), `model_version`, `explore`; of those
             whose outcome is mature `label` and `acted`, and `worth` where the propensity has a value.
-        drawn: the same of those who have a score, once in each stretch of a horizon, because who is explored is drawn anew.
+        drawn: the same of those who have a score, once in each stretch of a horizon, because who is explored is drawn anew; none
+            where nobody was explored.
         waiting: of the others, when the outcome of each is mature, ascending.
         other_holdout: how many partitions were made under another holdout and do not count.
         ungraded: of how many as_ofs no grade of the held out can be made any more.
@@ -77,7 +78,7 @@ def hold(workspace: Workspace, propensity: Propensity, observed_until: datetime,
     is_mature = firsts["as_of"] + propensity.horizon <= observed_until
     waiting = (firsts.loc[~is_mature, "as_of"] + propensity.horizon).sort_values(ignore_index=True)
     graded, ungraded = _graded(workspace, propensity, firsts[is_mature].reset_index(drop=True))
-    drawn = _apart(rows[~rows["held"]], propensity)
+    drawn = _apart(rows[~rows["held"]] if rows["explore"].any() else rows[:0], propensity)
     drawn = drawn[drawn["as_of"] + propensity.horizon <= observed_until].reset_index(drop=True)
     known = [_happened(workspace, propensity, ledger, part) for part in (graded, drawn)]
     return Trial(known[0], known[1], waiting, others, ungraded)
@@ -184,7 +185,7 @@ def _acted(propensity: Propensity, ledger: Ledger, cohort: pd.DataFrame) -> pd.S
     first = pd.merge_asof(
         ordered, acts.sort_values("at"), left_on="as_of", right_on="at", by="entity_id", direction="forward"
     ).set_index("index")["at"]
-    return (first < cohort["as_of"] + propensity.horizon).reindex(cohort.index)
+    return first.reindex(cohort.index) < cohort["as_of"] + propensity.horizon
 
 
 def _worth(workspace: Workspace, propensity: Propensity, cohort: pd.DataFrame) -> pd.Series:

@@ -252,7 +252,8 @@ def _power(question: Propensity, trial: Trial, share: float) -> dict[str, Any]:
 def _notes(trial: Trial) -> tuple[str, ...]:
     found = []
     if trial.other_holdout:
-        found.append(f"{trial.other_holdout:,} nights were scored under another holdout and do not count")
+        nights = "1 night was" if trial.other_holdout == 1 else f"{trial.other_holdout:,} nights were"
+        found.append(f"{nights} scored under another holdout, and does not count here.")
     if trial.ungraded:
-        found.append(f"of {trial.ungraded:,} nights the version or the snapshots are gone: they count in no grade")
+        found.append(f"Of {trial.ungraded:,} nights the version or the snapshots are gone: they count in no grade.")
     return tuple(found)

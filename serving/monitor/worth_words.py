@@ -70,8 +70,8 @@ def _missing(worth: Worth) -> list[str]:
     found = []
     if worth.needed is not None and worth.difference is not None:
         found.append(
-            f"A difference of {worth.difference * 100:.1f} points, a fifth of the rate without acting, shows four times out of five "
-            f"with {worth.needed:,} {worth.entity}s, {worth.holdout * worth.needed:,.0f} of them held out."
+            f"A difference of {worth.difference * 100:.1f} points, a fifth of the rate without acting, shows four times out of "
+            f"five with {worth.needed:,} {worth.entity}s, {worth.holdout * worth.needed:,.0f} of them held out."
         )
         if worth.enough_at is not None:
             found.append(f"By those who take part today there are so many on {day(worth.enough_at)}.")
@@ -101,9 +101,7 @@ def _done(worth: Worth) -> list[str]:
         shares = ", ".join(f"{grade} {percent(share)}" for grade, share in sorted(worth.compliance.items()))
         found.append(f"Something was done, by what the CRM told, about this share of each grade: {shares}.")
     if worth.breaches:
-        found.append(
-            f"{worth.breaches:,} {worth.entity}s who are held out were acted on all the same, which hides a part of the worth."
-        )
+        found.append(f"{worth.breaches:,} {worth.entity}s who are held out were acted on, which hides a part of the worth.")
     return found
 
 

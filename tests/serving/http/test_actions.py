@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from features.settings import Workspace
 from serving.ledger import Action, Ledger
+from serving.ledger.address import Address
 from serving.policy import share
 from tests.serving.ledger.conftest import schema
 from tests.serving.running import Running, copied, running, until
@@ -156,18 +158,27 @@ def test_what_was_answered_outlives_a_kill(shop: Workspace, tmp_path: Path) -> N
     assert len(kept(workspace)) == 20
 
 
-def test_while_the_ledger_is_away_nothing_is_promised_and_afterwards_all_is_kept(shop: Workspace, tmp_path: Path) -> None:
-    workspace = copied(shop, tmp_path / "workspace")
-    with running(workspace, tmp_path / "log") as service:
-        assert service.post("actions", actions=[{**CALL, "id": "task:1"}]).status_code == 200
-        folder = workspace.serving
-        away = folder.with_name("away")
-        folder.rename(away)
-        folder.write_text("no folder")  # a disk that is gone
-        response = service.post("actions", actions=[{**CALL, "id": "task:2"}])
-        folder.unlink()
-        away.rename(folder)
-        assert response.status_code == HTTPStatus.SERVICE_UNAVAILABLE and response.headers["retry-after"] == "1"
-        assert response.json()["title"] == "No action can be kept now"
-        until(lambda: service.post("actions", actions=[{**CALL, "id": "task:2"}]).status_code == 200)
-    assert set(kept(workspace)) == {"task:1", "task:2"}
+@contextmanager
+def locked(workspace: Workspace) -> Iterator[None]:
+    """Somebody else holds what the ledger writes to, for longer than anybody waits."""
+    address = Address.of(workspace)
+    if address.path is not None:
+        with closing(sqlite3.connect(address.path, isolation_level=None)) as connection:
+            connection.execute("begin immediate")
+            yield
+    else:
+        import psycopg
+
+        with psycopg.connect(workspace.settings.serving.ledger) as connection:
+            connection.execute("lock table action in exclusive mode")
+            yield
+
+
+def test_while_the_ledger_is_away_nothing_is_promised_and_afterwards_all_is_kept(opened: Any) -> None:
+    assert tell(opened, {**CALL, "id": "before"}).status_code == 200
+    with locked(opened[0]):
+        response = tell(opened, {**CALL, "id": "meanwhile"})
+    assert response.status_code == HTTPStatus.SERVICE_UNAVAILABLE and response.headers["retry-after"] == "1"
+    assert response.json()["title"] == "No action can be kept now" and response.json()["flaws"]
+    until(lambda: tell(opened, {**CALL, "id": "meanwhile"}).status_code == 200)
+    assert {"before", "meanwhile"} <= set(kept(opened[0]))
