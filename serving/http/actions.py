@@ -33,7 +33,7 @@ def instant(given: Any) -> Any:
 Code = Annotated[str, Field(pattern=CODE)]
 ActionId = Annotated[str, Field(pattern=ID)]
 At = Annotated[datetime, BeforeValidator(instant)]
-_ONE_OF_THEM = {"anyOf": [
+_ONE_OF_THEM: Any = {"anyOf": [
     {"required": [name], "properties": {name: {"type": "string"}}} for name in ("id", "at")
 ]}  # fmt: skip
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 
@@ -38,9 +39,9 @@ class Actions(Part):
         if not actions:
             return {}
         self._database.add(ACTION)
-        rows = [one._replace(at=microseconds(one.at), told_at=microseconds(one.told_at)) for one in actions]  # type: ignore[arg-type]
+        rows = [_row(one) for one in sorted(actions, key=lambda one: one.id)]
         with self._database.writing() as connection:
-            self._database.write_many(connection, _KEEP, sorted(rows, key=lambda row: row.id))
+            self._database.write_many(connection, _KEEP, rows)
             return {
                 row[0]: Action(*row)
                 for query in _of_ids(sorted({one.id for one in actions}))
@@ -102,9 +103,10 @@ def _which(
     return conditions + [ACTION.c[name] == value for name, value in wanted.items() if value is not None]
 
 
-def _of_ids(ids: Sequence[str] | Collection[str]) -> list[Select[tuple[object, ...]]]:
-    listed = list(ids)
-    return [
-        select(*_ROW).where(ACTION.c.id.in_(listed[start : start + IDS_PER_READ]))
-        for start in range(0, len(listed), IDS_PER_READ)
-    ]
+def _row(action: Action) -> tuple[Any, ...]:
+    return action._replace(at=microseconds(action.at), told_at=microseconds(action.told_at))  # type: ignore[arg-type]
+
+
+def _of_ids(ids: Sequence[str]) -> list[Select[Any]]:
+    starts = range(0, len(ids), IDS_PER_READ)
+    return [select(*_ROW).where(ACTION.c.id.in_(ids[start : start + IDS_PER_READ])) for start in starts]

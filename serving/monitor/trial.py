@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ from training.label import labels
 
 MICROSECOND = timedelta(microseconds=1)
 ROWS_LOOKED_AT = 2_000  # of a partition, to see which holdout was in force
-COLUMNS = ("entity_id", "as_of", "policy", "grade", "model_version", "explore")
+COLUMNS = ("entity_id", "as_of", "policy", "probability", "grade", "model_version", "explore")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Trial:
         drawn: the same of those who have a score, once in each stretch of a horizon, because who is explored is drawn anew; none
             where nobody was explored.
         waiting: of the others, when the outcome of each is mature, ascending.
+        foreseen: the mean probability of those who have a score, mature or not; None where nobody has one.
         other_holdout: how many partitions were made under another holdout and do not count.
         ungraded: of how many as_ofs no grade of the held out can be made any more.
     """
@@ -54,6 +56,7 @@ class Trial:
     firsts: pd.DataFrame
     drawn: pd.DataFrame
     waiting: pd.Series
+    foreseen: float | None
     other_holdout: int
     ungraded: int
 
@@ -81,7 +84,8 @@ def hold(workspace: Workspace, propensity: Propensity, observed_until: datetime,
     drawn = _apart(rows[~rows["held"]] if rows["explore"].any() else rows[:0], propensity)
     drawn = drawn[drawn["as_of"] + propensity.horizon <= observed_until].reset_index(drop=True)
     known = [_happened(workspace, propensity, ledger, part) for part in (graded, drawn)]
-    return Trial(known[0], known[1], waiting, others, ungraded)
+    foreseen = firsts["probability"].mean() if firsts["probability"].notna().any() else None
+    return Trial(known[0], known[1], waiting, foreseen, others, ungraded)
 
 
 def _files(workspace: Workspace, name: str, policy: Policy, since: datetime | None) -> tuple[list[Path], int]:
@@ -122,8 +126,9 @@ def _read(workspace: Workspace, propensity: Propensity, files: list[Path]) -> pd
     stretch = f"(epoch_us(as_of) - min(epoch_us(as_of)) over (partition by entity_id)) // {propensity.horizon // MICROSECOND}"
     with connect(workspace) as connection:
         return connection.execute(
-            f"with rows as (select entity_id, scored_at as as_of, policy, grade, model_version, {explore} as explore "
-            f"from read_parquet([{listed}], union_by_name = true) where score is not null or policy = 'holdout'), "
+            "with rows as (select entity_id, scored_at as as_of, policy, probability, grade, model_version, "
+            f"{explore} as explore from read_parquet([{listed}], union_by_name = true) "
+            "where score is not null or policy = 'holdout'), "
             f"stretched as (select *, {stretch} as stretch from rows) "
             f"select {', '.join(COLUMNS)} from stretched "
             "qualify row_number() over (partition by entity_id, stretch order by as_of) = 1 order by as_of, entity_id"
@@ -142,10 +147,11 @@ def _graded(workspace: Workspace, propensity: Propensity, firsts: pd.DataFrame) 
     Where one of them is gone, everybody of that as_of stays without a grade: the two groups must lack the same.
     """
     grades, ungraded = firsts["grade"].astype(object).copy(), 0
-    for (as_of, version), rows in firsts.groupby(["as_of", "model_version"]):
+    for key, rows in firsts.groupby(["as_of", "model_version"]):
+        as_of, version = cast(tuple[pd.Timestamp, str], key)
         held = rows[rows["held"]]
         try:
-            found = _silently(workspace, propensity, as_of.to_pydatetime(), str(version), held["entity_id"].tolist())
+            found = _silently(workspace, propensity, as_of.to_pydatetime(), version, held["entity_id"].tolist())
         except ForesellError:
             grades[rows.index], ungraded = None, ungraded + 1
             continue

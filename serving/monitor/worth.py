@@ -26,6 +26,7 @@ from training.evaluation import Figure, wilson
 Status = Literal["told", "open", "too few", "immature", "not scored", "no holdout"]
 GRADES: tuple[Grade, ...] = ("A", "B", "C", "D")
 LEAST = 30  # entities in a group; of fewer nothing is said
+PROPOSED = 0.05  # to be held out, where nobody is
 RELATIVE = 0.2  # of the rate without acting: the difference that is to be seen
 
 
@@ -88,8 +89,10 @@ class Worth:
         comparisons: `all` and each grade that has enough entities: given a score against held out.
         exploration: `below A` and its grades: explored against not explored.
         compliance: by grade, about which share of those with a score something was done; empty where no action is logged.
-        breaches: about how many of the held out something was done.
-        difference: the difference of rates that is to be seen, a fifth of the rate without acting.
+        breaches: how many actions about somebody held out were told, mature or not.
+        visible: the smallest difference of rates that those who count show four times out of five; None while nobody counts.
+        difference: the difference of rates that is to be seen, a fifth of the rate without acting, or while nobody counts of the
+            rate that is foreseen.
         needed: how many entities it takes to see that difference, both groups together.
         waiting: how many more take part, whose outcome is not mature yet.
         next_matures: when the first of those outcomes is mature.
@@ -109,6 +112,7 @@ class Worth:
     exploration: tuple[Comparison, ...] = ()
     compliance: Mapping[str, float] = field(default_factory=dict)
     breaches: int = 0
+    visible: float | None = None
     difference: float | None = None
     needed: int | None = None
     waiting: int = 0
@@ -135,7 +139,8 @@ def worth(workspace: Workspace, propensity: str, observed_until: datetime, since
     """What acting on the scores of a propensity was worth, as far as it can be told.
 
     Every entity counts once, at its first as_of, so that repeats make no interval narrower. Who is explored is drawn anew every
-    week, so there an entity counts once in each stretch of a horizon.
+    week, so there an entity counts once in each stretch of a horizon. An interval is that of one look: whoever looks every night
+    and believes the first that excludes zero is wrong more often than once in twenty.
 
     Args:
         workspace: with nights of scores.
@@ -152,24 +157,25 @@ def worth(workspace: Workspace, propensity: str, observed_until: datetime, since
     share = workspace.settings.policy.holdout
     with closing(Ledger.open(workspace)) as ledger:
         trial = hold(workspace, question, until, since, ledger)
-        is_logged = bool(ledger.count_actions(propensity=propensity))
+        logged = ledger.count_actions(propensity=propensity)
     facts: dict[str, Any] = {
         "propensity": propensity, "entity": question.entity, "observed_until": until, "is_wanted": question.is_wanted,
-        "holdout": share, "waiting": len(trial.waiting), "notes": _notes(trial),
+        "holdout": share, "waiting": len(trial.waiting), "notes": _notes(question, trial, bool(logged)),
+        "breaches": sum(number for (*_, held_out), number in logged.items() if held_out),
         "next_matures": trial.waiting.iloc[0].to_pydatetime() if len(trial.waiting) else None,
-        "exploration": _explored(question, trial.drawn, is_logged),
+        "exploration": _explored(question, trial.drawn, bool(logged)), **_power(question, trial, share or PROPOSED),
     }  # fmt: skip
     firsts = trial.firsts
     if firsts.empty:
         return Worth(status=_nothing(share, trial), **facts)
     facts |= {
         "first": firsts["as_of"].min().to_pydatetime(), "last": firsts["as_of"].max().to_pydatetime(),
-        "compliance": _compliance(firsts) if is_logged else {}, "breaches": int((firsts["held"] & firsts["acted"]).sum()),
+        "compliance": _compliance(firsts) if logged else {},
     }  # fmt: skip
     if not share:
         return Worth(status="no holdout", **facts)
-    comparisons = _compared(question, firsts, firsts["held"], ("all", *GRADES), is_logged)
-    return Worth(status=_status(comparisons), comparisons=comparisons, **facts, **_power(question, trial, share))
+    comparisons = _compared(question, firsts, firsts["held"], ("all", *GRADES), bool(logged))
+    return Worth(status=_status(comparisons), comparisons=comparisons, **facts)
 
 
 def _nothing(share: float, trial: Trial) -> Status:
@@ -239,21 +245,28 @@ def _compliance(firsts: pd.DataFrame) -> dict[str, float]:
 
 def _power(question: Propensity, trial: Trial, share: float) -> dict[str, Any]:
     """What it takes to see a difference of a fifth of the rate without acting, and when there will be enough."""
-    control = trial.firsts[trial.firsts["held"]]
-    rate = float(control["label"].mean()) if len(control) else float(trial.firsts["label"].mean())
+    control, treated = trial.firsts[trial.firsts["held"]], trial.firsts[~trial.firsts["held"]]
+    known = control if len(control) else treated
+    rate = float(known["label"].mean()) if len(known) else trial.foreseen or 0.0
     wanted = RELATIVE * rate * (1 if question.is_wanted else -1)
     needed = difference.needed(rate, wanted, share)
     lacking = None if needed is None else needed - len(trial.firsts)
     is_coming = lacking is not None and 0 < lacking <= len(trial.waiting)
     enough_at = trial.waiting.iloc[lacking - 1].to_pydatetime() if is_coming and lacking else None
-    return {"difference": abs(wanted) if needed else None, "needed": needed, "enough_at": enough_at}
+    visible = difference.seen(rate, len(treated), len(control)) if len(treated) and len(control) else None
+    return {"visible": visible, "difference": abs(wanted) if needed else None, "needed": needed, "enough_at": enough_at}
 
 
-def _notes(trial: Trial) -> tuple[str, ...]:
+def _notes(question: Propensity, trial: Trial, is_logged: bool) -> tuple[str, ...]:
     found = []
     if trial.other_holdout:
-        nights = "1 night was" if trial.other_holdout == 1 else f"{trial.other_holdout:,} nights were"
-        found.append(f"{nights} scored under another holdout, and does not count here.")
+        found.append(f"Scored under another holdout, and not counted: {_nights(trial.other_holdout)}.")
     if trial.ungraded:
-        found.append(f"Of {trial.ungraded:,} nights the version or the snapshots are gone: they count in no grade.")
+        found.append(f"Counted in no grade, because the version or the snapshots are gone: {_nights(trial.ungraded)}.")
+    if question.value and question.value.cost and not is_logged:
+        found.append(f"No action is logged, so the {question.value.cost:,.2f} that a contact costs are not taken off.")
     return tuple(found)
+
+
+def _nights(number: int) -> str:
+    return "1 night" if number == 1 else f"{number:,} nights"

@@ -24,7 +24,7 @@ def _verdict(worth: Worth) -> list[str]:
         found = [sentence for one in told for sentence in _compared(worth, one)]
         return found + (_missing(worth) if worth.status == "open" else [])
     why = {
-        "no holdout": "nobody is held out; `[policy] holdout = 0.05` keeps a stable twentieth apart, against whom it shows",
+        "no holdout": "nobody is held out; `[policy] holdout = 0.05` keeps a stable twentieth apart, against which it shows",
         "not scored": "no night has been scored under the holdout of now",
         "immature": f"of {worth.waiting:,} {worth.entity}s who take part, no outcome is mature",
         "too few": "too few of those who take part have a mature outcome",
@@ -68,16 +68,22 @@ def _money(worth: Worth, one: Comparison) -> list[str]:
 
 def _missing(worth: Worth) -> list[str]:
     found = []
+    if worth.visible is not None:
+        found.append(f"Those who count show a difference of {100 * worth.visible:.1f} points four times out of five.")
     if worth.needed is not None and worth.difference is not None:
         found.append(
             f"A difference of {worth.difference * 100:.1f} points, a fifth of the rate without acting, shows four times out of "
-            f"five with {worth.needed:,} {worth.entity}s, {worth.holdout * worth.needed:,.0f} of them held out."
+            f"five with {worth.needed:,} {worth.entity}s{_held(worth)}."
         )
         if worth.enough_at is not None:
             found.append(f"By those who take part today there are so many on {day(worth.enough_at)}.")
     if worth.next_matures is not None:
         found.append(f"{worth.waiting:,} more take part; the next outcomes are mature on {day(worth.next_matures)}.")
     return found
+
+
+def _held(worth: Worth) -> str:
+    return f", {worth.holdout * worth.needed:,.0f} of them held out" if worth.needed and worth.holdout else ""
 
 
 def _explored(worth: Worth) -> list[str]:
@@ -101,7 +107,7 @@ def _done(worth: Worth) -> list[str]:
         shares = ", ".join(f"{grade} {percent(share)}" for grade, share in sorted(worth.compliance.items()))
         found.append(f"Something was done, by what the CRM told, about this share of each grade: {shares}.")
     if worth.breaches:
-        found.append(f"{worth.breaches:,} {worth.entity}s who are held out were acted on, which hides a part of the worth.")
+        found.append(f"Told of {worth.entity}s who are held out, which hides a part of the worth: {worth.breaches:,} actions.")
     return found
 
 

@@ -24,6 +24,7 @@ from serving.monitor import trial
 from serving.monitor.worth import Worth, worth
 from serving.monitor.worth_plots import differences
 from serving.partition import PART, folder
+from serving.policy import Policy
 from tests.serving.shop import NOW, open_shop
 from tests.serving.test_batch import quiet
 from training import registry
@@ -87,7 +88,10 @@ def rates(night: pd.DataFrame, held: float, other: float) -> pd.Series:
 
 def act(workspace: Workspace, ids: list[str], at: datetime = NOW + DAY) -> None:
     """Log a call about each."""
-    rows = [Action(f"{one} {at}", "churn", "customer", one, at, "call", None, False, at, "r", "crm") for one in ids]
+    policy = Policy(workspace.settings.policy, "customer")
+    rows = [
+        Action(f"{one} {at}", "churn", "customer", one, at, "call", None, policy.is_held_out(one), at, "r", "crm") for one in ids
+    ]
     with closing(Ledger.open(workspace)) as ledger:
         ledger.log(rows)
 
@@ -140,7 +144,7 @@ def test_nothing_immature_is_counted_to_the_microsecond(
     if not is_counted:
         assert found.status == "immature" and found.next_matures == MATURE and found.waiting > 1_500
         assert found.sentences[0].startswith("What acting on churn was worth cannot be told yet")
-        assert "2018-08-13" in found.sentences[1] and found.exploration == ()
+        assert "2018-08-13" in found.sentences[-1] and found.exploration == () and found.needed is not None
 
 
 def test_what_the_tables_do_not_tell_yet_is_not_mature_whoever_asks(scored: Workspace, night: pd.DataFrame) -> None:
@@ -170,13 +174,15 @@ def test_the_held_out_are_graded_as_if_they_were_not(own: Workspace, night: pd.D
     assert not batch.run(everybody, NOW, ["churn"], quiet).failures
     plain = pd.read_parquet(folder(everybody, "churn", NOW) / PART).set_index("entity_id")
     assert firsts["grade"].to_dict() == plain["grade"].to_dict() and firsts["held"].sum() > 350
+    found = worth(everybody, "churn", MATURE)
+    assert found.status == "no holdout" and not found.comparisons and found.needed is not None and found.needed > 3_000
 
 
 def test_without_the_snapshots_nobody_is_graded_but_everybody_counts(own: Workspace, night: pd.DataFrame) -> None:
     happen(own, rates(night, 0.4, 0.25))
     shutil.rmtree(own.snapshots)
     found = worth(own, "churn", MATURE)
-    assert [one.segment for one in found.comparisons] == ["all"] and "count in no grade" in " ".join(found.sentences)
+    assert [one.segment for one in found.comparisons] == ["all"] and "Counted in no grade" in " ".join(found.sentences)
 
 
 def test_with_actions_logged_it_is_told_what_they_did_and_who_was_acted_on_against_the_rule(
@@ -193,7 +199,7 @@ def test_with_actions_logged_it_is_told_what_they_did_and_who_was_acted_on_again
     assert everybody is not None and everybody.acted is not None and found.breaches == 7
     assert everybody.acted.low < -0.25 < everybody.acted.high < 0 and everybody.acted.value < everybody.rate.value
     assert set(found.compliance) == {"A", "B", "C", "D"} and found.compliance["D"] == pytest.approx(0.5, abs=0.1)
-    assert "7 customers who are held out were acted on" in " ".join(found.sentences)
+    assert "7 actions" in " ".join(found.sentences) and everybody.control.acted == 7
 
 
 def test_an_action_counts_from_the_as_of_on_and_no_longer_at_the_horizon(own: Workspace, night: pd.DataFrame) -> None:
@@ -224,7 +230,7 @@ def test_who_is_explored_without_an_effect_proves_nothing(scored: Workspace, nig
 def test_nights_under_another_holdout_do_not_count(own: Workspace, night: pd.DataFrame) -> None:
     happen(own, rates(night, 0.4, 0.25))
     found = worth(set_policy(own, "holdout = 0.25"), "churn", MATURE)
-    assert found.status == "not scored" and "1 night was scored under another holdout" in found.notes[0]
+    assert found.status == "not scored" and "another holdout, and not counted: 1 night" in found.notes[0]
     none = worth(set_policy(own, "holdout = 0.0"), "churn", MATURE)
     assert none.status == "no holdout" and "[policy] holdout" in none.sentences[0]
 
