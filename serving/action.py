@@ -62,13 +62,10 @@ class Diary:
     """What may be told, and by whom an action is held to be a breach."""
 
     def __init__(self, entities: Mapping[str, str], settings: PolicySettings) -> None:
-        """Take the propensities, each with the kind of its entities, and the policy.
-
-        Raises:
-            CallError: a condition of the policy cannot be parsed.
-        """
+        """Take the propensities, each with the kind of its entities, and the policy, of which only the holdout counts here."""
         self._entities = dict(entities)
-        self._policies = {kind: Policy(settings, _kind(kind)) for kind in set(self._entities.values())}
+        holdout = PolicySettings(holdout=settings.holdout)
+        self._policies = {kind: Policy(holdout, _kind(kind)) for kind in set(self._entities.values())}
 
     def action(self, told: Told, where: str, now: datetime, request_id: str, caller: str | None) -> Action | Flaw:
         """What is to be kept of one action, or what is wrong with it.

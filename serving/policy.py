@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 from features.condition import Condition
@@ -109,6 +110,7 @@ class Policy:
         return None
 
 
+@lru_cache(16)  # asked for everybody of a night
 def week(at: datetime) -> str:
     """The ISO week of an instant in UTC, such as `2018-W20`; it begins on Monday at 00:00."""
     return f"{at.astimezone(UTC):%G-W%V}"

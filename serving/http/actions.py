@@ -14,6 +14,7 @@ from serving.action import CODE, ID, LONGEST_CODE, Logged, Told
 from serving.flaw import Flaw
 from serving.http.problem import BadRequest, Problem, document, flaws_of
 from serving.http.request import EntityId, Name, Strict, Wrong, id_of, parsed, refused
+from serving.http.schema import REFERENCE
 from serving.limits import MOST_ENTITIES
 
 ACTIONS = "actions"
@@ -132,6 +133,14 @@ def answered(told: Sequence[Told | Wrong], found: Sequence[Logged | Flaw]) -> di
     if not any(isinstance(part, Logged) for _, part in parts):
         raise BadRequest([flaw for _, part in parts for flaw in _listed(part)])
     return {ACTIONS: [_logged(part) if isinstance(part, Logged) else _wrong(who, _listed(part)) for who, part in parts]}
+
+
+def described_actions(propensities: Mapping[str, str]) -> dict[str, Any]:
+    """The type of a request as JSON schemas, by name, of a service that has these propensities."""
+    found = ActionsRequest.model_json_schema(ref_template=REFERENCE)
+    parts: dict[str, Any] = {**found.pop("$defs"), "ActionsRequest": found}
+    parts["ActionRecord"]["properties"]["propensity"] |= {"enum": list(propensities)} if propensities else {}
+    return parts
 
 
 def example(propensities: Mapping[str, str], now: datetime) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from serving.desk import Desk
 from serving.flaw import Flaw
 from serving.hooks.soap import ACKNOWLEDGED
 from serving.http import example
-from serving.http.actions import ActionsRequest, LoggedActions
+from serving.http.actions import LoggedActions, described_actions
 from serving.http.actions import example as example_of_actions
 from serving.http.problem import MEDIA_TYPE, Problem
 from serving.http.request import Form
@@ -137,14 +137,13 @@ def described(office: Office, forms: Mapping[str, Form], several: Mapping[str, F
             "/v1/status": {"get": _admin("What the service is doing", "status", _json("its state", "Status", _status(shown)))},
             "/metrics": {"get": _admin("Figures in Prometheus' form", "metrics", _FIGURES)},
         },
-        "components": {"schemas": _components(forms, several), "securitySchemes": KEYS},
+        "components": {"schemas": _components(office, forms, several), "securitySchemes": KEYS},
     }  # fmt: skip
 
 
-def _components(forms: Mapping[str, Form], several: Mapping[str, Form]) -> dict[str, Any]:
+def _components(office: Office, forms: Mapping[str, Form], several: Mapping[str, Form]) -> dict[str, Any]:
     found = schemas(Answer, Stored, LoggedActions, Accepted, Status, Problem)
-    asked = ActionsRequest.model_json_schema(ref_template=REFERENCE)
-    found |= asked.pop("$defs") | {"ActionsRequest": asked}
+    found |= described_actions(office.entities)
     for form in (*forms.values(), *several.values()):
         found |= form.schema.get("$defs", {})
         found[form.schema["title"]] = {key: value for key, value in form.schema.items() if key != "$defs"}

@@ -25,6 +25,9 @@ negative_data_rejection.enabled = false
 [[operations]]
 include-operation-id = "hook"
 parameters = { source = "odoo", token = "SECRET" }
+[[operations]]
+include-operation-id = "actions"
+checks.positive_data_acceptance.enabled = false  # what was done tomorrow is refused, which no schema can say
 """
 
 
