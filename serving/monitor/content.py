@@ -1,0 +1,162 @@
+"""What is wrong with what rows hold: values that are missing, the same in every row, of another size, or never seen before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import timedelta
+
+import numpy as np
+
+from features.database import identifier
+from serving.monitor.incident import Incident, named
+from serving.monitor.profile import Profile
+from serving.monitor.shift import Floats, Shift, shift
+
+LEAST_MISSING, MUCH_MISSING = 0.02, 0.1  # by which the share of missing values rises
+FACTOR = math.log(1.6)  # less than kilometres for miles
+LEAST_NUMBERS = 30
+LEAST_SAME = 50
+CHANCE = 1e-9
+NEW_FOR = 28  # days after which a value is no longer new
+LEAST_NEW, SHARE_NEW, MUCH_NEW = 10, 0.01, 0.02
+UNSEEN = 14.0  # e to the power of minus this: how likely so common a value was never there by chance
+HABIT = 2  # values a year that were new before: then a new one is nothing new
+_NORMAL_P90 = 1.2816
+_SE_OF_MEDIAN = 1.2533
+
+
+def contents(profile: Profile) -> Iterator[Incident]:
+    """Whatever is wrong with the columns of a sheet; one incident a column, the one that explains the others."""
+    if not profile.has_history:
+        return
+    for column, sort in profile.sheet.columns.items():
+        if sort == "category":
+            yield from newcomers(profile, column)
+        if profile.length is None:
+            continue
+        found = empty(profile, column)
+        if found is None and sort != "other":
+            found = constant(profile, column)
+        if found is None and sort == "number":
+            found = scale(profile, column)
+        if found is not None:
+            yield found
+
+
+def empty(profile: Profile, column: str) -> Incident | None:
+    """A value is missing far more often than it was."""
+    name = identifier(column)
+    rates, rows = profile.periods(f"avg(({name} is null)::int)"), profile.periods("count(*)")
+    before = rates[1:][np.isfinite(rates[1:])]
+    if not len(before) or not np.isfinite(rows[0]):
+        return None
+    usual = max(float(np.median(before)), 1 / rows[0])
+    found = shift(rates, least=LEAST_MISSING, noise=math.sqrt(usual * max(0.0, 1 - usual) / rows[0]))
+    if found is None or found.move < 0:
+        return None
+    return Incident(
+        kind="empty",
+        where=profile.sheet.place(column),
+        table=profile.sheet.table,
+        column=column,
+        severity="alarm" if found.move >= MUCH_MISSING else "warning",
+        sentence=f"{profile.sheet.place(column)} is missing in {_percent(found.newest)} of the rows of {_period(profile)}, "
+        f"where {_percent(found.usual)} are usual.",
+        repair=f"Ask whoever delivers {profile.sheet.table} why the column comes without values.",
+        since=profile.since(f"{name} is null", rates, found.run),
+        figures={"missing": found.newest, "usual": found.usual, "rows": rows[0], "sigmas": found.sigmas},
+    )
+
+
+def constant(profile: Profile, column: str) -> Incident | None:
+    """A column that varied in every period has one value in all rows of the newest."""
+    name = identifier(column)
+    kinds = profile.periods(f"(min({name}) is not null)::int + (min({name}) <> max({name}))::int")  # 0 none, 1 one, 2 more
+    run = int(np.argmax(kinds == 2)) if (kinds == 2).any() else len(kinds)
+    before, held = kinds[run:][kinds[run:] > 0], profile.held(column)
+    if kinds[0] != 1 or held < LEAST_SAME or len(before) < 6 or (before < 2).any():
+        return None
+    most = float(np.nanmax(profile.modal(column)[run:]))
+    if most >= 1 or held * math.log(most) > math.log(CHANCE):
+        return None
+    return Incident(
+        kind="constant",
+        where=profile.sheet.place(column),
+        table=profile.sheet.table,
+        column=column,
+        sentence=f"{profile.sheet.place(column)} has the same value in all {held:,} rows of {_period(profile)}; "
+        f"before, the commonest had {_percent(most)} at most.",
+        repair=f"Ask whoever delivers {profile.sheet.table} whether the column is filled with a default.",
+        since=profile.last_other(column),
+        figures={"rows": held, "commonest_before": most},
+    )
+
+
+def scale(profile: Profile, column: str) -> Incident | None:
+    """The numbers of a column are of another size: their median, or the size that a tenth exceeds, has moved by a factor."""
+    name = identifier(column)
+    sizes = f"abs({name}) filter (where {name} <> 0)"
+    rows = profile.periods(f"count(*) filter (where {name} <> 0)")
+    if not rows[0] >= LEAST_NUMBERS:
+        return None
+    median, high = (_quantiles(profile, name, rows, quantile) for quantile in (0.5, 0.9))
+    spread = np.nanmedian(high - median) / _NORMAL_P90
+    for figures, error in ((median, _SE_OF_MEDIAN), (high, 2 * _SE_OF_MEDIAN)):
+        found = shift(figures, least=FACTOR, noise=max(0.01, error * spread / math.sqrt(rows[0])))
+        if found is not None:
+            return _scale(profile, column, sizes, figures, found)
+    return None
+
+
+def _quantiles(profile: Profile, name: str, rows: Floats, quantile: float) -> Floats:
+    figures = profile.periods(f"ln(quantile_cont(abs({name}), {quantile}) filter (where {name} <> 0))")
+    return np.where(rows >= LEAST_NUMBERS / 2, figures, np.nan)
+
+
+def _scale(profile: Profile, column: str, sizes: str, figures: Floats, found: Shift) -> Incident:
+    factor, name = math.exp(found.move), identifier(column)
+    middle = math.exp(found.usual + found.move / 2)
+    times = f"{factor:,.3g} times" if factor >= 1 else f"1/{1 / factor:,.3g} of"
+    return Incident(
+        kind="scale",
+        where=profile.sheet.place(column),
+        table=profile.sheet.table,
+        column=column,
+        sentence=f"{profile.sheet.place(column)} is of another size: {math.exp(found.newest):,.4g} in {_period(profile)}, "
+        f"{times} the usual {math.exp(found.usual):,.4g}.",
+        repair=f"Ask whoever delivers {profile.sheet.table} whether the unit was changed, such as days to hours or euros to cents.",
+        since=profile.since(f"case when {name} <> 0 then abs({name}) > {middle!r} end", figures, found.run),
+        figures={"factor": factor, "newest": math.exp(found.newest), "usual": math.exp(found.usual), "sigmas": found.sigmas},
+    )
+
+
+def newcomers(profile: Profile, column: str) -> Iterator[Incident]:
+    """Values of a category column that were never there until four weeks ago, with a share that matters."""
+    for value, first, count, since, before in profile.newcomers(column, NEW_FOR):
+        share = count / since if since else 0.0
+        is_old_enough = profile.until - first < timedelta(days=NEW_FOR) and profile.age >= 2 * NEW_FOR
+        if count < LEAST_NEW or share < SHARE_NEW or share * before < UNSEEN or not is_old_enough:
+            continue
+        habit = profile.arrivals(column, NEW_FOR, LEAST_NEW)
+        yield Incident(
+            kind="category",
+            where=named(profile.sheet.place(column), value),
+            table=profile.sheet.table,
+            column=column,
+            severity="note" if habit >= HABIT else "alarm" if share >= MUCH_NEW else "warning",
+            sentence=f"{named(profile.sheet.place(column), value)} was never there before {first:%Y-%m-%d}; "
+            f"since then it is in {_percent(share)} of the rows.",
+            repair="The models count it as other values until they are trained again; if it is another spelling, "
+            "map it in the adapter.",
+            since=first,
+            figures={"rows": count, "share": share, "rows_before": before, "new_values_of_the_year_before": habit},
+        )
+
+
+def _period(profile: Profile) -> str:
+    return "the last day" if profile.length == 1 else f"the last {profile.length} days"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
