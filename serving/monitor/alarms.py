@@ -1,12 +1,13 @@
 """The state of alarms: which are open, which are new and which have ended; nobody is told the same thing every night.
 
-`data/monitor/alarms.json` holds them between two looks. A finding of severity `alarm` opens one under its key. It goes on while the
-finding is there, be it as a warning; it ends when two looks in a row did not find it. One that comes back within a week goes on as
-if it had not ended, and nobody hears of it again. A look at an as_of that was looked at before, or at an earlier one, changes nothing.
+`data/monitor/alarms.json` holds them between two looks. A finding of severity `alarm` opens one under its key. It goes on while
+the finding is there, be it as a warning; it ends when two looks in a row did not find it. One that comes back within a week goes
+on as if it had not ended, and nobody hears of it again. A second look at an as_of, or one at an earlier as_of, changes nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,7 +55,7 @@ class Alarm(Strict):
 
 
 class _State(Strict):
-    """The file: the newest look, and every alarm that is open or has ended not too long ago, in the order in which they opened."""
+    """The file: the newest look, and the alarms that are open or have ended not too long ago, as they opened."""
 
     as_of: datetime | None = None
     alarms: tuple[Alarm, ...] = ()
@@ -144,7 +145,7 @@ def path_of(workspace: Workspace) -> Path:
 
 def _looked(alarms: Sequence[Alarm], findings: Sequence[Finding], as_of: datetime) -> list[Alarm]:
     """The alarms after a look."""
-    found = {finding.key: finding for finding in findings if finding.severity != "note"}
+    found = {finding.key: _finite(finding) for finding in findings if finding.severity != "note"}
     continued = [_continued(alarm, found.get(alarm.key), as_of) for alarm in alarms]
     known = {alarm.key for alarm in continued if alarm.ended_at is None}
     opened = [Alarm(finding=one, opened_at=as_of, last_seen=as_of)
@@ -162,6 +163,11 @@ def _continued(alarm: Alarm, finding: Finding | None, as_of: datetime) -> Alarm:
         return alarm.model_copy(update={"finding": finding, "last_seen": as_of, "unseen": 0, "ended_at": None})
     unseen = alarm.unseen + 1
     return alarm.model_copy(update={"unseen": unseen, "ended_at": as_of if unseen >= LOOKS_UNTIL_ENDED else None})
+
+
+def _finite(finding: Finding) -> Finding:
+    """Without figures that JSON cannot hold."""
+    return finding.model_copy(update={"figures": {name: n for name, n in finding.figures.items() if math.isfinite(n)}})
 
 
 def _forget(alarms: Sequence[Alarm], before: datetime) -> tuple[Alarm, ...]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import timedelta
 
 import numpy as np
 
 from features.database import identifier
 from serving.monitor.incident import Incident, named
 from serving.monitor.profile import Profile
+from serving.monitor.sheet import Sheet
 from serving.monitor.shift import Floats, Shift, shift
 
+ROWS = "count(*)"
 LEAST_MISSING, MUCH_MISSING = 0.02, 0.1  # by which the share of missing values rises
 FACTOR = math.log(1.6)  # less than kilometres for miles
 LEAST_NUMBERS = 30
@@ -30,11 +31,11 @@ def contents(profile: Profile) -> Iterator[Incident]:
     """Whatever is wrong with the columns of a sheet; one incident a column, the one that explains the others."""
     if not profile.has_history:
         return
+    yield from newcomers(profile)
+    if profile.length is None:
+        return
+    profile.prepare(_figures(profile.sheet))
     for column, sort in profile.sheet.columns.items():
-        if sort == "category":
-            yield from newcomers(profile, column)
-        if profile.length is None:
-            continue
         found = empty(profile, column)
         if found is None and sort != "other":
             found = constant(profile, column)
@@ -44,10 +45,39 @@ def contents(profile: Profile) -> Iterator[Incident]:
             yield found
 
 
+def _figures(sheet: Sheet) -> Iterator[str]:
+    """Every figure that is asked of every period."""
+    yield ROWS
+    for column, sort in sheet.columns.items():
+        name = identifier(column)
+        yield _missing(name)
+        if sort != "other":
+            yield _kinds(name)
+        if sort == "number":
+            yield from (_numbers(name), _size(name, 0.5), _size(name, 0.9))
+
+
+def _missing(name: str) -> str:
+    return f"avg(({name} is null)::int)"
+
+
+def _kinds(name: str) -> str:
+    """0 where there is no value, 1 where there is one, 2 where there are more."""
+    return f"(min({name}) is not null)::int + coalesce(min({name}) <> max({name}), false)::int"
+
+
+def _numbers(name: str) -> str:
+    return f"count(*) filter (where {name} <> 0)"
+
+
+def _size(name: str, quantile: float) -> str:
+    return f"ln(quantile_cont(abs({name}), {quantile}) filter (where {name} <> 0))"
+
+
 def empty(profile: Profile, column: str) -> Incident | None:
     """A value is missing far more often than it was."""
     name = identifier(column)
-    rates, rows = profile.periods(f"avg(({name} is null)::int)"), profile.periods("count(*)")
+    rates, rows = profile.periods(_missing(name)), profile.periods(ROWS)
     before = rates[1:][np.isfinite(rates[1:])]
     if not len(before) or not np.isfinite(rows[0]):
         return None
@@ -72,7 +102,7 @@ def empty(profile: Profile, column: str) -> Incident | None:
 def constant(profile: Profile, column: str) -> Incident | None:
     """A column that varied in every period has one value in all rows of the newest."""
     name = identifier(column)
-    kinds = profile.periods(f"(min({name}) is not null)::int + (min({name}) <> max({name}))::int")  # 0 none, 1 one, 2 more
+    kinds = profile.periods(_kinds(name))
     run = int(np.argmax(kinds == 2)) if (kinds == 2).any() else len(kinds)
     before, held = kinds[run:][kinds[run:] > 0], profile.held(column)
     if kinds[0] != 1 or held < LEAST_SAME or len(before) < 6 or (before < 2).any():
@@ -96,8 +126,7 @@ def constant(profile: Profile, column: str) -> Incident | None:
 def scale(profile: Profile, column: str) -> Incident | None:
     """The numbers of a column are of another size: their median, or the size that a tenth exceeds, has moved by a factor."""
     name = identifier(column)
-    sizes = f"abs({name}) filter (where {name} <> 0)"
-    rows = profile.periods(f"count(*) filter (where {name} <> 0)")
+    rows = profile.periods(_numbers(name))
     if not rows[0] >= LEAST_NUMBERS:
         return None
     median, high = (_quantiles(profile, name, rows, quantile) for quantile in (0.5, 0.9))
@@ -105,16 +134,15 @@ def scale(profile: Profile, column: str) -> Incident | None:
     for figures, error in ((median, _SE_OF_MEDIAN), (high, 2 * _SE_OF_MEDIAN)):
         found = shift(figures, least=FACTOR, noise=max(0.01, error * spread / math.sqrt(rows[0])))
         if found is not None:
-            return _scale(profile, column, sizes, figures, found)
+            return _scale(profile, column, figures, found)
     return None
 
 
 def _quantiles(profile: Profile, name: str, rows: Floats, quantile: float) -> Floats:
-    figures = profile.periods(f"ln(quantile_cont(abs({name}), {quantile}) filter (where {name} <> 0))")
-    return np.where(rows >= LEAST_NUMBERS / 2, figures, np.nan)
+    return np.where(rows >= LEAST_NUMBERS / 2, profile.periods(_size(name, quantile)), np.nan)
 
 
-def _scale(profile: Profile, column: str, sizes: str, figures: Floats, found: Shift) -> Incident:
+def _scale(profile: Profile, column: str, figures: Floats, found: Shift) -> Incident:
     factor, name = math.exp(found.move), identifier(column)
     middle = math.exp(found.usual + found.move / 2)
     times = f"{factor:,.3g} times" if factor >= 1 else f"1/{1 / factor:,.3g} of"
@@ -125,32 +153,31 @@ def _scale(profile: Profile, column: str, sizes: str, figures: Floats, found: Sh
         column=column,
         sentence=f"{profile.sheet.place(column)} is of another size: {math.exp(found.newest):,.4g} in {_period(profile)}, "
         f"{times} the usual {math.exp(found.usual):,.4g}.",
-        repair=f"Ask whoever delivers {profile.sheet.table} whether the unit was changed, such as days to hours or euros to cents.",
+        repair=f"Ask whoever delivers {profile.sheet.table} whether the unit was changed: days to hours, euros to cents.",
         since=profile.since(f"case when {name} <> 0 then abs({name}) > {middle!r} end", figures, found.run),
         figures={"factor": factor, "newest": math.exp(found.newest), "usual": math.exp(found.usual), "sigmas": found.sigmas},
     )
 
 
-def newcomers(profile: Profile, column: str) -> Iterator[Incident]:
-    """Values of a category column that were never there until four weeks ago, with a share that matters."""
-    for value, first, count, since, before in profile.newcomers(column, NEW_FOR):
-        share = count / since if since else 0.0
-        is_old_enough = profile.until - first < timedelta(days=NEW_FOR) and profile.age >= 2 * NEW_FOR
-        if count < LEAST_NEW or share < SHARE_NEW or share * before < UNSEEN or not is_old_enough:
+def newcomers(profile: Profile) -> Iterator[Incident]:
+    """Values of category columns that were never there until four weeks ago, with a share that matters."""
+    for new in profile.newcomers(NEW_FOR):
+        column, share = new.column, new.rows / new.since if new.since else 0.0
+        if new.rows < LEAST_NEW or share < SHARE_NEW or share * new.before < UNSEEN:
             continue
         habit = profile.arrivals(column, NEW_FOR, LEAST_NEW)
         yield Incident(
             kind="category",
-            where=named(profile.sheet.place(column), value),
+            where=named(profile.sheet.place(column), new.value),
             table=profile.sheet.table,
             column=column,
             severity="note" if habit >= HABIT else "alarm" if share >= MUCH_NEW else "warning",
-            sentence=f"{named(profile.sheet.place(column), value)} was never there before {first:%Y-%m-%d}; "
+            sentence=f"{named(profile.sheet.place(column), new.value)} was never there before {new.first:%Y-%m-%d}; "
             f"since then it is in {_percent(share)} of the rows.",
             repair="The models count it as other values until they are trained again; if it is another spelling, "
             "map it in the adapter.",
-            since=first,
-            figures={"rows": count, "share": share, "rows_before": before, "new_values_of_the_year_before": habit},
+            since=new.first,
+            figures={"rows": new.rows, "share": share, "rows_before": new.before, "new_values_of_the_year_before": habit},
         )
 
 

@@ -25,14 +25,14 @@ STABLE_WEEKS = 23  # of 26
 
 def stopped(profile: Profile) -> Iterator[Incident]:
     """The sheet brings nothing for longer than is plausible by its own gaps."""
-    for silence in profile.silence().values():
-        if profile.has_history and _has_stopped(silence):
-            yield _stopped(profile, silence, profile.sheet.name)
+    silence = profile.silence
+    if silence is not None and profile.has_history and _has_stopped(silence):
+        yield _stopped(profile, silence, profile.sheet.name)
 
 
 def stopped_values(profile: Profile, column: str) -> Iterator[Incident]:
     """A value of a category column that came in every week brings nothing for longer than is plausible by its own gaps."""
-    for value, silence in sorted(profile.silence(column).items()):
+    for value, silence in sorted(profile.silences(column).items()):
         is_stable = silence.weeks >= STABLE_WEEKS and silence.gap < FORGOTTEN
         if profile.has_history and is_stable and _has_stopped(silence):
             yield _stopped(profile, silence, named(profile.sheet.place(column), value))
@@ -47,7 +47,7 @@ def _has_stopped(silence: Silence) -> bool:
     if silence.gap < LEAST_SILENCE or silence.gaps < LEAST_GAPS:
         return False
     is_unlikely = silence.gap > LONGER * silence.longest and silence.per_hour * silence.gap > UNLIKELY
-    return is_unlikely or silence.gap > FAR_LONGER * silence.longest and silence.per_hour * silence.gap > UNLIKELY / 4
+    return is_unlikely or (silence.gap > FAR_LONGER * silence.longest and silence.per_hour * silence.gap > UNLIKELY / 4)
 
 
 def _stopped(profile: Profile, silence: Silence, where: str) -> Incident:
@@ -127,7 +127,7 @@ def _volume(profile: Profile, found: Shift, days: int, count: float, usual: floa
 
 def late(profile: Profile, allowed: timedelta | None, as_of: datetime) -> Iterator[Incident]:
     """The newest row is older than `[nightly] late_after` allows, or than any was before."""
-    silence = next(iter(profile.silence().values()), None)
+    silence = profile.silence
     if silence is None:
         return
     is_forbidden = allowed is not None and as_of - silence.newest > allowed

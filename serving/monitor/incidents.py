@@ -59,7 +59,6 @@ def _of_rows(workspace: Workspace, profile: Profile, sheet: Sheet, as_of: dateti
     if sheet.is_whole:
         yield from volume(profile)
         yield from late(profile, workspace.settings.nightly.age(sheet.table), as_of)
-    for column, sort in sheet.columns.items():
-        if sort == "category" and not sheet.attribute:
-            yield from stopped_values(profile, column)
+    for column in () if sheet.attribute else sheet.categories:
+        yield from stopped_values(profile, column)
     yield from contents(profile)

@@ -25,7 +25,9 @@ def keep(workspace: Workspace, catalog: Catalog, as_of: datetime) -> None:
     kept = _kept(workspace)
     if any(instant > as_of for instant in kept):
         return
-    write_atomically(_folder(workspace) / f"{as_of.astimezone(UTC):{_NAME}}.json", json.dumps(_layout(catalog), indent=1).encode())
+    write_atomically(
+        _folder(workspace) / f"{as_of.astimezone(UTC):{_NAME}}.json", json.dumps(_layout(catalog), indent=1).encode()
+    )
     for instant, path in kept.items():
         if as_of - instant > KEPT_FOR:
             path.unlink(missing_ok=True)

@@ -1,19 +1,21 @@
 """The profile of a sheet: how many of its rows came in each day, what its columns held, and how long it has ever been silent.
 
-A day is one of the whole days before an instant, newest first; it is half-open, as every period is. All is computed in SQL from the
-rows that came in before that instant, by no longer than the last 56 weeks.
+A day is one of the whole days before an instant, newest first; it is half-open, as every period is. All is computed in SQL
+from the rows that came in before that instant; but for values that were never there before, only the last 56 weeks count.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import duckdb
 import numpy as np
 
 from features.catalog import Catalog
-from features.database import identifier
+from features.database import identifier, quote
 from features.settings import Workspace
 from serving.monitor.sheet import Sheet
 from serving.monitor.shift import Floats, began
@@ -46,6 +48,25 @@ class Silence:
     weeks: int
 
 
+@dataclass(frozen=True)
+class Newcomer:
+    """A value that was not there before.
+
+    Attributes:
+        column, value: which.
+        first: when its first row came in (UTC).
+        rows: its rows since.
+        since, before: all rows with a value that came in from `first` on, and in the 56 weeks up to then.
+    """
+
+    column: str
+    value: str
+    first: datetime
+    rows: int
+    since: int
+    before: int
+
+
 class Profile:
     """The figures of one sheet, on a connection that holds its rows as the temporary table `came`.
 
@@ -61,11 +82,11 @@ class Profile:
     ) -> None:
         """Read the rows of a sheet."""
         self._connection, self.sheet, self.until = connection, sheet, until.astimezone(UTC)
-        self._source = sheet.sql(workspace, catalog, self.until)
-        connection.execute(f"create or replace temp table came as select * from ({self._source}) where came_day < {DAYS}")
-        oldest = self._row(f"select max(came_day) from ({self._source})")[0]
+        connection.execute(f"create or replace temp table came as {sheet.sql(workspace, catalog, self.until)}")
+        oldest = self._row("select max(came_day) from came")[0]
         self.age = 0 if oldest is None else int(oldest) + 1
         self.counts = self._daily("count(*)")
+        self._figures: dict[str, Floats] = {}
         self.length = next((length for length in BUSY if self._is_busy(length)), None)
 
     @property
@@ -78,10 +99,21 @@ class Profile:
 
     def periods(self, figure: str) -> Floats:
         """A figure of each period, newest first; NaN where no row came in."""
+        self.prepare([figure])
+        return self._figures[figure]
+
+    def prepare(self, figures: Iterable[str]) -> None:
+        """Compute figures of each period that will be asked for, all of them in one pass over the rows."""
         assert self.length is not None
-        found = np.full(min(PERIODS[self.length], max(1, self.age // self.length)), np.nan)
-        query = f"select came_day // {self.length} as came_period, {figure} from came where came_day < {len(found) * self.length} group by came_period"
-        return _placed(found, self._connection.execute(query).fetchall())
+        wanted = [figure for figure in dict.fromkeys(figures) if figure not in self._figures]
+        if not wanted:
+            return
+        periods = min(PERIODS[self.length], max(1, self.age // self.length))
+        which, last = f"came_day // {self.length}", periods * self.length
+        query = f"select {which}, {', '.join(wanted)} from came where came_day < {last} group by {which}"
+        rows = self._connection.execute(query).fetchall()
+        for place, figure in enumerate(wanted, start=1):
+            self._figures[figure] = _placed(np.full(periods, np.nan), [(row[0], row[place]) for row in rows])
 
     def held(self, column: str, days: int = 0) -> int:
         """How many rows of the newest period, or of the newest days, have a value in a column."""
@@ -104,7 +136,9 @@ class Profile:
         assert self.length is not None
         share = f"avg(({holds})::int)"
         new = self._row(f"select {share} from came where came_day < {self.length}")[0]
-        old = self._row(f"select {share} from came where came_day >= {run * self.length} and came_day < {len(figures) * self.length}")[0]
+        old = self._row(
+            f"select {share} from came where came_day >= {run * self.length} and came_day < {len(figures) * self.length}"
+        )[0]
         if new is None or old is None:
             return self.instant(run * self.length)
         sign, middle = (1 if new > old else -1), (new + old) / 2
@@ -118,52 +152,64 @@ class Profile:
         found = self._row(f"select max(came_at) from came where {name} <> {newest}")[0]
         return None if found is None else _utc(found)
 
-    def silence(self, column: str = "") -> dict[str, Silence]:
-        """How the rows come in, by the value of a category column; without one, under the key `""`."""
-        value = identifier(column) if column else "''"
+    @property
+    def silence(self) -> Silence | None:
+        """How the rows come in; None where none did."""
+        return self._silences.get(("", ""))
+
+    def silences(self, column: str) -> dict[str, Silence]:
+        """How the rows come in, by the value of a category column."""
+        return {value: silence for (of, value), silence in self._silences.items() if of == column}
+
+    @cached_property
+    def _silences(self) -> dict[tuple[str, str], Silence]:
+        hours = " union all ".join(
+            f"select '{quote(column)}' as of_column, {value} as value, time_bucket(interval 1 hour, came_at) as hour, "
+            f"max(came_at) as newest from came where {value} is not null and came_day < {DAYS} group by all"
+            for column, value in (("", "''"), *((name, identifier(name)) for name in self.sheet.categories))
+        )
         rows = self._connection.execute(
-            f"with hours as (select {value} as value, time_bucket(interval 1 hour, came_at) as hour, max(came_at) as newest from came "
-            f"where {value} is not null group by all), "
-            "spaced as (select *, date_diff('hour', lag(hour) over (partition by value order by hour), hour) as gap, "
-            "date_diff('day', hour, max(hour) over (partition by value)) as ago from hours) "
-            "select value, max(newest), max(gap, 2), count(gap), count(*) filter (ago < 182), count(*) filter (ago < 28), "
-            "count(distinct ago // 7) filter (ago < 182) from spaced group by value"
+            f"with hours as ({hours}), spaced as (select *, date_diff('hour', lag(hour) over each, hour) as gap, "
+            "date_diff('day', hour, max(hour) over (partition by of_column, value)) as ago from hours "
+            "window each as (partition by of_column, value order by hour)) "
+            "select of_column, value, max(newest), max(gap, 2), count(gap), count(*) filter (ago < 182), "
+            "count(*) filter (ago < 28), count(distinct ago // 7) filter (ago < 182) from spaced group by of_column, value"
         ).fetchall()
-        return {str(value): self._silence(*figures) for value, *figures in rows}
+        return {(column, value): self._silence(*figures) for column, value, *figures in rows}
 
-    def newcomers(self, column: str, days: int) -> list[tuple[str, datetime, int, int, int]]:
-        """The values of a category column that were first there within the newest days.
-
-        Returns:
-            Value, when it first came in, its rows since, all rows since, and all rows of the 56 weeks before.
-        """
+    def newcomers(self, days: int) -> list[Newcomer]:
+        """The values of category columns that were first there within the newest days, oldest first."""
+        if not self.sheet.categories:
+            return []
+        firsts = " union all ".join(
+            f"select '{quote(column)}', {identifier(column)}, min(came_at), count(*) from came "
+            f"where {identifier(column)} is not null group by {identifier(column)} having max(came_day) < {days}"
+            for column in self.sheet.categories
+        )
+        rows = self._connection.execute(f"{firsts} order by 3, 1, 2").fetchall()
         return [
-            (str(value), _utc(first), int(count), *self._around(column, first))
-            for value, first, count in self._connection.execute(
-                f"select {identifier(column)} as value, min(came_at) as first, count(*) from ({self._source}) where {identifier(column)} is not null "
-                f"group by {identifier(column)} having max(came_day) < {days} order by 2, 1"
-            ).fetchall()
+            Newcomer(column, value, _utc(first), count, *self._around(identifier(column), first))
+            for column, value, first, count in rows
         ]
 
     def arrivals(self, column: str, days: int, least: int) -> int:
-        """How many values with at least so many rows were new in the year before the newest days; the first 12 weeks are not asked."""
-        return int(
-            self._row(
-                f"select count(*) from (select max(came_day) as first from ({self._source}) where {identifier(column)} is not null "
-                f"group by {identifier(column)} having count(*) >= {least}) "
-                f"where first >= {days} and first < {min(364 + days, self.age - LEAST_DAYS)}"
-            )[0]
-        )
+        """How many values with at least so many rows were new in the year before the newest days; not in the first 12 weeks."""
+        name, oldest = identifier(column), min(364 + days, self.age - LEAST_DAYS)
+        firsts = f"select max(came_day) as first from came where {name} is not null group by {name} having count(*) >= {least}"
+        return int(self._row(f"select count(*) from ({firsts}) where first >= {days} and first < {oldest}")[0])
 
-    def _around(self, column: str, first: datetime) -> tuple[int, int]:
-        query = f"select count(*) filter (came_at >= $first), count(*) filter (came_at < $first) from came where {identifier(column)} is not null"
+    def _around(self, name: str, first: datetime) -> tuple[int, int]:
+        """How many rows with a value came in from an instant on, and in the 56 weeks before `until` up to it."""
+        counts = "count(*) filter (came_at >= $first), count(*) filter (came_at < $first)"
+        query = f"select {counts} from came where {name} is not null and came_day < {DAYS}"
         row = self._connection.execute(query, {"first": first}).fetchone() or (0, 0)
         return int(row[0]), int(row[1])
 
     def _silence(self, at: datetime, gaps: list[int], count: int, half: int, month: int, weeks: int) -> Silence:
         gap = (self.until - _utc(at)) / timedelta(hours=1)
         known = max(1.0, min(182.0, self.age - gap / 24))
-        return Silence(_utc(at), gap, gaps[-1] if len(gaps) > 1 else 0.0, count, min(half / known, month / min(28.0, known)) / 24, weeks)
+        per_hour = min(half / known, month / min(28.0, known)) / 24
+        return Silence(_utc(at), gap, gaps[-1] if len(gaps) > 1 else 0.0, count, per_hour, weeks)
 
     def _is_busy(self, length: int) -> bool:
         full = len(self.counts) // length
@@ -172,7 +218,10 @@ class Profile:
 
     def _daily(self, figure: str) -> Floats:
         found = np.zeros(min(self.age, DAYS))
-        return _placed(found, self._connection.execute(f"select came_day, {figure} from came group by came_day").fetchall())
+        return _placed(
+            found,
+            self._connection.execute(f"select came_day, {figure} from came where came_day < {DAYS} group by came_day").fetchall(),
+        )
 
     def _row(self, query: str) -> tuple:
         return self._connection.execute(query).fetchone() or (None,)

@@ -1,7 +1,7 @@
 """A sheet: rows of a canonical table that come in by one clock, and the columns whose values are looked at as they come in.
 
-Most tables are one sheet, whose rows come in when their first version becomes known. A time that is filled later (`ended_at`) is an
-event in disguise and a sheet of its own, with the columns that it reveals. So is each attribute in `attribute_history`.
+Most tables are one sheet, whose rows come in when their first version becomes known. A time that is filled later (`ended_at`) is
+an event in disguise and a sheet of its own, with the columns that it reveals. So is each attribute in `attribute_history`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ class Sheet:
     def is_whole(self) -> bool:
         """Whether it holds every row of its table."""
         return not self.clock and not self.attribute
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Its columns of categories."""
+        return tuple(name for name, sort in self.columns.items() if sort == "category")
 
     def place(self, column: str) -> str:
         """What a finding about a column names."""

@@ -1,8 +1,8 @@
 """A shift: the newest of a row of figures lies where none of those before it did.
 
-Figures are asked every night for a year, dozens of them: so a shift must be large in itself, far outside the spread of the figures
-before it, and farther than nearly all of them ever strayed. The median and its absolute deviation stand for usual and spread
-(Hampel, The influence curve and its role in robust estimation, JASA 69, 1974), so that a past fault moves neither.
+Figures are asked every night for a year, dozens of them: so a shift must be large in itself, far outside the spread of the
+figures before it, and farther than nearly all of them ever strayed. The median and its absolute deviation stand for usual and
+spread (Hampel, The influence curve and its role in robust estimation, JASA 69, 1974), so that a past fault moves neither.
 """
 
 from __future__ import annotations
