@@ -23,8 +23,9 @@ NEW_FOR = 28  # days after which a value is no longer new
 LEAST_NEW, SHARE_NEW, MUCH_NEW = 10, 0.01, 0.02
 UNSEEN = 14.0  # e to the power of minus this: how likely so common a value was never there by chance
 HABIT = 2  # values a year that were new before: then a new one is nothing new
+FEW_TIMES = 4.0  # standard errors
 _NORMAL_P90 = 1.2816
-_SE_OF_MEDIAN = 1.2533
+_NORMAL_DENSITY = {0.5: 0.3989, 0.9: 0.1755}  # of the standard normal distribution at these quantiles
 
 
 def contents(profile: Profile) -> Iterator[Incident]:
@@ -104,7 +105,7 @@ def constant(profile: Profile, column: str) -> Incident | None:
     name = identifier(column)
     kinds = profile.periods(_kinds(name))
     run = int(np.argmax(kinds == 2)) if (kinds == 2).any() else len(kinds)
-    before, held = kinds[run:][kinds[run:] > 0], profile.held(column)
+    before, held = kinds[run:][kinds[run:] > 0], int(profile.newest(f"count({name})"))
     if kinds[0] != 1 or held < LEAST_SAME or len(before) < 6 or (before < 2).any():
         return None
     most = float(np.nanmax(profile.modal(column)[run:]))
@@ -129,13 +130,24 @@ def scale(profile: Profile, column: str) -> Incident | None:
     rows = profile.periods(_numbers(name))
     if not rows[0] >= LEAST_NUMBERS:
         return None
-    median, high = (_quantiles(profile, name, rows, quantile) for quantile in (0.5, 0.9))
-    spread = np.nanmedian(high - median) / _NORMAL_P90
-    for figures, error in ((median, _SE_OF_MEDIAN), (high, 2 * _SE_OF_MEDIAN)):
-        found = shift(figures, least=FACTOR, noise=max(0.01, error * spread / math.sqrt(rows[0])))
-        if found is not None:
+    sizes = {quantile: _quantiles(profile, name, rows, quantile) for quantile in (0.5, 0.9)}
+    spread = np.nanmedian(sizes[0.9] - sizes[0.5]) / _NORMAL_P90
+    for quantile, figures in sizes.items():
+        error = math.sqrt(quantile * (1 - quantile) / rows[0])
+        found = shift(figures, least=FACTOR, noise=max(0.01, error * spread / _NORMAL_DENSITY[quantile]))
+        if found is not None and _is_surely(profile, name, quantile, FEW_TIMES * error, found):
             return _scale(profile, column, figures, found)
     return None
+
+
+def _is_surely(profile: Profile, name: str, quantile: float, error: float, found: Shift) -> bool:
+    """Whether even the end nearest to the usual of the quantile's interval, from order statistics, is of another size.
+
+    Of numbers that are one of two prices, as likely as not, the median is now the one and now the other.
+    """
+    nearest = min(max(quantile - math.copysign(error, found.move), 0.0), 1.0)
+    edge = profile.newest(_size(name, nearest)) - found.usual
+    return edge * math.copysign(1, found.move) >= FACTOR
 
 
 def _quantiles(profile: Profile, name: str, rows: Floats, quantile: float) -> Floats:

@@ -47,7 +47,7 @@ class Incident:
 
 def counted(rows: float) -> str:
     """`1 row`, `1,200 rows`."""
-    return f"{rows:,.0f} row{'s' * (rows != 1)}"
+    return f"{rows:,.0f} row{'' if rows == 1 else 's'}"
 
 
 def named(place: str, value: str) -> str:

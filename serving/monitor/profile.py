@@ -115,10 +115,9 @@ class Profile:
         for place, figure in enumerate(wanted, start=1):
             self._figures[figure] = _placed(np.full(periods, np.nan), [(row[0], row[place]) for row in rows])
 
-    def held(self, column: str, days: int = 0) -> int:
-        """How many rows of the newest period, or of the newest days, have a value in a column."""
-        query = f"select count({identifier(column)}) from came where came_day < {days or self.length}"
-        return int(self._row(query)[0])
+    def newest(self, figure: str) -> float:
+        """A figure of the newest period alone."""
+        return float(self._row(f"select {figure} from came where came_day < {self.length}")[0])
 
     def modal(self, column: str) -> Floats:
         """The share of the commonest value in each period, or a little more: values are counted in 64 buckets."""
@@ -205,11 +204,11 @@ class Profile:
         row = self._connection.execute(query, {"first": first}).fetchone() or (0, 0)
         return int(row[0]), int(row[1])
 
-    def _silence(self, at: datetime, gaps: list[int], count: int, half: int, month: int, weeks: int) -> Silence:
+    def _silence(self, at: datetime, gaps: list[int] | None, count: int, half: int, month: int, weeks: int) -> Silence:
         gap = (self.until - _utc(at)) / timedelta(hours=1)
         known = max(1.0, min(182.0, self.age - gap / 24))
         per_hour = min(half / known, month / min(28.0, known)) / 24
-        return Silence(_utc(at), gap, gaps[-1] if len(gaps) > 1 else 0.0, count, per_hour, weeks)
+        return Silence(_utc(at), gap, gaps[-1] if gaps and len(gaps) > 1 else 0.0, count, per_hour, weeks)
 
     def _is_busy(self, length: int) -> bool:
         full = len(self.counts) // length
