@@ -27,7 +27,7 @@ def stopped(profile: Profile) -> Iterator[Incident]:
     """The sheet brings nothing for longer than is plausible by its own gaps."""
     silence = profile.silence
     if silence is not None and profile.has_history and _has_stopped(silence):
-        yield _stopped(profile, silence, profile.sheet.name)
+        yield _stopped(profile, silence, profile.sheet.name, profile.sheet.clock)
 
 
 def stopped_values(profile: Profile, column: str) -> Iterator[Incident]:
@@ -35,7 +35,7 @@ def stopped_values(profile: Profile, column: str) -> Iterator[Incident]:
     for value, silence in sorted(profile.silences(column).items()):
         is_stable = silence.weeks >= STABLE_WEEKS and silence.gap < FORGOTTEN
         if profile.has_history and is_stable and _has_stopped(silence):
-            yield _stopped(profile, silence, named(profile.sheet.place(column), value))
+            yield _stopped(profile, silence, named(profile.sheet.place(column), value), "")
 
 
 def _has_stopped(silence: Silence) -> bool:
@@ -44,17 +44,21 @@ def _has_stopped(silence: Silence) -> bool:
     Of a Poisson process a gap is longer than t with probability exp(-rate t). The rate is of hours that brought something, so
     that rows that come in bursts count once.
     """
-    if silence.gap < LEAST_SILENCE or silence.gaps < LEAST_GAPS:
-        return False
-    is_unlikely = silence.gap > LONGER * silence.longest and silence.per_hour * silence.gap > UNLIKELY
-    return is_unlikely or (silence.gap > FAR_LONGER * silence.longest and silence.per_hour * silence.gap > UNLIKELY / 4)
+    return _is_long(silence, LONGER, UNLIKELY) or _is_long(silence, FAR_LONGER, UNLIKELY / 4)
 
 
-def _stopped(profile: Profile, silence: Silence, where: str) -> Incident:
+def _is_long(silence: Silence, times: float, unlikely: float) -> bool:
+    """Whether it is so many times as long as ever, and as unlikely as e to the power of minus so much."""
+    is_judged = silence.gap >= LEAST_SILENCE and silence.gaps >= LEAST_GAPS
+    return is_judged and silence.gap > times * silence.longest and silence.per_hour * silence.gap > unlikely
+
+
+def _stopped(profile: Profile, silence: Silence, where: str, column: str) -> Incident:
     return Incident(
         kind="stopped",
         where=where,
         table=profile.sheet.table,
+        column=column,
         sentence=f"{where} brings nothing since {silence.newest:%Y-%m-%d %H:%M} UTC, {_long(silence.gap)}; "
         f"it was hardly ever silent for longer than {_long(silence.longest)}.",
         repair=f"Ask whoever delivers {profile.sheet.table} whether the source or its export failed; "
@@ -131,7 +135,7 @@ def late(profile: Profile, allowed: timedelta | None, as_of: datetime) -> Iterat
     if silence is None:
         return
     is_forbidden = allowed is not None and as_of - silence.newest > allowed
-    is_longest = profile.has_history and silence.gaps >= LEAST_GAPS and silence.gap > max(LEAST_SILENCE, LONGER * silence.longest)
+    is_longest = profile.has_history and _is_long(silence, LONGER, UNLIKELY / 2)
     if is_forbidden or is_longest:
         bound = _long((allowed or timedelta()) / timedelta(hours=1)) if is_forbidden else _long(silence.longest)
         yield Incident(

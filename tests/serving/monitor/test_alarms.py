@@ -23,7 +23,13 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def finding(where: str = "orders", **given: Any) -> Finding:
-    told = {"kind": "stopped", "subject": "data", "severity": "alarm", "propensities": ("churn",), "sentence": f"{where} stopped."}
+    told = {
+        "kind": "stopped",
+        "subject": "data",
+        "severity": "alarm",
+        "propensities": ("churn",),
+        "sentence": f"{where} stopped.",
+    }
     return Finding.model_validate({**told, "where": where, **given})
 
 

@@ -74,9 +74,15 @@ def test_features_of_a_table_that_is_gone_are_still_known(shop: Workspace) -> No
 
 @pytest.mark.usefixtures("impatient")
 def test_a_registry_that_is_away_makes_everything_touch(own: Workspace) -> None:
-    (own.root / SETTINGS_FILE).write_text('adapter = "canonical"\n[mlflow]\ntracking_uri = "http://127.0.0.1:9"\n', encoding="utf-8")
+    (own.root / SETTINGS_FILE).write_text(
+        'adapter = "canonical"\n[mlflow]\ntracking_uri = "http://127.0.0.1:9"\n', encoding="utf-8"
+    )
     away = Workspace.open(own.root)
-    assert {use.propensity for use in uses(away, Catalog.load(away)) if not use.is_known} == {"churn", "lead-conversion", "upsell"}
+    assert {use.propensity for use in uses(away, Catalog.load(away)) if not use.is_known} == {
+        "churn",
+        "lead-conversion",
+        "upsell",
+    }
 
 
 def test_what_touches_no_propensity_is_no_alarm() -> None:
