@@ -25,6 +25,10 @@ _EXAMPLES = {
     "threads": 2,
     "project": "my_crm",
     "late_after": "36h",
+    "owner": "ana@example.com",
+    "webhook": "https://example.com/alarms",
+    "smtp": "smtp://user:${PASSWORD}@mail.example.com:587",
+    "every": "28d",
     "store": "s3a://bucket/foresell",
     "tracking_uri": "http://127.0.0.1:5000",
 }
