@@ -1,16 +1,18 @@
 """The layout of the tables, kept at every look: which column of which type each had, to tell what has come and gone.
 
-`data/monitor/profiles/2018-05-15T000000.json` is one look. A change is told for four weeks, then it is how the tables are.
+`data/monitor/profiles/2018-05-15T000000.000000.json` is one look. A change is told for four weeks, then it is how the tables are.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from features.catalog import Catalog, write_atomically
+from features.finding import Severity
 from features.settings import Workspace
 from serving.monitor.incident import Incident
 
@@ -41,7 +43,7 @@ def changes(workspace: Workspace, catalog: Catalog, as_of: datetime) -> Iterator
     if not looks:
         return
     now, first = _layout(catalog), looks[0][1]
-    had = {table: {} for _, look in looks for table in look}
+    had: dict[str, dict[str, str]] = {table: {} for _, look in looks for table in look}
     last_with: dict[tuple[str, str], datetime] = {}
     for instant, look in looks:
         for table, columns in look.items():
@@ -78,13 +80,13 @@ def _gone(table: str, column: str, last: datetime) -> Incident:
     return _incident(table, column, f"is gone; it was last there on {last:%Y-%m-%d}", last, "alarm")
 
 
-def _incident(table: str, column: str, what: str, since: datetime, severity: str) -> Incident:
+def _incident(table: str, column: str, what: str, since: datetime, severity: Severity) -> Incident:
     return Incident(
         kind="schema",
         where=f"{table}.{column}" if column else table,
         table=table,
         column=column,
-        severity="alarm" if severity == "alarm" else "note",
+        severity=severity,
         sentence=f"{table}{f'.{column}' if column else ''} {what}.",
         repair=f"Ask whoever delivers {table}, or mend the adapter." if severity == "alarm" else "",
         since=since,
@@ -101,9 +103,9 @@ def _folder(workspace: Workspace) -> Path:
 
 
 def _kept(workspace: Workspace) -> dict[datetime, Path]:
-    """The looks that were kept, by their as_of."""
+    """The looks that were kept, by their as_of; files of other names are left alone."""
     found = {}
-    for path in _folder(workspace).glob("*.json"):
-        if not path.name.startswith("."):
+    for path in _folder(workspace).glob("[!.]*.json"):
+        with suppress(ValueError):
             found[datetime.strptime(path.stem, _NAME).replace(tzinfo=UTC)] = path
     return found

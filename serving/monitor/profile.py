@@ -135,9 +135,8 @@ class Profile:
         assert self.length is not None
         share = f"avg(({holds})::int)"
         new = self._row(f"select {share} from came where came_day < {self.length}")[0]
-        old = self._row(
-            f"select {share} from came where came_day >= {run * self.length} and came_day < {len(figures) * self.length}"
-        )[0]
+        first, last = run * self.length, len(figures) * self.length
+        old = self._row(f"select {share} from came where came_day >= {first} and came_day < {last}")[0]
         if new is None or old is None:
             return self.instant(run * self.length)
         sign, middle = (1 if new > old else -1), (new + old) / 2
@@ -217,10 +216,8 @@ class Profile:
 
     def _daily(self, figure: str) -> Floats:
         found = np.zeros(min(self.age, DAYS))
-        return _placed(
-            found,
-            self._connection.execute(f"select came_day, {figure} from came where came_day < {DAYS} group by came_day").fetchall(),
-        )
+        query = f"select came_day, {figure} from came where came_day < {DAYS} group by came_day"
+        return _placed(found, self._connection.execute(query).fetchall())
 
     def _row(self, query: str) -> tuple:
         return self._connection.execute(query).fetchone() or (None,)

@@ -44,7 +44,7 @@ class Sheet:
     @property
     def name(self) -> str:
         """What a finding about all of its rows names."""
-        return ".".join(part for part in (self.table, self.clock or self.attribute) if part)
+        return ".".join(part for part in (self.table, self.entity, self.clock or self.attribute) if part)
 
     @property
     def is_whole(self) -> bool:

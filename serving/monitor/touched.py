@@ -25,7 +25,7 @@ class Use:
 
     Attributes:
         propensity: its name.
-        columns: by table; `*` is every column, and a field of `attribute_history` stands for its value.
+        columns: by table; `*` is every column, and of `attribute_history` an attribute such as `customer.segment` is a column.
         is_known: whether it could be told for every feature; otherwise the propensity is touched by whatever happens.
     """
 
@@ -95,7 +95,8 @@ def _outcome(propensity: Propensity) -> dict[str, set[str]]:
 def _columns(view: View, feature: Feature) -> set[str]:
     """The columns of the view's table that a feature reads; of an attribute's history, the name of the attribute."""
     if view.table == ATTRIBUTE_HISTORY.name:
-        return {str(value) for one in feature.where if one.column == "field" for value in one.values} or {EVERY_COLUMN}
+        fields = [str(value) for one in feature.where if one.column == "field" for value in one.values]
+        return {f"{view.entity}.{name}" for name in fields} or {EVERY_COLUMN}
     parts = [one for one in view.features if one.name in feature.of]
     found = {view.key, view.contract.time} | _of(view.where)
     for one in (feature, *parts):

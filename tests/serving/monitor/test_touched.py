@@ -56,7 +56,10 @@ def test_an_attribute_touches_those_that_read_it(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, random_world(1), attributes={"customers": {"segment": Attribute(), "size": Attribute()}})
     fed = views(workspace, Catalog.load(workspace))
     use = use_of(propensity.load(workspace, "churn"), ["customer_segment"], fed)
-    of = {name: replace(INCIDENT, where=f"attribute_history.{name}", table="attribute_history") for name in ("segment", "size")}
+    of = {
+        name: replace(INCIDENT, where=f"attribute_history.customer.{name}", table="attribute_history")
+        for name in ("segment", "size")
+    }
     assert touched(of["segment"], [use]) == ("churn",) and touched(of["size"], [use]) == ()
 
 
