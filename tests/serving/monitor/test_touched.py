@@ -15,8 +15,11 @@ from features.views import views
 from serving.monitor.incident import Incident
 from serving.monitor.incidents import incidents
 from serving.monitor.touched import touched, use_of, uses
+from tests.serving.monitor.quiet import NOW as LATER
+from tests.serving.monitor.quiet import before, changed, quiet, workspace_of
 from tests.serving.shop import NOW
 from tests.worlds import make_workspace, random_world
+from training import registry
 
 INCIDENT = Incident("stopped", "orders", "orders", "orders brings nothing.", "Ask.", None, {})
 
@@ -120,3 +123,18 @@ def test_a_type_that_changes_and_a_table_that_is_gone_are_named(own: Workspace) 
     assert {where: one.severity for where, one in found.items()} == {"leads.budget": "alarm", "interactions": "alarm"}
     assert found["interactions"].propensities == ("lead-conversion",)
     assert found["leads.budget"].sentence == "leads.budget is of type VARCHAR, and was of type DOUBLE."
+
+
+def test_incidents_of_rows_name_the_champions_that_read_them(shop: Workspace, tmp_path: Path) -> None:
+    world = {**quiet(), "leads": [{"lead_id": "L1", "created_at": before(200).replace(tzinfo=None)}]}
+    world = changed(world, "orders", before(7), lambda row, chance: {**row, "amount": row["amount"] * 100})
+    world = changed(world, "interactions", before(2), lambda row, chance: None if row["channel"] == "app" else row)
+    world = changed(world, "subscriptions", before(28), lambda row, chance: {**row, "price": row["price"] / 24})
+    attributes = {"leads": {"origin": Attribute(fixed=True), "budget": Attribute(type="number", fixed=True)}}
+    settings = {"mlflow": {"tracking_uri": registry.store_uri(shop)}}
+    workspace = workspace_of(tmp_path, world, attributes=attributes, settings=settings)
+    assert [(one.kind, one.where, one.severity, one.propensities) for one in incidents(workspace, LATER)] == [
+        ("stopped", "interactions.channel=app", "alarm", ("lead-conversion",)),
+        ("scale", "orders.amount", "alarm", ("churn",)),
+        ("scale", "subscriptions.price", "alarm", ("churn",)),
+    ]
