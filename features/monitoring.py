@@ -24,6 +24,12 @@ class MonitorSettings(Strict):
         default="", description="the mail server, such as `smtp://user:${PASSWORD}@mail.example.com:587`; empty: no mail is sent"
     )
     sender: str = Field(default="foresell@localhost", description="whom the mail comes from")
+    secret: str = Field(
+        default="",
+        description="signs what is posted: `X-Foresell-Signature: sha256=...`; `${NAME}` is an environment variable, "
+        "`file:/PATH` a file outside the workspace",
+    )
+    patience_seconds: float = Field(default=20.0, gt=0, description="how long the mail server and the webhook may take to answer")
     least_rows: int = Field(default=500, ge=50, description="of fewer rows than these nothing is called drift")
     psi: float = Field(
         default=0.2, gt=0, description="the PSI of a feature, beyond chance and season, from which on it has drifted"

@@ -27,6 +27,7 @@ _EXAMPLES = {
     "late_after": "36h",
     "owner": "ana@example.com",
     "webhook": "https://example.com/alarms",
+    "secret": "${ALARM_SECRET}",
     "smtp": "smtp://user:${PASSWORD}@mail.example.com:587",
     "every": "28d",
     "store": "s3a://bucket/foresell",
