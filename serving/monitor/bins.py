@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -34,7 +34,7 @@ class Bins(Strict):
         size, fewer where their edges coincide. A constant has three: below it, itself, above it."""
         if column.dtype == "category":
             return cls(categories=column.categories)
-        known = values[~np.isnan(values)]
+        known = values[np.isfinite(values)]
         if not len(known):
             return cls()
         distinct, counts = np.unique(known, return_counts=True)
@@ -42,7 +42,8 @@ class Bins(Strict):
         rest = known[~np.isin(known, masses)]
         parts = max(1, round(PARTS * len(rest) / len(known)))
         cuts = np.quantile(rest, np.linspace(0, 1, parts + 1)[1:-1], method="lower") if len(rest) else np.empty(0)
-        return cls(edges=tuple(np.unique(np.r_[cuts, masses, np.nextafter(masses, np.inf)]).tolist()))
+        edges = np.unique(np.r_[cuts, masses, np.nextafter(masses, np.inf)])
+        return cls(edges=tuple(edges[np.isfinite(edges)].tolist()))
 
     @property
     def number(self) -> int:
@@ -58,22 +59,21 @@ class Bins(Strict):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A name for each bin: `below 1`, `1`, `1 to 4`, `4 and more`, `missing`."""
+        """A name for each bin: `below 1`, `1`, `over 1 to 4`, `4 and more`, `missing`."""
         if self.categories is not None:
             return (*self.categories, OTHER, MISSING)
         if not self.edges:
             return ("any value", MISSING)
-        inner = (_between(low, high) for low, high in pairwise(self.edges))
-        return (f"below {_told(self.edges[0])}", *inner, _from(self.edges), MISSING)
+        return (f"below {_told(self.edges[0])}", *_named(self.edges), MISSING)
 
 
-def _between(low: float, high: float) -> str:
-    return _told(low) if high == np.nextafter(low, np.inf) else f"{_told(low)} to {_told(high)}"
-
-
-def _from(edges: Sequence[float]) -> str:
-    is_mass = len(edges) > 1 and edges[-1] == np.nextafter(edges[-2], np.inf)
-    return f"over {_told(edges[-2])}" if is_mass else f"{_told(edges[-1])} and more"
+def _named(edges: Sequence[float]) -> Iterator[str]:
+    """The bins between edges and after them; one that follows a value that is a bin of its own begins beyond it."""
+    follows = [False, *(high == np.nextafter(low, np.inf) for low, high in pairwise(edges))]
+    for place, (low, high) in enumerate(pairwise(edges)):
+        from_low = f"over {_told(edges[place - 1])}" if follows[place] else _told(low)
+        yield _told(low) if follows[place + 1] else f"{from_low} to {_told(high)}"
+    yield f"over {_told(edges[-2])}" if follows[-1] else f"{_told(edges[-1])} and more"
 
 
 def _told(number: float) -> str:

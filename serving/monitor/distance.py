@@ -37,9 +37,10 @@ def jensen_shannon(p: Floats, q: Floats) -> float:
     return float(np.sqrt(max(sum(part.sum() for part in parts) / 2, 0.0)))
 
 
-def noise(rows: float, others: float) -> float:
-    """`1/n + 1/m`: the mean PSI of two samples of one distribution for each degree of freedom."""
-    return 1 / max(rows, 1) + 1 / max(others, 1)
+def noise(rows: float, others: Floats) -> Floats:
+    """`1/n + 1/m`: the mean PSI of two samples of one distribution for each degree of freedom, of one n and several m."""
+    unsure: Floats = 1 / max(rows, 1) + 1 / np.maximum(others, 1)
+    return unsure
 
 
 def chance(found: float, noise: float, bins: int) -> float:

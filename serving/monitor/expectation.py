@@ -8,13 +8,13 @@ age, a tenure or a lifetime count, which grows because time passes, is expected 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from serving.monitor.bins import Counts
-from serving.monitor.distance import noise, psi, shares
+from serving.monitor.distance import noise, shares
 from training.contract import Floats
 
 LEVELS = np.linspace(0, 1, 21)  # of the quantiles that are kept of each date
@@ -22,6 +22,8 @@ LEAST_AT_A_DATE = 50  # a date of fewer rows tells little, and is left out where
 LEAST_DATES = 3  # for a line
 LINE = 13  # the newest dates a line is drawn through: a year of every fourth week
 YEAR, WEEK, REACH = 364.0, 7.0, 28.0  # days; a year of whole weeks keeps the day of the week
+SEASON = 42.0  # days before and after the same day of another year
+MOST_DATES = 0.8  # of the reference dates, whose variation is ordinary all year round
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,16 @@ class Past:
         yield from self._lines(at)
 
     def nearest(self, counts: Counts, at: float) -> Nearest:
-        """How far the rows of a day are from the nearest of them."""
-        return min((_nearness(counts, one) for one in self.expected(at)), key=lambda found: found.excess)
+        """How far the rows of a day are from the nearest of them. A bin that is empty on either side takes no part in chance."""
+        every = tuple(self.expected(at))
+        there, now = np.array([one.shares for one in every]), shares(counts)
+        rows = np.array([one.rows for one in every])
+        found = ((now - there) * np.log(now / there)).sum(axis=1)  # as `psi`, of all at once
+        unsure = noise(float(counts.sum()), rows)
+        bins = ((counts > 0) | (there * rows[:, None] >= 1)).sum(axis=1)
+        excess = found - np.maximum(bins - 1, 0) * unsure
+        best = int(np.argmin(excess))
+        return Nearest(every[best], float(found[best]), float(unsure[best]), float(excess[best]), int(bins[best]))
 
     def until(self, day: float) -> Past:
         """What was known of it up to a day."""
@@ -93,16 +103,24 @@ class Past:
         """Two bins: whatever is not in one bin, and that bin."""
         return Past(self.days, _apart(self.counts, bin), None, self.edges, (self.further[0], _apart(self.further[1], bin)))
 
-    def ordinary(self, at: float) -> tuple[tuple[Counts, Nearest], ...]:
-        """What this comparison would have found at the reference dates themselves, each judged by those that lay before it as far as
-        the newest lies before the day `at`, but no farther than half the history. Of the newest year; none where there are too few."""
+    def ordinary(self, at: float, size: Callable[[Counts, Nearest], float]) -> float | None:
+        """How large a distance is ordinary on a day: what the same comparison would have found at the reference dates of the newest
+        year, each judged by those that lay before it as far as the newest lies before the day, but no farther than half the history.
+
+        The largest of the dates at the same time of the year, and at least what four of five dates show: a swing of December is
+        ordinary in December only, and what happened once is not. None where the dates are too few to tell.
+        """
         lag = min(max(at - self.days[-1], 1.0), (self.days[-1] - self.days[0]) / 2)
-        found = []
+        sizes, in_season = [], []
         for day, counts in list(zip(self.days, self.counts, strict=True))[-LINE:]:
             before = self.until(day - lag)
             if len(before.days) >= LEAST_DATES:
-                found.append((counts, before.nearest(counts, float(day))))
-        return tuple(found)
+                sizes.append(size(counts, before.nearest(counts, float(day))))
+                in_season.append(abs((at - day + YEAR / 2) % YEAR - YEAR / 2) <= SEASON)
+        if not sizes:
+            return None
+        seasonal = [one for one, is_in in zip(sizes, in_season, strict=True) if is_in]
+        return max(*seasonal, float(np.quantile(sizes, MOST_DATES, method="higher")), 0.0)
 
     @property
     def _rows(self) -> float:
@@ -143,18 +161,8 @@ class Past:
             yield Expected("its trend", shares(np.r_[known, drawn[-1] / drawn.sum()] * rows), rows)
 
 
-
-
 def _apart(counts: Counts, bin: int) -> Counts:
     return np.column_stack([counts.sum(axis=1) - counts[:, bin], counts[:, bin]])
-
-
-def _nearness(counts: Counts, expected: Expected) -> Nearest:
-    """A bin that is empty on either side takes no part in chance."""
-    unsure = noise(float(counts.sum()), expected.rows)
-    found = psi(expected.shares, shares(counts))
-    bins = int(((counts > 0) | (expected.shares * expected.rows >= 1)).sum())
-    return Nearest(expected, found, unsure, found - max(bins - 1, 0) * unsure, bins)
 
 
 def _line(days: Floats, values: Floats, at: float) -> tuple[Floats, float]:

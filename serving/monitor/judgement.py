@@ -96,6 +96,10 @@ class Judge:
         """Of one comparison: each feature may drift, be missing or be unseen, and so may the scores drift."""
         return LEVEL / (3 * len(self._reference.features) + 1)
 
+    def is_enough(self, look: Look) -> bool:
+        """Whether drift can be told from so many rows."""
+        return look.rows >= self._settings.least_rows
+
     def feature(self, name: str, look: Look) -> Moved:
         """One feature on one day."""
         past, at, counts = self._pasts[name], day(look.as_of), np.array(look.features[name], dtype=np.int64)
@@ -104,7 +108,9 @@ class Judge:
         unseen = None if counted.bins.categories is None else self._share(past, counts, -2, at)
         last = -2 if unseen is not None and unseen.has_grown else -1 if missing.has_grown else None
         told, rest = past.nearest(counts, at), slice(0, last)
-        has_drifted, threshold = self._has_drifted(past.only(rest) if last else past, counts[rest], at)
+        has_drifted, threshold = (
+            self._has_drifted(past.only(rest), counts[rest], at) if last else self._has_drifted(past, counts, at, told)
+        )
         expected_median = counted.spots[-1][len(counted.spots[-1]) // 2] if counted.spots else None
         return _moved(
             name, self._reference.importance.get(name, 0.0), counted, counts, told, threshold, has_drifted,
@@ -119,17 +125,17 @@ class Judge:
         tested = Expected("the rows it was tested on", shares(np.array(self._reference.promised) * rows), rows)
         past = Past(past.days, past.counts, past.spots, past.edges, past.further, (tested,))
         counts = np.array(look.scores, dtype=np.int64)
-        has_drifted, threshold = self._has_drifted(past, counts, at)
         told = past.nearest(counts, at)
+        has_drifted, threshold = self._has_drifted(past, counts, at, told)
         return _moved("score", 1.0, counted, counts, told, threshold, has_drifted, None, None, None, None)
 
-    def _has_drifted(self, past: Past, counts: Counts, at: float) -> tuple[bool, float]:
+    def _has_drifted(self, past: Past, counts: Counts, at: float, told: Nearest | None = None) -> tuple[bool, float]:
         """Whether rows are distributed otherwise, and from which excess on that would be said."""
-        found = past.nearest(counts, at)
-        if int(counts.sum()) < self._settings.least_rows or found.excess < self._settings.psi:
-            return False, self._settings.psi
-        known = [one.excess for _, one in past.ordinary(at)]
-        threshold = max(self._settings.psi, MARGIN * max(known)) if known else UNKNOWN * self._settings.psi
+        found, least = told or past.nearest(counts, at), self._settings.psi
+        if int(counts.sum()) < self._settings.least_rows or found.excess < least:
+            return False, least
+        ordinary = past.ordinary(at, lambda _, one: one.excess)
+        threshold = UNKNOWN * least if ordinary is None else max(least, MARGIN * ordinary)
         return found.excess >= threshold and self._chance(found) < self.level, threshold
 
     def _share(self, past: Past, counts: Counts, bin: int, at: float) -> Share:
@@ -147,9 +153,9 @@ class Judge:
 
 
 def _ordinary_effect(past: Past, at: float) -> float:
-    """By how much a proportion has grown between the reference dates, with the margin."""
-    known = [effect(float(counts[1] / counts.sum()), float(one.expected.shares[1])) for counts, one in past.ordinary(at)]
-    return MARGIN * max(known) if known else UNKNOWN * SMALL
+    """By how much a proportion grows between the reference dates, with the margin."""
+    known = past.ordinary(at, lambda counts, one: effect(float(counts[1] / max(counts.sum(), 1)), float(one.expected.shares[1])))
+    return UNKNOWN * SMALL if known is None else MARGIN * known
 
 
 def _moved(
