@@ -30,8 +30,8 @@ class Bins(Strict):
 
     @classmethod
     def of(cls, column: Column, values: Floats) -> Bins:
-        """The bins of a feature from its encoded values: a value that a tenth of the rows have is a bin, the rest are parts of equal
-        size, fewer where their edges coincide. A constant has three: below it, itself, above it."""
+        """The bins of a feature from its encoded values: a value that a tenth of the rows have is a bin, the rest are parts
+        of equal size, fewer where their edges coincide. A constant has three: below it, itself, above it."""
         if column.dtype == "category":
             return cls(categories=column.categories)
         known = values[np.isfinite(values)]

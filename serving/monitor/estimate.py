@@ -1,11 +1,11 @@
 """Estimated performance without labels: what a model's own probabilities let expect of it before outcomes are known.
 
-Confidence-based performance estimation: if every probability is right, so many of those with 20 % will turn out positive, and with
-that every figure has an expectation (Kivimäki, Białek, Nurminen and Kuberski, Confidence-based Estimators for Predictive Performance
-in Model Monitoring, Journal of Artificial Intelligence Research 82, 2025; first as CBPE in NannyML). It sees that a model meets other
-entities than before, which it can tell apart less well: covariate shift. It never sees that the same entities now behave otherwise,
-concept drift, because it takes the probabilities for right. Therefore each week's estimate is kept, held against what really happened
-as soon as that has matured, and shown with its error.
+Confidence-based performance estimation: if every probability is right, so many of those with 20 % will turn out positive, and
+with that every figure has an expectation (Kivimäki, Białek, Nurminen and Kuberski, Confidence-based Estimators for Predictive
+Performance in Model Monitoring, Journal of Artificial Intelligence Research 82, 2025; first as CBPE in NannyML). It sees that
+a model meets other entities than before, which it can tell apart less well: covariate shift. It never sees that the same
+entities now behave otherwise, concept drift, because it takes the probabilities for right. Therefore each week's estimate is
+kept, held against what really happened as soon as that has matured, and shown with its error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from features.catalog import write_atomically
 from features.finding import Finding
@@ -25,8 +25,8 @@ from features.strict import Strict
 from training.contract import Floats
 from training.evaluation import LEVEL, Figure, Ranking
 
-STEPS = 2_000  # of equal size into which more rows are put; outcomes are drawn for each
-DRAWS = 1_000
+STEPS = 500  # of equal size into which more rows are put before outcomes are drawn for each
+DRAWS = 400
 SHARE = 0.1  # the best tenth, whose lift is estimated
 LEAST_WEEKS = 8  # checked ones before their errors widen the next interval
 COVERED = 0.8  # of the rows of a week must have matured before it is checked
@@ -59,7 +59,7 @@ class Estimate(Strict):
     as_of: datetime
     rows: int
     figures: dict[str, Estimated]
-    widened: dict[str, float] = {}
+    widened: dict[str, float] = Field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Estimated:
         return self.figures[name]
@@ -91,8 +91,8 @@ class Check(Strict):
     """
 
     weeks: tuple[Checked, ...] = ()
-    errors: dict[str, float] = {}
-    coverage: dict[str, float] = {}
+    errors: dict[str, float] = Field(default_factory=dict)
+    coverage: dict[str, float] = Field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -101,7 +101,8 @@ class Check(Strict):
             return "No estimate could be held against outcomes yet."
         held = f"{len(self.weeks)} week{'s' if len(self.weeks) > 1 else ''} held against outcomes"
         inside = f"{self.coverage['auc']:.0%}".replace("%", " %")
-        return f"{held}: the AUC came out {self.errors['auc']:+.3f} on average against its estimate, in {inside} of them inside its interval."
+        mean = f"the AUC came out {self.errors['auc']:+.3f} on average against its estimate"
+        return f"{held}: {mean}, in {inside} of them inside its interval."
 
 
 _ESTIMATES = TypeAdapter(tuple[Estimate, ...])
@@ -110,9 +111,10 @@ _ESTIMATES = TypeAdapter(tuple[Estimate, ...])
 def estimate(probability: Floats, as_of: datetime, checked: Check | None = None, seed: int = 7) -> Estimate | None:
     """What to expect of calibrated probabilities, one row each; None of fewer than two rows.
 
-    The interval is that of outcomes drawn from the probabilities (Poisson-binomial). Where at least `LEAST_WEEKS` earlier estimates
-    were checked it is widened to what would have held in 95 % of them, as a conformal interval is (errors in units of the interval's
-    half, Lei et al., Distribution-Free Predictive Inference for Regression, 2018); of fewer than 19 weeks the largest error counts.
+    The interval is that of outcomes drawn from the probabilities (Poisson-binomial). Where at least `LEAST_WEEKS` earlier
+    estimates were checked it is widened to what would have held in 95 % of them, as a conformal interval is (errors in units
+    of the interval's half, Lei et al., Distribution-Free Predictive Inference for Regression, 2018); of fewer than 19 weeks
+    the largest error counts.
 
     Args:
         probability: calibrated.
@@ -122,8 +124,9 @@ def estimate(probability: Floats, as_of: datetime, checked: Check | None = None,
     """
     if len(probability) < 2:
         return None
-    steps = _Steps(np.clip(probability, 1e-9, 1 - 1e-9))
-    expected = steps.figures(steps.positives[None, :])
+    known = np.clip(probability, 1e-9, 1 - 1e-9)
+    exact, steps = _Steps(known, len(known)), _Steps(known, STEPS)
+    expected = exact.figures(exact.positives[None, :])
     drawn = steps.figures(steps.drawn(np.random.default_rng(seed)))
     factors = widening(checked) if checked else {}
     found = {name: _interval(float(expected[name][0]), drawn[name], factors.get(name, 1.0)) for name in FIGURES}
@@ -197,8 +200,8 @@ def realised(probability: Floats, labels: np.ndarray) -> dict[str, float]:
 def weekly(
     workspace: Workspace, propensity: str, version: str, as_of: datetime, probability: Floats, matured: pd.DataFrame
 ) -> tuple[Estimate | None, Check]:
-    """Estimate a day, widened by what became of earlier estimates of the version, keep it if it is its week's first, and check the
-    earlier ones.
+    """Estimate a day, widened by what became of earlier estimates of the version, keep it if it is its week's first, and
+    check the earlier ones.
 
     Args:
         workspace: where estimates are kept.
@@ -215,8 +218,8 @@ def weekly(
 
 
 def finding(made: Estimate, propensity: str, version: str, promised: Figure, ordinary: Sequence[float] = ()) -> Finding | None:
-    """What is to be said when the expected AUC has fallen: below the promise beyond both their intervals, by so much that it matters,
-    and below what the same estimate says of every reference date.
+    """What is to be said when the expected AUC has fallen: below the promise beyond both their intervals, by so much that it
+    matters, and below what the same estimate says of every reference date.
 
     Args:
         made: the estimate.
@@ -247,17 +250,17 @@ def finding(made: Estimate, propensity: str, version: str, promised: Figure, ord
 
 
 class _Steps:
-    """Rows in falling order of probability, in steps of equal ones, or of nearly equal ones where there are many.
+    """Rows in falling order of probability, in steps of equal ones, or where those are too many of nearly equal ones.
 
     The positives of a step are drawn from a binomial distribution of its mean probability, which is what the Poisson-binomial of
     nearly equal probabilities is.
     """
 
-    def __init__(self, probability: Floats) -> None:
+    def __init__(self, probability: Floats, most: int) -> None:
         ordered = np.sort(probability)[::-1]
         step = np.cumsum(np.r_[False, np.diff(ordered) != 0])
-        if step[-1] >= STEPS:
-            step = np.arange(len(ordered)) * STEPS // len(ordered)
+        if step[-1] >= most:
+            step = np.arange(len(ordered)) * most // len(ordered)
         self.rows = np.bincount(step).astype(np.float64)
         self.positives = np.bincount(step, ordered)
         negatives = self.rows - self.positives

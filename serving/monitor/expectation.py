@@ -1,9 +1,9 @@
 """What a feature may be expected to look like on a day, judged by the dates its model was trained on.
 
-A day is held against several things that would all be ordinary: every reference date taken together, the newest one, the same weeks
-a year before, a day that was the same day of the week, and the line along which the reference dates move, drawn on. The nearest of
-them counts: what any of them explains has not drifted. So a swing that came last December comes as no surprise this December, and an
-age, a tenure or a lifetime count, which grows because time passes, is expected to have grown.
+A day is held against several things that would all be ordinary: every reference date taken together, the newest one, the same
+weeks a year before, a day that was the same day of the week, and the line along which the reference dates move, drawn on. The
+nearest of them counts: what any of them explains has not drifted. So a swing that came last December comes as no surprise
+this December, and an age, a tenure or a lifetime count, which grows because time passes, is expected to have grown.
 """
 
 from __future__ import annotations
@@ -104,8 +104,9 @@ class Past:
         return Past(self.days, _apart(self.counts, bin), None, self.edges, (self.further[0], _apart(self.further[1], bin)))
 
     def ordinary(self, at: float, size: Callable[[Counts, Nearest], float]) -> float | None:
-        """How large a distance is ordinary on a day: what the same comparison would have found at the reference dates of the newest
-        year, each judged by those that lay before it as far as the newest lies before the day, but no farther than half the history.
+        """How large a distance is ordinary on a day: what the same comparison would have found at the reference dates of the
+        newest year, each judged by those that lay before it as far as the newest lies before the day, but no farther than
+        half the history.
 
         The largest of the dates at the same time of the year, and at least what four of five dates show: a swing of December is
         ordinary in December only, and what happened once is not. None where the dates are too few to tell.

@@ -1,9 +1,10 @@
 """The judgement of a day: which features and scores are distributed otherwise than may be expected.
 
 Three things must come together. What is found is beyond chance, at a level that is divided by the number of things looked at
-(Bonferroni); it is large enough to matter (`[monitor] psi`); and it is beyond anything that the same comparison would have found at
-the reference dates themselves. The same entities are in the rows of several dates. That makes two dates differ less than independent
-samples would, so the level errs towards silence; and dates taken together count as no more rows than one of them has.
+(Bonferroni); it is large enough to matter (`[monitor] psi`); and it is beyond anything that the same comparison would have
+found at the reference dates themselves. The same entities are in the rows of several dates. That makes two dates differ less
+than independent samples would, so the level errs towards silence; and dates taken together count as no more rows than one of
+them has.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A look: how many eligible entities fell into each bin of a reference on one day.
 
-Kept as `data/monitor/looks/NAME-VERSION.json`, the newest ones, so that what is found today can be followed back to its first day.
+Kept as `data/monitor/looks/NAME-VERSION.json`, the newest ones, so that what is found today can be followed back to its first
+day.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -24,11 +23,10 @@ FIRST = datetime(2016, 1, 4, tzinfo=UTC)
 DATES = tuple(FIRST + timedelta(days=28 * number) for number in range(20))
 TODAY = DATES[-1] + timedelta(days=119)
 CATEGORIES = np.array(["basic", "plus", "max", "rare", None], dtype=object)
-Change = Callable[[pd.DataFrame], object]
 
 
 def people(rows: int, seed: int, at: datetime = TODAY) -> pd.DataFrame:
-    """So many at an instant: `usage` says most about them, `visits` are mostly none, `tenure` grows, `winter` swings in December."""
+    """So many at an instant: `usage` says most about them, `visits` are mostly none, three grow, `winter` swings in December."""
     random, days = np.random.default_rng(seed), (at - FIRST).days
     winter = 6.0 if at.month == 12 else 1.0
     return pd.DataFrame(
@@ -78,10 +76,6 @@ def see(
     """The judgement of these rows."""
     today, probability = look(registered.model, reference, at, frame)
     return judged(registered, reference, frame, today, probability, judge(reference), lambda: before)
-
-
-def changed(frame: pd.DataFrame, changes: Mapping[str, object]) -> pd.DataFrame:
-    return frame.assign(**changes)
 
 
 def _column(values: pd.Series) -> Column:

@@ -59,7 +59,8 @@ def test_two_hundred_rows_raise_nothing_whatever_they_are(version: Registered, r
 SHIFTS: dict[str, tuple[str, str, Callable[[pd.DataFrame], object], str]] = {
     "days became hours": ("hours", "drift", lambda frame: frame["hours"] * 24, "the median rose from"),
     "a category never seen": (
-        "plan", "unseen", lambda frame: frame["plan"].where(np.arange(len(frame)) % 10 > 0, "family"), "the model does not know, above all 'family'",
+        "plan", "unseen", lambda frame: frame["plan"].where(np.arange(len(frame)) % 10 > 0, "family"),
+        "the model does not know, above all 'family'",
     ),
     "missing doubled": (
         "nps", "missing", lambda frame: frame["nps"].where(np.arange(len(frame)) % 9 > 0), "it is missing in 20 % of the rows",
