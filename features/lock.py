@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from features.disk import broken
 from features.errors import BusyError
 
 
@@ -43,29 +44,20 @@ def holder(command: str, since: str) -> Holder:
     return Holder(os.getpid(), os.uname().nodename, _user(), command, since)
 
 
-def opened(path: Path) -> IO[bytes]:
-    """The lock's file, made if there is none.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("r+b" if path.is_file() else "w+b", buffering=0)
-
-
 @contextmanager
-def held(file: IO[bytes], holder: Holder, where: str, expected: str) -> Iterator[None]:
-    """Hold it, and close its file afterwards.
+def held(path: Path, holder: Holder, where: str, expected: str) -> Iterator[None]:
+    """Hold a lock.
 
     Args:
-        file: as `opened`.
+        path: of its file, which is made if there is none.
         holder: who.
         where, expected: what the error says, such as "one night at a time".
 
     Raises:
         BusyError: somebody else holds it.
+        StoreError: its file cannot be made.
     """
-    with file:
+    with _opened(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -74,6 +66,14 @@ def held(file: IO[bytes], holder: Holder, where: str, expected: str) -> Iterator
             file.truncate(0)
             file.write((json.dumps(asdict(holder)) + "\n").encode())
         yield
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("r+b" if path.is_file() else "w+b", buffering=0)
+    except OSError as problem:
+        raise broken("lock", problem) from problem
 
 
 def _busy(file: IO[bytes], where: str, expected: str) -> BusyError:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from features import lock
 from features.lock import Holder
 from features.settings import Workspace
-from serving.disk import broken
 
 LOCK = "lock.json"
 
@@ -21,9 +20,5 @@ def held(workspace: Workspace, holder: Holder) -> Iterator[None]:
         BusyError: somebody else holds it.
         StoreError: its file cannot be made.
     """
-    try:
-        file = lock.opened(workspace.nightly / LOCK)
-    except OSError as problem:
-        raise broken("lock", problem) from problem
-    with lock.held(file, holder, f"workspace {workspace.root}", "one night at a time"):
+    with lock.held(workspace.nightly / LOCK, holder, f"workspace {workspace.root}", "one night at a time"):
         yield
