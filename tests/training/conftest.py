@@ -67,10 +67,14 @@ def trained_once(make_shop: Callable[..., Workspace]) -> Workspace:
 
 @pytest.fixture
 def trained(trained_once: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of the trained shop to do anything with; MLflow's absolute paths are moved with it."""
-    root = tmp_path / "shop"
-    shutil.copytree(trained_once.root, root)
-    _move(root / "mlruns" / "mlflow.db", str(trained_once.root), str(root))
+    """A copy of the trained shop to do anything with."""
+    return copied(trained_once, tmp_path / "shop")
+
+
+def copied(workspace: Workspace, root: Path) -> Workspace:
+    """A copy of a workspace; MLflow's absolute paths are moved with it."""
+    shutil.copytree(workspace.root, root)
+    _move(root / "mlruns" / "mlflow.db", str(workspace.root), str(root))
     return Workspace.open(root)
 
 
