@@ -23,7 +23,7 @@ from training import dataset, registry
 from training.registry import History, Signature
 from training.retraining.attempts import Attempt, Begun, End, Ended, Log, next_possible
 from training.retraining.relapse import Relapse, judge, on_trial, roll_back
-from training.retraining.standing import Serving, serving, unmoved
+from training.retraining.standing import Serving, serving, short, unmoved
 from training.retraining.trigger import Trigger, incidents, triggers
 from training.train import Trained, train
 
@@ -114,10 +114,9 @@ def retrain(call: Call, name: str) -> Retrained:
         return Retrained(name, "idle", None, sentences=(_no_champion(name),))
     case = Case(propensity, log, champion, read_health(call.workspace, name))
     relapse = _judged(call, case, history)
-    if relapse is not None and relapse.judgement == "rolled back":
-        return _rolled_back(call, case, relapse)
-    done = _retrained(call, case)
     told = (*map(_broken_off, cut), *([relapse.sentence] if relapse else []))
+    back = relapse is not None and relapse.judgement == "rolled back"
+    done = _rolled_back(call, case, relapse) if relapse and back else _retrained(call, case)
     return replace(done, relapse=relapse, sentences=told + done.sentences)
 
 
@@ -141,36 +140,36 @@ def _note(call: Call, case: Case, relapse: Relapse) -> None:
 def _rolled_back(call: Call, case: Case, relapse: Relapse) -> Retrained:
     name, trial = case.propensity.name, relapse.trial
     if call.dry:
-        would = f"{relapse.sentence} Version {trial.against} would be brought back."
-        return Retrained(name, "would roll back", trial.version, sentences=(would,), relapse=relapse)
+        return Retrained(name, "would roll back", trial.version, sentences=(f"Version {trial.against} would be brought back.",))
     roll_back(call.workspace, name, relapse, call.signature)
     _note(call, case, relapse)
-    told = f"{relapse.sentence} Version {trial.against} serves again."
-    return Retrained(name, "rolled back", trial.against, sentences=(told,), relapse=relapse)
+    return Retrained(name, "rolled back", trial.against, sentences=(f"Version {trial.against} serves again.",))
 
 
 def _retrained(call: Call, case: Case) -> Retrained:
     """Look for a reason, then for what hinders, then train."""
-    name, version, at = case.propensity.name, case.serving.version, call.signature.now
-    settings = call.workspace.settings.retrain
-    found = triggers(settings, case.health, case.serving, at, call.because)
-    nothing = Retrained(name, "idle", version, triggers=found)
+    at = call.signature.now
+    found = triggers(call.workspace.settings.retrain, case.health, case.serving, at, call.because)
+    nothing = Retrained(case.propensity.name, "idle", case.serving.version, triggers=found)
     if not found:
         return replace(nothing, sentences=(_no_reason(case),))
     if incidents(case.health) and not call.because:
         return replace(nothing, outcome="blocked", sentences=_blocked(case))
-    next_at = next_possible(case.log.attempts(), settings, at)
+    next_at = next_possible(case.log.attempts(), call.workspace.settings.retrain, at)
     if next_at is not None:
-        times = f"It was tried {settings.attempts} times within {settings.within}"
-        spent = f"{times}; the next attempt is possible at {next_at:%Y-%m-%d %H:%M:%S} UTC."
-        return replace(nothing, outcome="exhausted", sentences=(spent,), next_at=next_at)
+        return replace(nothing, outcome="exhausted", sentences=(_exhausted(call, next_at),), next_at=next_at)
+    return _learning(call, case, nothing)
+
+
+def _learning(call: Call, case: Case, nothing: Retrained) -> Retrained:
+    """Train if there is something new to learn from."""
     newest, learned = dataset.as_ofs(call.workspace, case.propensity)[-1], _learned(call.workspace, case)
     if learned is not None and newest <= learned and not call.because:
         return replace(nothing, outcome="nothing new", sentences=(_nothing_new(case, learned),))
     if call.dry:
         would = f"It would be trained again, from outcomes of scores up to {newest:%Y-%m-%d}."
         return replace(nothing, outcome="would train", sentences=(would,))
-    return _attempt(call, case, found, newest)
+    return _attempt(call, case, nothing.triggers, newest)
 
 
 def _attempt(call: Call, case: Case, found: tuple[Trigger, ...], newest: datetime) -> Retrained:
@@ -199,11 +198,9 @@ def _through_the_gates(call: Call, case: Case, trained: Trained, why: tuple[str,
     stays = f"Version {version} is refused and version {before} stays."
     if not trained.verdict.passed:
         return "refused", (stays, *(gate.sentence for gate in trained.verdict.gates if not gate.passed))
-    reason = " ".join(why)
-    cut = reason if len(reason) <= registry.LONGEST_REASON else f"{reason[: registry.LONGEST_REASON - 3]}..."
     check = unmoved(call.workspace, name, before)
     try:
-        registry.promote(call.workspace, name, call.signature, version, check=check, because=cut)
+        registry.promote(call.workspace, name, call.signature, version, check=check, because=short(" ".join(why)))
     except GateError as refused:
         return "refused", (stays, refused.received)
     compared = (gate.sentence for gate in trained.verdict.gates if gate.gate == COMPARED)
@@ -218,6 +215,12 @@ def _learned(workspace: Workspace, case: Case) -> datetime | None:
         dates = [datetime.fromisoformat(date) for date in report.get("provenance", {}).get("as_ofs", ())]
     ended = (attempt for attempt in case.log.attempts() if attempt.ended and attempt.ended.end in ("promoted", "refused"))
     return max([*dates, *(attempt.begun.newest for attempt in ended)], default=None)
+
+
+def _exhausted(call: Call, next_at: datetime) -> str:
+    settings = call.workspace.settings.retrain
+    times = f"It was tried {settings.attempts} times within {settings.within}"
+    return f"{times}; the next attempt is possible at {next_at:%Y-%m-%d %H:%M:%S} UTC."
 
 
 def _since(started: float) -> float:

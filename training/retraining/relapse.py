@@ -27,7 +27,7 @@ from training.boosting import SEED
 from training.evaluation import Figure, differences
 from training.registry import Entry, History, Signature
 from training.retraining.attempts import Judged, Judgement
-from training.retraining.standing import BY, unmoved
+from training.retraining.standing import BY, short, unmoved
 from training.rival import said
 
 ROAD = "batch"
@@ -137,7 +137,7 @@ def roll_back(workspace: Workspace, propensity: str, relapse: Relapse, signature
         GateError: the workspace no longer gives the features of the version before.
     """
     check = unmoved(workspace, propensity, relapse.trial.version)
-    return registry.rollback(workspace, propensity, signature, relapse.sentence[: registry.LONGEST_REASON], check)
+    return registry.rollback(workspace, propensity, signature, short(relapse.sentence), check)
 
 
 def _enough(rows: pd.DataFrame, first: datetime, weeks: int) -> pd.DataFrame | None:

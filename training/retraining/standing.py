@@ -38,6 +38,11 @@ def serving(history: History) -> Serving | None:
     return Serving(history.alias, parse_instant(trained_at) if trained_at else last.since)
 
 
+def short(reason: str) -> str:
+    """As much of a reason as an event of the history holds."""
+    return reason if len(reason) <= registry.LONGEST_REASON else f"{reason[: registry.LONGEST_REASON - 3]}..."
+
+
 def unmoved(workspace: Workspace, name: str, version: str) -> Check:
     """The contract check, and that a version is still the champion: what somebody else did since stands.
 

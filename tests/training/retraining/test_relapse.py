@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from features import matured_file
 from features.settings import Workspace
+from serving.monitor.matured import SCHEMA
 from tests.training.conftest import NOW, copied
 from tests.training.retraining.conftest import ANNA, NIGHT, alarm, call, mature, narrow, say, set_keys, told
 from training import registry
@@ -98,6 +103,26 @@ def test_a_champion_that_is_no_worse_is_kept_and_not_judged_again(shop):
     assert "not significantly worse, AUC +0.000 (+0.000 to +0.000)" in one["relapse"]["sentence"]
     mature(shop, "2", [NIGHT])
     assert told(shop)["relapse"] is None and judgements(shop) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("said", "judgement", "words"),
+    [
+        (lambda rows: rows["probability"] / 20, "rolled back", "significantly worse, AUC +0.000"),
+        (lambda rows: 0.9 + 0.05 * rows["label"], "warned", "worse in one, better in the other"),
+    ],
+)
+def test_probabilities_that_are_off_count_as_well_and_where_the_two_figures_disagree_a_person_decides(
+    shop, said, judgement, words
+):
+    """The same order as version 1's at a twentieth of its probabilities; the best of all orders at far too high ones."""
+    mature(shop, "2", [NIGHT], by="1")
+    [path] = matured_file.folder(shop, "churn").rglob("*.parquet")
+    rows = pd.read_parquet(path, partitioning=None)
+    pq.write_table(pa.Table.from_pandas(rows.assign(probability=said(rows)), SCHEMA, preserve_index=False), path)
+    say(shop, version="2", until=NIGHT + WEEK)
+    relapse = told(shop)["relapse"]
+    assert relapse["judgement"] == judgement and words in relapse["sentence"]
 
 
 def test_where_the_settings_forbid_it_there_is_a_warning_only(shop):
