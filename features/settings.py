@@ -244,6 +244,11 @@ class Workspace:
         return self.root / "data" / "monitor"
 
     @property
+    def retraining(self) -> Path:
+        """The log of each propensity's retraining, and the lock."""
+        return self.root / "data" / "retrain"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
 

@@ -20,6 +20,7 @@ from features import quality, store
 from features.catalog import Catalog
 from features.cohort import eligibility
 from features.console import Tick
+from features.disk import broken
 from features.engine import Name
 from features.errors import ForesellError, LostRowsError, PropensityError, RegistryError, StoreError
 from features.propensity import load, propensity_files
@@ -29,7 +30,6 @@ from features.stream import chunks
 from features.views import views
 from serving import latest, spark
 from serving.columns import ColumnScorer
-from serving.disk import broken
 from serving.earlier import Inputs, maker
 from serving.last_scores import LastScores
 from serving.ledger import Ledger

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from features.catalog import sweep, write_atomically
+from features.disk import broken
 from features.errors import StoreError
 from features.settings import Workspace
-from serving.disk import broken
 from serving.partition import PART, RECEIPT, digest, joint, partitions, parts
 
 

@@ -6,6 +6,7 @@ from features.catalog import Catalog
 from features.errors import GateError
 from features.settings import Workspace
 from features.views import feature_map, views
+from training import registry
 from training.gates import Gate
 from training.model import Model
 
@@ -45,3 +46,19 @@ def require_compatible(workspace: Workspace, model: Model, version: str) -> None
             received=gate.sentence,
             repair="restore the table or the declaration, or train again without it",
         )
+
+
+def contract_check(workspace: Workspace, name: str, forced: bool) -> registry.Check:
+    """The gate that can only be judged when a version comes to serve: whether this release reads it and the workspace feeds it.
+
+    What it returns raises GateError, as `require_compatible`, unless somebody gave a reason to pass over it.
+    """
+
+    def check(version: str) -> registry.Judged:
+        model = registry.load(workspace, name, version).model
+        if not forced:
+            require_compatible(workspace, model, version)
+        gate = compatible(workspace, model)
+        return registry.judged(registry.CONTRACT_GATE, gate.passed, gate.sentence)
+
+    return check

@@ -165,15 +165,38 @@ def auc_difference(
     first: Floats, second: Floats, labels: Labels, entities: pd.Series, seed: int, replicates: int = REPLICATES
 ) -> Figure:
     """AUC of the first minus AUC of the second probability on the same rows, with its paired bootstrap interval."""
+    return differences(first, second, labels, entities, seed, replicates)["auc"]
+
+
+def differences(
+    first: Floats,
+    second: Floats,
+    labels: Labels,
+    entities: pd.Series,
+    seed: int,
+    replicates: int = REPLICATES,
+    level: float = LEVEL,
+) -> dict[str, Figure]:
+    """`auc` and `log_loss` of the first minus those of the second probability on the same rows, with paired bootstrap intervals.
+
+    Args:
+        first, second: calibrated, one per row.
+        labels: 0 or 1, both present.
+        entities: the entity of each row; the unit that is drawn.
+        seed: equal seeds give equal intervals.
+        replicates: bootstrap draws.
+        level: of the intervals.
+    """
     one, two = Ranking(first, labels), Ranking(second, labels)
     codes, names = pd.factorize(entities)
 
     def difference(weights: Floats) -> dict[str, float]:
-        return {"auc": one.auc_and_loss(weights)[0] - two.auc_and_loss(weights)[0]}
+        pairs = zip(("auc", "log_loss"), one.auc_and_loss(weights), two.auc_and_loss(weights), strict=True)
+        return {name: mine - other for name, mine, other in pairs}
 
     drawn = bootstrap(codes, len(names), difference, seed, replicates)
-    value = difference(np.ones(len(labels)))["auc"]
-    return Figure(value, *interval(value, drawn["auc"]))
+    values = difference(np.ones(len(labels)))
+    return {name: Figure(value, *interval(value, drawn[name], level)) for name, value in values.items()}
 
 
 def bootstrap(
@@ -227,9 +250,9 @@ def _lift(positive: Floats, total: Floats, share: float) -> float:
     return float(np.interp(share * contacted[-1], contacted, found)) / float(found[-1]) / share
 
 
-def interval(value: float, replicates: Floats) -> tuple[float, float]:
-    """The 95 % bounds of a value: the spread of its replicates, moved to it."""
-    tail = (1 - LEVEL) / 2
+def interval(value: float, replicates: Floats, level: float = LEVEL) -> tuple[float, float]:
+    """The bounds of a value, at 95 % where nothing else is said: the spread of its replicates, moved to it."""
+    tail = (1 - level) / 2
     low, high = np.nanquantile(replicates, [tail, 1 - tail]) - np.nanmean(replicates) + value
     return float(low), float(high)
 

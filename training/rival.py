@@ -44,7 +44,7 @@ def rival(
         model = registry.load(workspace, propensity.name, version).model
         if fitted.split.by == "entity" or _learned_until(model) > rows["as_of"].min():
             return Rival(version, None, "it has learned from these rows")
-        probability = _said(workspace, propensity, model, rows, engine)
+        probability = said(workspace, propensity.entity, model, rows, engine)
     except FeatureError as gone:
         return Rival(version, None, f"it was trained on {gone.where}, which is no longer there")
     except ContractError:
@@ -52,9 +52,21 @@ def rival(
     return Rival(version, auc_difference(fitted.probability, probability, labels, rows["entity_id"], SEED))
 
 
-def _said(workspace: Workspace, propensity: Propensity, model: Model, rows: pd.DataFrame, engine: Name) -> Floats:
-    """By its own features, whatever the new model's are: choosing fewer must not spare a model the comparison."""
-    theirs = historical(workspace, propensity.entity, rows[["entity_id", "as_of"]], model.columns, engine)
+def said(workspace: Workspace, entity: str, model: Model, rows: pd.DataFrame, engine: Name = "duckdb") -> Floats:
+    """What a model says of rows, by its own features: choosing fewer must not spare a model the comparison.
+
+    Args:
+        workspace: with the snapshots of these rows, of which Feast knows.
+        entity: whose they are.
+        model: reads its features, whatever another one's are.
+        rows: `entity_id` and `as_of`.
+        engine: what joins them.
+
+    Raises:
+        FeatureError: a feature that it was trained on is no longer there.
+        ContractError: one is of another type.
+    """
+    theirs = historical(workspace, entity, rows[["entity_id", "as_of"]], model.columns, engine)
     return model.probability(model.matrix(theirs))
 
 

@@ -44,8 +44,9 @@ def nightly(ctx: click.Context, workspace: Workspace, as_of: datetime | None, as
       foresell nightly --workspace W --as-of 2018-05-15 --json
     """
     from features.errors import CallError
+    from features.lock import holder
     from serving.nightly.job import run
-    from serving.nightly.lock import held, holder
+    from serving.nightly.lock import held
     from serving.nightly.tables import newest_as_of
 
     now = datetime.now(UTC)

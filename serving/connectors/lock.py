@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from features.disk import broken
 from features.errors import BusyError
 from features.settings import Workspace
 from serving.connectors.dead_letter import folder
-from serving.disk import broken
 from serving.ledger import Ledger
 
 FILE = "lock"

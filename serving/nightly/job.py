@@ -16,9 +16,9 @@ from typing import Literal
 import duckdb
 
 from features.console import Tick, Watch
+from features.disk import broken
 from features.errors import ForesellError
 from features.settings import Workspace
-from serving.disk import broken
 from serving.nightly.receipt import Receipt, Receipts, errors
 from serving.nightly.retention import Retention
 from serving.nightly.scores import SCORE, Latest, scoring

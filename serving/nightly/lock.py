@@ -1,44 +1,15 @@
-"""One night at a time in a workspace; who holds it is written in the lock's file.
-
-The lock is the kernel's and ends with the process, however that ends; the file stays, and what is written in it counts only while
-the lock is held.
-"""
+"""One night at a time in a workspace; who holds it is written in the lock's file."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from typing import IO
+from contextlib import contextmanager
 
-from features.errors import BusyError
+from features import lock
+from features.lock import Holder
 from features.settings import Workspace
-from serving.disk import broken
 
 LOCK = "lock.json"
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who runs a night.
-
-    Attributes:
-        pid, host, user: which process, where, on whose behalf.
-        command: as it was typed.
-        since: ISO, in UTC.
-    """
-
-    pid: int
-    host: str
-    user: str
-    command: str
-    since: str
-
-    def __str__(self) -> str:
-        return f"`{self.command}` of {self.user} on {self.host}, process {self.pid}, since {self.since}"
 
 
 @contextmanager
@@ -49,45 +20,5 @@ def held(workspace: Workspace, holder: Holder) -> Iterator[None]:
         BusyError: somebody else holds it.
         StoreError: its file cannot be made.
     """
-    path = workspace.nightly / LOCK
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("r+b" if path.is_file() else "w+b", buffering=0)
-    except OSError as problem:
-        raise broken("lock", problem) from problem
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _busy(workspace, file) from None
-        with suppress(OSError):  # on a full disk it is held all the same, by somebody who is not told of
-            file.truncate(0)
-            file.write((json.dumps(asdict(holder)) + "\n").encode())
+    with lock.held(workspace.nightly / LOCK, holder, f"workspace {workspace.root}", "one night at a time"):
         yield
-
-
-def _busy(workspace: Workspace, file: IO[bytes]) -> BusyError:
-    try:
-        holder = str(Holder(**json.loads(file.read())))
-    except (ValueError, TypeError):  # it is just being written
-        holder = "another process, which has only just begun"
-    return BusyError(
-        f"workspace {workspace.root}",
-        expected="one night at a time",
-        received=f"it is held by {holder}",
-        repair="wait until that has ended, or end it; what it has done by then is not done again",
-    )
-
-
-def holder(command: str, since: str) -> Holder:
-    """This process."""
-    return Holder(os.getpid(), os.uname().nodename, _user(), command, since)
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return str(os.getuid())

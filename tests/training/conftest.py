@@ -45,10 +45,9 @@ QUIET = lambda what, total: nullcontext(lambda units: None)  # noqa: E731
 def make_shop(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Workspace]:
     """Make a fresh shop with its tables and its churn question; nothing is built yet."""
 
-    def make(customers: int = CUSTOMERS, seed: int = 5) -> Workspace:
+    def make(customers: int = CUSTOMERS, seed: int = 5, until: datetime = NOW) -> Workspace:
         root = tmp_path_factory.mktemp("shop")
-        attributes = {"customers": {"kind": Attribute(fixed=True), "vat": Attribute(fixed=True)}}
-        make_workspace(root, _tables(customers, seed), now=NOW.date().isoformat(), attributes=attributes)
+        deliver(root, until, customers, seed)
         (root / SETTINGS_FILE).write_text('adapter = "canonical"\nprotected = ["customer_vat"]\n', encoding="utf-8")
         (root / "propensities").mkdir()
         (root / "propensities" / "churn.toml").write_text(QUESTION, encoding="utf-8")
@@ -67,11 +66,23 @@ def trained_once(make_shop: Callable[..., Workspace]) -> Workspace:
 
 @pytest.fixture
 def trained(trained_once: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of the trained shop to do anything with; MLflow's absolute paths are moved with it."""
-    root = tmp_path / "shop"
-    shutil.copytree(trained_once.root, root)
-    _move(root / "mlruns" / "mlflow.db", str(trained_once.root), str(root))
+    """A copy of the trained shop to do anything with."""
+    return copied(trained_once, tmp_path / "shop")
+
+
+def copied(workspace: Workspace, root: Path) -> Workspace:
+    """A copy of a workspace; MLflow's absolute paths are moved with it."""
+    shutil.copytree(workspace.root, root)
+    _move(root / "mlruns" / "mlflow.db", str(workspace.root), str(root))
     return Workspace.open(root)
+
+
+def deliver(root: Path, until: datetime = NOW, customers: int = CUSTOMERS, seed: int = 5) -> None:
+    """Write the shop's tables as they are known at an instant, in place of earlier ones."""
+    attributes = {"customers": {"kind": Attribute(fixed=True), "vat": Attribute(fixed=True)}}
+    tables = _tables(customers, seed)
+    tables["orders"] = [row for row in tables["orders"] if row["occurred_at"] < until]  # type: ignore[operator]
+    make_workspace(root, tables, now=until.date().isoformat(), attributes=attributes)
 
 
 def _tables(customers: int, seed: int) -> dict[str, list[dict[str, object]]]:

@@ -66,6 +66,14 @@ def test_a_promotion_is_written_down_with_its_evidence(trained):
     assert evidence.data_fingerprint == document["data_fingerprint"]
 
 
+def test_what_a_version_was_trained_for_stands_in_the_history_and_lets_nothing_pass(trained):
+    assert registry.promote(trained, "churn", ME, because="drift: it moved").event.reason == "drift: it moved"
+    with pytest.raises(GateError, match=r"AUC 0\.510 misses"):
+        registry.promote(trained, "churn", LATER, add(trained, FAILED), because="drift: it moved")
+    with pytest.raises(CallError, match="the reason"):
+        registry.promote(trained, "churn", LATER, add(trained), because="x" * 501)
+
+
 def test_promoting_the_champion_again_writes_nothing(trained):
     first = registry.promote(trained, "churn", ME)
     again = registry.promote(trained, "churn", LATER)

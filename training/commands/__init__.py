@@ -10,5 +10,6 @@ from training.commands.learn import train
 from training.commands.look import report
 from training.commands.past import history, which
 from training.commands.rebuild import rebuild
+from training.commands.retrain import retrain
 
-COMMANDS: tuple[click.Command, ...] = (check, train, promote, rollback, history, which, report, rebuild)
+COMMANDS: tuple[click.Command, ...] = (check, train, promote, rollback, history, which, report, rebuild, retrain)

@@ -41,10 +41,11 @@ def promote(propensity: str, version: str | None, force: str | None, by: str | N
     """
     from features.propensity import file_of
     from training import registry
+    from training.compatibility import contract_check
 
     file_of(workspace, propensity)
     _require_reason(force)
-    check = _contract(workspace, propensity, forced=bool(force))
+    check = contract_check(workspace, propensity, forced=bool(force))
     _tell(propensity, registry.promote(workspace, propensity, _signature(by), version, force or "", check), as_json)
 
 
@@ -69,12 +70,13 @@ def rollback(propensity: str, reason: str, force: str | None, by: str | None, wo
     """
     from features.propensity import file_of
     from training import registry
+    from training.compatibility import contract_check
 
     file_of(workspace, propensity)
     _require_reason(force)
     if force and reason:
         raise CallError("--reason", expected="--reason or --force", received="both", repair="give the reason once, with --force")
-    check = _skippable(propensity, _contract(workspace, propensity, forced=bool(force)))
+    check = _skippable(propensity, contract_check(workspace, propensity, forced=bool(force)))
     _tell(propensity, registry.rollback(workspace, propensity, _signature(by), force or reason, check), as_json)
 
 
@@ -86,21 +88,6 @@ def _require_reason(force: str | None) -> None:
             received="nothing",
             repair='`--force "why it may serve although it failed a gate"`; the history keeps it',
         )
-
-
-def _contract(workspace: Workspace, propensity: str, forced: bool) -> Check:
-    """The gate that can only be judged now: whether this release reads a version and this workspace feeds it."""
-    from training import registry
-    from training.compatibility import compatible, require_compatible
-
-    def check(version: str) -> Judged:
-        model = registry.load(workspace, propensity, version).model
-        if not forced:
-            require_compatible(workspace, model, version)
-        gate = compatible(workspace, model)
-        return registry.judged(registry.CONTRACT_GATE, gate.passed, gate.sentence)
-
-    return check
 
 
 def _skippable(propensity: str, check: Check) -> Check:

@@ -6,7 +6,7 @@ alias `champion` names the version that serves, `challenger` the newest one that
 
 from training.registry.door import store_uri
 from training.registry.event import CONTRACT_GATE, Entry, Event, Evidence, History, Judged, Served, Signature, judged, words
-from training.registry.promotion import Check, history, promote, rollback
+from training.registry.promotion import LONGEST_REASON, Check, history, promote, rollback
 from training.registry.pyfunc import Pyfunc, _load_pyfunc
 from training.registry.record import REPORT_CARD, REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Child, Record
 from training.registry.run import REQUIREMENTS, register
@@ -17,6 +17,7 @@ from training.registry.version import (
     card,
     champion,
     champion_version,
+    figures,
     incomplete,
     load,
     named,
@@ -27,6 +28,7 @@ from training.registry.version import (
 
 __all__ = [
     "CONTRACT_GATE",
+    "LONGEST_REASON",
     "REPORT_CARD",
     "REPORT_FOLDER",
     "REPORT_HTML",
@@ -50,6 +52,7 @@ __all__ = [
     "card",
     "champion",
     "champion_version",
+    "figures",
     "history",
     "incomplete",
     "judged",

@@ -34,6 +34,7 @@ def promote(
     version: str | None = None,
     reason: str = "",
     check: Check | None = None,
+    because: str = "",
 ) -> Entry:
     """Make a version the champion; without one, the newest, if it has never served. Returns its entry in the history.
 
@@ -46,13 +47,14 @@ def promote(
         version: the one to promote.
         reason: why it may serve although it failed a gate; without a reason such a version is refused.
         check: judges one more gate of exactly the version that is promoted; it stands in the history with those of the report.
+        because: what it was trained for; it stands in the history as the reason, and lets nothing pass.
 
     Raises:
         RegistryError: there is no such version, or none waits.
         GateError: the version failed a gate and no reason was given; each is named with its sentence.
         CallError: the reason or the name is too long.
     """
-    _require_short(reason, signature)
+    _require_short(reason or because, signature)
     chosen = version or _waiting(workspace, name)
     document = figures(workspace, name, chosen)
     chosen = str(int(chosen))  # as MLflow counts; "03" is version 3
@@ -67,7 +69,7 @@ def promote(
         )
 
     def decide(history: History) -> Event | None:
-        return None if history.alias == chosen else _event("promotion", history, chosen, signature, found, reason)
+        return None if history.alias == chosen else _event("promotion", history, chosen, signature, found, reason or because)
 
     return _move(workspace, name, signature, decide)
 

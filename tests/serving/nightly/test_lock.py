@@ -12,14 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 from features.errors import BusyError
+from features.lock import holder
 from features.settings import Settings, Workspace
 from foresell import main
-from serving.nightly.lock import LOCK, held, holder
+from serving.nightly.lock import LOCK, held
 
 HOLDER = """
 import pathlib, sys, time
+from features.lock import holder
 from features.settings import Settings, Workspace
-from serving.nightly.lock import held, holder
+from serving.nightly.lock import held
 
 with held(Workspace(pathlib.Path(sys.argv[1]), Settings()), holder("foresell nightly --workspace W", "2026-11-26 02:00:00 UTC")):
     print("held", flush=True)
