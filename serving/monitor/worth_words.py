@@ -69,7 +69,7 @@ def _money(worth: Worth, one: Comparison) -> list[str]:
 def _missing(worth: Worth) -> list[str]:
     found = []
     if worth.visible is not None:
-        found.append(f"Those who count show a difference of {100 * worth.visible:.1f} points four times out of five.")
+        found.append(f"Those who count would show a difference of {100 * worth.visible:.1f} points four times out of five.")
     if worth.needed is not None and worth.difference is not None:
         found.append(
             f"A difference of {worth.difference * 100:.1f} points, a fifth of the rate without acting, shows four times out of "
