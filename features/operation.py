@@ -40,7 +40,7 @@ class ServingSettings(Strict):
         default=400,
         ge=1,
         le=36_500,
-        description="how many days the audit, comparisons with a challenger and scores that no CRM would take are kept; "
+        description="how many days the audit, actions, comparisons with a challenger and scores that no CRM would take are kept; "
         "`foresell score` removes older ones; the last score of each entity stays",
     )
     pin: dict[str, str] = Field(
@@ -72,9 +72,14 @@ class ServingSettings(Strict):
 
 
 class PolicySettings(Strict):
-    """Who gets no score, whatever the model says."""
+    """Who gets no score, whatever the model says, and who is to be acted on, whatever the score says."""
 
     holdout: Share = Field(default=0.0, description="the share of entities that is never scored for action, the same ones always")
+    exploration: Share = Field(
+        default=0.0,
+        description="the share of the scored entities that is marked `explore`: to be acted on though the score does not say so; "
+        "the same ones for a week, from Monday 00:00 UTC on, then others",
+    )
     suppress: dict[Literal["lead", "customer"], tuple[str, ...]] = Field(
         default_factory=dict,
         description="conditions over snapshot columns, such as `customer_consent = 'no'`; who meets one gets no score",

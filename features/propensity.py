@@ -186,6 +186,11 @@ class Propensity(Strict):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="not written: it is the file's name")
     question: str = Field(description="the question, in one sentence")
     entity: Literal["lead", "customer"] = Field(description="who is scored")
+    wanted: bool | None = Field(
+        default=None,
+        description="whether acting is to win the outcome (a sale) or to prevent it (churn), so that it can be told whether "
+        "acting was worth it; unset: `false` for an outcome that is `absent`, `true` for any other",
+    )
     horizon: timedelta = Field(description='how far ahead the outcome is looked for, such as "90d"')
     lead_time: timedelta = Field(
         default=timedelta(0), description="a blackout between the score and the first outcome that counts"
@@ -255,6 +260,11 @@ class Propensity(Strict):
     @property
     def conditions(self) -> tuple[Condition, ...]:
         return tuple(Condition.parse(text) for text in self.eligible)
+
+    @property
+    def is_wanted(self) -> bool:
+        """`wanted`, or what it is where the file does not say."""
+        return self.outcome.absent is None if self.wanted is None else self.wanted
 
     def as_ofs(self, first: datetime, observed_until: datetime) -> list[datetime]:
         """The grid of instants whose labels are mature, oldest first.

@@ -154,7 +154,9 @@ class Settings(Strict):
         default_factory=dict, description="`[external.NAME]`: feature tables computed elsewhere"
     )
     serving: ServingSettings = Field(default_factory=ServingSettings, description="how the service answers")
-    policy: PolicySettings = Field(default_factory=PolicySettings, description="who gets no score")
+    policy: PolicySettings = Field(
+        default_factory=PolicySettings, description="who gets no score, and who is to be acted on anyway"
+    )
     nightly: NightlySettings = Field(default_factory=NightlySettings, description="late data, and how long scores are kept")
     monitor: MonitorSettings = Field(default_factory=MonitorSettings, description="what is worth an alarm, and who is told")
     retrain: RetrainSettings = Field(default_factory=RetrainSettings, description="when models are trained again by themselves")

@@ -37,8 +37,9 @@ class Target(Strict):
         description="`CRM_FIELD = SCORE_FIELD`; `{propensity}` in a CRM's field is the propensity with `_` for `-`. "
         "Score fields: `score`, `probability` (0 to 1), `percent` (the probability, 0 to 100), `percentile`, `grade`, "
         "`expected_value`, `reasons` (their texts), `trend` (`rising`, `steady` or `falling` when it was sent), "
-        "`withheld` (by which policy), `state` (`scored`, `withheld` or `gone`), `version`, `as_of`, `day` (of `as_of`), "
-        "`propensity`, `entity_id`. Unset: all but the last three, where the target has no fields of its own. With `rest`, "
+        "`withheld` (by which policy), `state` (`scored`, `withheld` or `gone`), `version`, `as_of`, `explore` (`yes` or `no`: "
+        "act on this one although the score does not say so), `day` (of `as_of`), `propensity`, `entity_id`. Unset: all but the "
+        "last four, where the target has no fields of its own. With `rest`, "
         "`a.b` is the field `b` of an object `a`",
     )
     threshold: int = Field(

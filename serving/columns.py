@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.condition import Condition
@@ -72,8 +73,16 @@ class ColumnScorer:
             **self.of_everybody(batch, scored_at), **answers, **self._of_scored(able, rows, len(batch), probabilities),
             **self._lists(able, batch, rows, matrix, contributions, scored_at),
         }  # fmt: skip
+        made["explore"] = self.explored(batch["entity_id"], made["score"], scored_at)
         scores = pa.RecordBatch.from_arrays([made[name] for name in SCHEMA.names], schema=SCHEMA)
         return ColumnScores(scores, rows, matrix, contributions)
+
+    def explored(self, ids: pa.Array, scores: pa.Array, scored_at: datetime) -> pa.Array:
+        """Who is to be acted on though the score does not say so; nobody without a score."""
+        if not self.scorer.policy.explores:
+            return pa.array(np.zeros(len(ids), dtype=np.bool_))
+        drawn = pa.array(self.scorer.explored(ids.to_pylist(), scored_at), pa.bool_())
+        return pc.and_(drawn, scores.is_valid())
 
     def readable(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The columns that are needed, numbers as float64."""

@@ -33,7 +33,7 @@ def documents(scores: pa.RecordBatch, categories: Collection[str]) -> list[bytes
         "reasons": _array(scores["reasons"], lambda flat: _reasons(flat, categories)),
         **{name: _array(scores[name], _texts) for name in ("missing", "unseen", "stale")},
         "feature_as_of": _texts(scores["feature_as_of"]), "scored_at": _texts(scores["scored_at"]),
-        "model_version": _texts(scores["model_version"]),
+        "model_version": _texts(scores["model_version"]), "explore": scores["explore"].cast(pa.string()),
     }  # fmt: skip
     return _bytes(_object(fields, _NOT_STORED))
 

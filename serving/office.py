@@ -24,11 +24,13 @@ from features.settings import Workspace
 from features.store import Online
 from features.tables import ENTITIES
 from features.views import views
+from serving.action import Diary, Logged, Told, keep
 from serving.answer import Answer, Call, answered, entry, written
 from serving.breaker import Breaker
 from serving.deadline import Deadline
 from serving.desk import Desk, Said
 from serving.fallback import Fallback, says_something
+from serving.flaw import Flaw
 from serving.hooks.call import Call as WebhookCall
 from serving.hooks.kept import rows
 from serving.hooks.mail import Mail
@@ -159,6 +161,26 @@ class Office:
             for record in unpacked.received
         ])  # fmt: skip
         return unpacked
+
+    def log(self, told: Sequence[Told], wheres: Sequence[str], now: datetime, call: Call) -> list[Logged | Flaw]:
+        """Keep what a CRM did.
+
+        Args:
+            told: what it tells.
+            wheres: the place of each in its request.
+            now: the instant of the request.
+            call: who tells it.
+
+        Returns:
+            For each, in order, what is kept, or what is wrong with it.
+
+        Raises:
+            StoreError: the ledger does not answer; nothing was kept.
+        """
+        diary = Diary(self.entities, self.workspace.settings.policy)
+        made = [diary.action(one, where, now, call.request_id, call.caller) for one, where in zip(told, wheres, strict=True)]
+        with self._of_ledger.guarding():
+            return keep(self.ledger, made, wheres)
 
     def status(self, of_keys: ForesellError | None) -> dict[str, Any]:
         """What the service is doing: versions, dependencies, what waits and what was lost.

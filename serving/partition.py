@@ -56,6 +56,7 @@ SCHEMA = pa.schema(
         ("feature_as_of", _INSTANT),
         ("scored_at", _INSTANT),
         ("model_version", pa.string()),
+        ("explore", pa.bool_()),
     ]
 )
 

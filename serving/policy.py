@@ -1,8 +1,9 @@
-"""The policy: who gets no score, whatever a model would say, and which entities a canary takes.
+"""The policy: who gets no score, whatever a model would say, who is acted on, whatever a score says, and whom a canary takes.
 
 Held out are a stable share of the entities, so that what acting on scores is worth can be measured against them. Suppressed are
-those who have objected or not consented, as the workspace's conditions over snapshot columns tell. Both hold on every road: over
-HTTP, after a webhook and in the nightly batch.
+those who have objected or not consented, as the workspace's conditions over snapshot columns tell. Explored are a share of those
+who have a score, drawn anew every week for each propensity, so that segments that scores disfavour can prove themselves. All of
+this holds on every road: over HTTP, after a webhook and in the nightly batch.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 from features.condition import Condition
@@ -36,7 +39,7 @@ class Policy:
         Raises:
             CallError: a condition cannot be parsed.
         """
-        self._entity, self._holdout = entity, settings.holdout
+        self._entity, self._holdout, self._exploration = entity, settings.holdout, settings.exploration
         self.conditions = tuple(Condition.parse(text) for text in settings.suppress.get(entity, ()))
 
     @property
@@ -70,6 +73,19 @@ class Policy:
         """Whether an entity belongs to the stable share that is never scored for action."""
         return self.holds_out and bool(entity_id) and share(f"holdout:{self._entity}:{entity_id}") < self._holdout
 
+    @property
+    def explores(self) -> bool:
+        """Whether anybody is explored."""
+        return bool(self._exploration)
+
+    def is_explored(self, propensity: str, entity_id: str | None, at: datetime) -> bool:
+        """Whether an entity that has a score is to be acted on though the score does not say so, in the week of an instant.
+
+        Each propensity draws others: who was acted on for everything at once would show the worth of none.
+        """
+        key = f"explore:{self._entity}:{propensity}:{week(at)}:{entity_id}"
+        return self.explores and bool(entity_id) and share(key) < self._exploration
+
     def withheld(self, entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
         """Why an entity gets no score; None if it may have one. Objection comes first: it is the person's own word.
 
@@ -92,6 +108,12 @@ class Policy:
                 "holdout", f"held out: a stable {self._holdout:.0%} of all {self._entity}s is never scored for action"
             )
         return None
+
+
+@lru_cache(16)  # asked for everybody of a night
+def week(at: datetime) -> str:
+    """The ISO week of an instant in UTC, such as `2018-W20`; it begins on Monday at 00:00."""
+    return f"{at.astimezone(UTC):%G-W%V}"
 
 
 def share(key: str) -> float:

@@ -71,6 +71,7 @@ class Renewal:
         carried = pa.concat_tables([rows.select(CARRIED), pa.Table.from_batches([made.scores.select(CARRIED)])])
         said = carried.combine_chunks().take(pa.array(places)).to_batches()[0]
         columns = {**{name: said[name] for name in CARRIED}, **self._scorer.of_everybody(chunk, self._as_of)}
+        columns["explore"] = self._scorer.explored(chunk["entity_id"], columns["score"], self._as_of)
         scores = pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
         return Renewed(scores, fresh, made)
 

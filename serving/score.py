@@ -74,6 +74,8 @@ class Score:
         feature_as_of: the instant before which the features were known.
         scored_at: the instant at which the score was made.
         model_version: the version that answered.
+        explore: act on this one although the score does not say so: it belongs to the share of the week that is explored, by
+            which segments that scores disfavour can prove themselves; never where there is no score.
         degraded: whether this is the last stored score, because the online store does not answer.
         trend, change: against the last stored score; None where there is none.
     """
@@ -95,6 +97,7 @@ class Score:
     feature_as_of: datetime | None
     scored_at: datetime
     model_version: str
+    explore: bool = False
     degraded: bool = False
     trend: Trend | None = None
     change: Change | None = None

@@ -125,7 +125,8 @@ class Scorer:
         reasons = self.reasoner.reasons(values, contributions[:, :-1])
         lap("reasons")
         absent, unseen = self._missing(matrix), self.model.unseen(matrix)
-        columns = (able, probabilities.tolist(), percentiles.tolist(), reasons, absent, unseen, repeat(scored_at, len(able)))
+        explored = self.explored([record.entity_id for record in able], scored_at)
+        columns = (able, probabilities.tolist(), percentiles.tolist(), reasons, absent, unseen, explored, repeat(scored_at))
         return list(map(self._score, *columns)), matrix, contributions
 
     def again(self, values: Sequence[Row]) -> tuple[Floats, Floats]:
@@ -174,13 +175,19 @@ class Scorer:
 
     def _score(
         self, record: Record, probability: float, percentile: float, reasons: tuple[Reason, ...], missing: tuple[str, ...],
-        unseen: tuple[str, ...], scored_at: datetime,
+        unseen: tuple[str, ...], explore: bool, scored_at: datetime,
     ) -> Score:  # fmt: skip
         return Score(
             record.entity_id, self.propensity.name, True, None, None, points(percentile), probability, percentile,
             grade(percentile, self.propensity.grades), self._expected_value(probability, record.values), reasons, missing, unseen,
-            self._stale(record, scored_at), record.as_of, scored_at, self.version,
+            self._stale(record, scored_at), record.as_of, scored_at, self.version, explore,
         )  # fmt: skip
+
+    def explored(self, ids: Sequence[str | None], scored_at: datetime) -> list[bool]:
+        """Of those who have a score, who is to be acted on though it does not say so."""
+        if not self.policy.explores:
+            return [False] * len(ids)
+        return [self.policy.is_explored(self.propensity.name, one, scored_at) for one in ids]
 
     def _missing(self, matrix: Floats) -> list[tuple[str, ...]]:
         absent = np.isnan(matrix)

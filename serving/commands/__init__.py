@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from serving.commands.actions import actions
 from serving.commands.audit import audit
 from serving.commands.demo import demo
 from serving.commands.key import key
@@ -13,4 +14,4 @@ from serving.commands.serve import serve
 from serving.commands.shadow import shadow
 from serving.commands.write_back import write_back
 
-COMMANDS: tuple[click.Command, ...] = (nightly, score, write_back, serve, shadow, key, audit, demo)
+COMMANDS: tuple[click.Command, ...] = (nightly, score, write_back, serve, shadow, key, audit, actions, demo)

@@ -70,7 +70,8 @@ def forgotten_of(workspace: Workspace, now: datetime) -> Forgotten | None:
         return None
     if any(forgotten):
         told = (
-            f"{forgotten.served:,} answers, {forgotten.shadow:,} comparisons and {forgotten.given_up:,} scores that no CRM took"
+            f"{forgotten.served:,} answers, {forgotten.shadow:,} comparisons, {forgotten.actions:,} actions and "
+            f"{forgotten.given_up:,} scores that no CRM took"
         )
         step(f"removed from the ledger, older than {workspace.settings.serving.keep_days:,} days: {told}")
     return forgotten

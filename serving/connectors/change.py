@@ -46,6 +46,7 @@ class Change:
         reasons: their texts, largest first; empty unless the target has a field for them.
         trend: against the night before; None without one, or unless the target has a field for it.
         withheld: the policy that withholds the score.
+        explore: to be acted on though the score does not say so; never, unless the target has a field for it.
         version, as_of: the version that answered, and the instant of the night.
     """
 
@@ -61,8 +62,13 @@ class Change:
     reasons: str
     trend: Trend | None
     withheld: str | None
+    explore: bool
     version: str
     as_of: datetime
+
+    def settings(self, digest: str) -> str:
+        """What the ledger keeps of the target's settings with it, so that who is explored, or no longer is, is due again."""
+        return f"{digest}+explore" if self.explore else digest
 
 
 class Partition(NamedTuple):
@@ -99,12 +105,12 @@ class Night:
         workspace: with the partition of the night before, for trends.
         partition: the scores.
         entity: whose they are.
-        sources: the fields of a score that are wanted; reasons and trends are read only where they are.
+        sources: the fields of a score that are wanted; reasons, trends and `explore` are read only where they are.
     """
 
     def __init__(self, workspace: Workspace, partition: Partition, entity: str, sources: Collection[str]) -> None:
         self.partition, self.entity = partition, entity
-        self._columns = [*_COLUMNS, *({"reasons"} & set(sources))]
+        self._columns = [*_COLUMNS, *sorted({"reasons", "explore"} & set(sources))]
         earlier = newest(workspace, partition.propensity, partition.as_of - MICROSECOND) if "trend" in sources else None
         self._earlier = None if earlier is None else _read(earlier, ["entity_id", "score"])
 
@@ -148,6 +154,7 @@ class Night:
             "; ".join(reason["text"] for reason in row.get("reasons") or ()),
             None if before is None or score is None else heading(before, score),
             row["policy"],
+            bool(row.get("explore")),
             row["model_version"],
             self.partition.as_of,
         )
@@ -161,7 +168,7 @@ def gone(written: Written, as_of: datetime) -> Change:
     """What is said of somebody who is no longer eligible."""
     return Change(
         written.entity, written.entity_id, written.propensity, "gone",
-        None, None, None, None, None, "", None, None, written.model_version, as_of,
+        None, None, None, None, None, "", None, None, False, written.model_version, as_of,
     )  # fmt: skip
 
 
@@ -201,6 +208,8 @@ def _is_held(
     mine = told.take(pc.index_in(batch["entity_id"], told["entity_id"]))
     is_same = pc.and_(pc.equal(batch["score"], mine["score"]), pc.equal(batch["grade"], mine["grade"]))
     is_wanted = pc.is_in(batch["entity_id"], pa.array(sorted(forced), pa.string()))
+    if "explore" in batch.schema.names:
+        is_wanted = pc.or_(is_wanted, batch["explore"].fill_null(False))
     return pc.and_(is_same.fill_null(False), pc.invert(is_wanted))
 
 
@@ -211,7 +220,7 @@ def _is_due(change: Change, before: Written | None, target: Target, is_forced: b
         return False
     if is_forced or before.status == "waiting":
         return True
-    if change.state == "scored" and before.settings != target.digest:
+    if change.state == "scored" and before.settings != change.settings(target.digest):
         return True
     if change.state != "scored" or before.state != "scored":
         return (change.state == "scored") != (before.state == "scored")

@@ -198,8 +198,8 @@ class Delivery:
     def _intent(self, record: Record) -> Written:
         change = record.change
         return Written(
-            self._name, change.propensity, change.entity_id, change.entity, self._settings, change.state, change.score,
-            change.grade, change.version, change.as_of, "waiting", None, 1, self._now,
+            self._name, change.propensity, change.entity_id, change.entity, change.settings(self._settings), change.state,
+            change.score, change.grade, change.version, change.as_of, "waiting", None, 1, self._now,
         )  # fmt: skip
 
 

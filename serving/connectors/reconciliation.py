@@ -126,7 +126,7 @@ def _sent(
 
 def _is_that(change: Change, row: Written, target: Target) -> bool:
     of_row = (row.state, row.score, row.model_version, row.settings)
-    return (change.state, change.score, change.version, target.digest) == of_row
+    return (change.state, change.score, change.version, change.settings(target.digest)) == of_row
 
 
 def _by_id(changes: Iterable[Change]) -> dict[str, Change]:

@@ -30,11 +30,12 @@ SOURCES: dict[str, Source] = {
     "state": lambda change, _: change.state,
     "version": lambda change, _: change.version,
     "as_of": lambda change, _: change.as_of.isoformat(),
+    "explore": lambda change, _: {True: "yes", False: "no"}[change.explore] if change.state == "scored" else None,
     "day": lambda change, _: f"{change.as_of:%Y-%m-%d}",
     "propensity": lambda change, _: change.propensity,
     "entity_id": lambda change, _: change.entity_id,
 }
-OWN = {name: name for name in list(SOURCES)[:-3]}
+OWN = {name: name for name in list(SOURCES)[:-4]}
 TYPES: dict[str, type] = {
     "score": int, "probability": float, "percent": float, "percentile": float, "expected_value": float,
 }  # fmt: skip  # all others are text

@@ -19,10 +19,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 
-from features.errors import CallError, ForesellError
+from features.errors import CallError, ForesellError, StoreError
+from serving.action import Told
 from serving.flaw import Flaw
 from serving.hooks import call as hooks
-from serving.http import problem
+from serving.http import actions, problem
 from serving.http.gate import Gate
 from serving.http.keys import Key, Scope
 from serving.http.openapi import described, page
@@ -72,6 +73,7 @@ class Api:
             *(Route(f"/v1/{name}", self._scores_of(name), methods=["POST"]) for name in office.lineup.desks),
             Route("/v1/scores", self._several_scores, methods=["POST"]),
             Route("/v1/scores/{entity}/{entity_id:path}", self._stored, methods=["GET"]),
+            Route("/v1/actions", self._actions, methods=["POST"]),
             Route("/v1/hooks/{source}/{token}", self._hook, methods=["POST"]),
             Route("/v1/status", self._status, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
@@ -140,6 +142,20 @@ class Api:
             return problem.problem(HTTPStatus.NOT_FOUND, "No score is stored", [flaw])
         return Response(b'{"scores":[' + b",".join(one.document for one in stored) + b"]}", media_type=JSON)
 
+    async def _actions(self, request: Request) -> Response:
+        """What a CRM did: answered once it is kept, so that what is not answered can be told again."""
+        notes = self._admitted(request, "/v1/actions", "score")
+        told = actions.read(await _body(request))
+        notes.entities = len(told)
+        notes.lap("validate")
+        right = {f"body.actions[{i}]": one for i, one in enumerate(told) if isinstance(one, Told)}
+        call = Call(notes.request_id, notes.caller, "http")
+        try:
+            found = await run_in_threadpool(self.office.log, list(right.values()), list(right), now(), call)
+        except StoreError as failure:
+            return problem.told(failure, "No action can be kept now")
+        return JSONResponse(actions.answered(told, found))
+
     async def _hook(self, request: Request) -> Response:
         """What a CRM's webhook brings: kept, then accepted; scored and written back after the answer."""
         source = request.path_params["source"]
@@ -175,7 +191,7 @@ class Api:
             return _wrong_method([route for route in partly if isinstance(route, Route)], request.method)
         flaw = Flaw(
             where=problem.shown_path(f"/v1/{path}"),
-            expected="one of " + ", ".join(f"/v1/{name}" for name in (*names, "scores")),
+            expected="one of " + ", ".join(f"/v1/{name}" for name in (*names, "scores", "actions")),
             received=problem.shown_path(f"/v1/{path}"),
             repair=near(path, names) or "a new propensity file brings its route when the service starts again",
         )

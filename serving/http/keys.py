@@ -31,7 +31,7 @@ from features.strict import Strict
 Scope = Literal["score", "hook", "admin"]
 Stamp = tuple[int, int, int]
 SCOPES: dict[Scope, str] = {
-    "score": "ask for scores and read stored ones",
+    "score": "ask for scores, read stored ones, and tell what was done",
     "hook": "send webhooks",
     "admin": "read metrics and status",
 }

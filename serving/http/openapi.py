@@ -15,6 +15,8 @@ from serving.desk import Desk
 from serving.flaw import Flaw
 from serving.hooks.soap import ACKNOWLEDGED
 from serving.http import example
+from serving.http.actions import LoggedActions, described_actions
+from serving.http.actions import example as example_of_actions
 from serving.http.problem import MEDIA_TYPE, Problem
 from serving.http.request import Form
 from serving.http.schema import REFERENCE, schemas
@@ -34,6 +36,7 @@ KEYS = {
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the same key in a header of its own"},
 }
 TAGS = {
+    "actions": "what was done because of scores, so that their worth can be told",
     "scores": "asked for, or read back as they were served", "webhooks": "what a CRM sends by itself",
     "operation": "for those who look after the service",
 }  # fmt: skip
@@ -129,16 +132,18 @@ def described(office: Office, forms: Mapping[str, Form], several: Mapping[str, F
                if entity in forms},
             "/v1/scores": {"post": _several(office, several, shown)},
             "/v1/scores/{entity}/{id}": {"get": _stored(list(forms), shown)},
+            "/v1/actions": {"post": _actions(office, now)},
             "/v1/hooks/{source}/{token}": {"post": _hook(office)},
             "/v1/status": {"get": _admin("What the service is doing", "status", _json("its state", "Status", _status(shown)))},
             "/metrics": {"get": _admin("Figures in Prometheus' form", "metrics", _FIGURES)},
         },
-        "components": {"schemas": _components(forms, several), "securitySchemes": KEYS},
+        "components": {"schemas": _components(office, forms, several), "securitySchemes": KEYS},
     }  # fmt: skip
 
 
-def _components(forms: Mapping[str, Form], several: Mapping[str, Form]) -> dict[str, Any]:
-    found = schemas(Answer, Stored, Accepted, Status, Problem)
+def _components(office: Office, forms: Mapping[str, Form], several: Mapping[str, Form]) -> dict[str, Any]:
+    found = schemas(Answer, Stored, LoggedActions, Accepted, Status, Problem)
+    found |= described_actions(office.entities)
     for form in (*forms.values(), *several.values()):
         found |= form.schema.get("$defs", {})
         found[form.schema["title"]] = {key: value for key, value in form.schema.items() if key != "$defs"}
@@ -208,6 +213,24 @@ def _stored(entities: list[str], shown: Mapping[str, Any]) -> dict[str, Any]:
             "200": _json("its scores", "Stored", _answer(told)),
             "404": _problem("none is stored"),
             **_refusals(401, 403, 422, 429, 503),
+        },
+    }
+
+
+def _actions(office: Office, now: datetime) -> dict[str, Any]:
+    shown = example_of_actions(office.entities, now)
+    (told,) = shown["actions"]
+    logged = {"id": told["id"], "propensity": told["propensity"], "entity_id": "1001", "held_out": False, "known": False}
+    return {
+        "operationId": "actions",
+        "tags": ["actions"],
+        "summary": "What was done: calls, e-mails and visits, so that the worth of acting on scores can be told",
+        "description": "Answered once everything is kept; what is not answered may be sent again, and is kept once. One bad "
+        f"record does not lose the others. 1 to {MOST_ENTITIES:,} actions.",
+        "requestBody": _body({"$ref": REFERENCE.format(model="ActionsRequest")}, {"call": shown}),
+        "responses": {
+            "200": _json("what is kept, in the order of the request", "LoggedActions", {"actions": [logged]}),
+            **_refusals(),
         },
     }
 

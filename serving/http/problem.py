@@ -105,15 +105,15 @@ def near(name: str, names: Sequence[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else ""
 
 
-def told(error: ForesellError) -> Response:
-    """An error of ours: the caller's fault if it is a CallError, otherwise something that cannot be done now."""
+def told(error: ForesellError, undone: str = "No score can be given now") -> Response:
+    """An error of ours: the caller's fault if it is a CallError, otherwise something that cannot be done now: `undone`."""
     if isinstance(error, Refused):
         return problem(error.status, error.status.phrase, [Flaw.of(error)], error.headers)
     if isinstance(error, Refusal):
         return problem(error.status, "The webhook's call is not taken", [Flaw.of(error)])
     if isinstance(error, CallError):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is wrong", [Flaw.of(error)])
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No score can be given now", [Flaw.of(error)], {"Retry-After": "1"})
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, undone, [Flaw.of(error)], {"Retry-After": "1"})
 
 
 async def _tell_error(request: Request, error: Exception) -> Response:

@@ -141,16 +141,16 @@ class Form:
         for error in errors:
             place = error["loc"][:2]
             if len(place) < 2 or place[0] not in (IDS, RECORDS) or not isinstance(place[1], int):
-                raise _refused(errors)
+                raise refused(errors)
             wrong.setdefault((str(place[0]), place[1]), []).append(error)
-        given = _parsed(body, errors)
+        given = parsed(body, errors)
         listed = [(name, position) for name in (IDS, RECORDS) for position in range(len(given.get(name, ())))]
         kept = {name: [one for i, one in enumerate(given.get(name, ())) if (name, i) not in wrong] for name in (IDS, RECORDS)}
         if not any(kept.values()) or len(listed) > MOST_ENTITIES:
-            raise _refused(errors)
+            raise refused(errors)
         good = iter(_asked(self.type.model_validate_json(json.dumps({**given, **kept}))).entities)
         entities = [
-            Wrong(_id_of(given[place[0]][place[1]]), flaws_of(wrong[place])) if place in wrong else next(good) for place in listed
+            Wrong(id_of(given[place[0]][place[1]]), flaws_of(wrong[place])) if place in wrong else next(good) for place in listed
         ]
         return Asked(entities, tuple(given.get("propensities", ())))
 
@@ -168,20 +168,27 @@ def _asked(request: Any) -> Asked:
     return Asked(by_id + told, tuple(getattr(request, "propensities", ())))
 
 
-def _parsed(body: bytes, errors: Sequence[Any]) -> dict[str, Any]:
+def parsed(body: bytes, errors: Sequence[Any]) -> dict[str, Any]:
+    """A body of which some records are wrong, read again.
+
+    Raises:
+        BadRequest: only pydantic can read it.
+    """
     try:
         return dict(json.loads(body))
     except (ValueError, RecursionError):  # pydantic reads JSON that Python does not
-        raise _refused(errors) from None
+        raise refused(errors) from None
 
 
-def _refused(errors: Sequence[Any]) -> BadRequest:
+def refused(errors: Sequence[Any]) -> BadRequest:
+    """The error about a body of which nothing can be used, by what pydantic found."""
     is_json = all(error["type"] != "json_invalid" for error in errors)
     return BadRequest(flaws_of(errors), HTTPStatus.UNPROCESSABLE_ENTITY if is_json else HTTPStatus.BAD_REQUEST)
 
 
-def _id_of(given: Any) -> str | None:
-    found = given.get("id") if isinstance(given, Mapping) else given
+def id_of(given: Any, name: str = "id") -> str | None:
+    """The id in a record that is wrong, if it can be read."""
+    found = given.get(name) if isinstance(given, Mapping) else given
     return found if isinstance(found, str) and len(found) <= LONGEST_ID and found.isprintable() else None
 
 

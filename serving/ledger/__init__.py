@@ -1,4 +1,4 @@
-"""The ledger: stored scores as they were served, who asked for what, and what still waits to be scored or sent.
+"""The ledger: stored scores as they were served, who asked for what, what was done, and what still waits to be scored or sent.
 
 A SQLite file of the workspace, or a PostgreSQL database; several processes and threads share it.
 """
@@ -6,6 +6,7 @@ A SQLite file of the workspace, or a PostgreSQL database; several processes and 
 from serving.ledger.kept import Kept
 from serving.ledger.ledger import Ledger
 from serving.ledger.row import (
+    Action,
     Claimed,
     Compared,
     Entry,
@@ -22,6 +23,6 @@ from serving.ledger.row import (
 )  # fmt: skip
 
 __all__ = [
-    "Claimed", "Compared", "Entry", "Forgotten", "Kept", "Ledger", "Letter", "Received", "Road", "Served", "State", "Status",
-    "Stored", "Waiting", "Written",
+    "Action", "Claimed", "Compared", "Entry", "Forgotten", "Kept", "Ledger", "Letter", "Received", "Road", "Served", "State",
+    "Status", "Stored", "Waiting", "Written",
 ]  # fmt: skip

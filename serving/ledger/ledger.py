@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 
 from features.settings import Workspace
+from serving.ledger.actions import Actions
 from serving.ledger.address import Address
 from serving.ledger.database import WRITE_MS, Database
 from serving.ledger.inbox import Inbox
@@ -17,7 +18,7 @@ from serving.ledger.table import INBOX, OUTBOX
 from serving.ledger.targets import Targets
 
 
-class Ledger(Scores, Shadow, Inbox, Outbox, Targets, Retention):
+class Ledger(Scores, Shadow, Actions, Inbox, Outbox, Targets, Retention):
     """Every table of one database. Threads and processes may share it; each process opens its own."""
 
     @classmethod

@@ -10,17 +10,17 @@ from sqlalchemy import Column, ColumnElement, delete, select
 from serving.ledger.database import Part
 from serving.ledger.outbox import NEVER
 from serving.ledger.row import Forgotten
-from serving.ledger.table import OUTBOX, SERVED, SHADOW
+from serving.ledger.table import ACTION, OUTBOX, SERVED, SHADOW
 
 ROWS_AT_ONCE = 5_000
 PAUSE_SECONDS = 0.1  # as long as a writer of SQLite that waits for its turn sleeps at most before it looks again
 
 
 class Retention(Part):
-    """Removes what is old from the tables `served`, `shadow` and `outbox`."""
+    """Removes what is old from the tables `served`, `shadow`, `outbox` and `action`."""
 
     def forget(self, before: datetime, rows_at_once: int = ROWS_AT_ONCE) -> Forgotten:
-        """Remove rows of the audit, comparisons, and scores that were given up, if they are older than an instant.
+        """Remove rows of the audit, comparisons, scores that were given up, and actions, if they are older than an instant.
 
         The last score of each entity stays, however old, and so does what waits to be scored or sent.
 
@@ -38,6 +38,7 @@ class Retention(Part):
             self._forget(SERVED.c.at, SERVED.c.at < before, rows_at_once),
             self._forget(SHADOW.c.at, SHADOW.c.at < before, rows_at_once),
             self._forget(OUTBOX.c.created_at, (OUTBOX.c.not_before == NEVER) & (OUTBOX.c.created_at < before), rows_at_once),
+            self._forget(ACTION.c.at, ACTION.c.at < before, rows_at_once) if self._database.has(ACTION) else 0,
         )
 
     def _forget(self, at: Column[datetime], is_old: ColumnElement[bool], rows_at_once: int) -> int:

@@ -101,6 +101,34 @@ class Compared(NamedTuple):
     challenger_probability: float
 
 
+class Action(NamedTuple):
+    """What was done about one entity because of a propensity, such as a call.
+
+    Attributes:
+        id: unique, the CRM's, or derived from what was done; telling it twice keeps it once.
+        propensity, entity, entity_id: which question about whom.
+        at: when it was done, with a time zone.
+        kind: what was done, a short code such as `call`.
+        outcome: what came of it, a short code; None where nobody said.
+        held_out: whether the entity was held out when this was told: nothing should have been done.
+        told_at: when it was told first.
+        request_id: the request, or the import, that told it first.
+        caller: the id of the key that did; None in an import.
+    """
+
+    id: str
+    propensity: str
+    entity: str
+    entity_id: str
+    at: datetime
+    kind: str
+    outcome: str | None
+    held_out: bool
+    told_at: datetime
+    request_id: str
+    caller: str | None
+
+
 class Received(NamedTuple):
     """A record that a webhook brought.
 
@@ -188,11 +216,14 @@ class Written(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """How many rows of the audit, comparisons with a challenger, and scores that no CRM would take were removed for their age."""
+    """How many rows of the audit, comparisons with a challenger, scores that no CRM would take, and actions were removed for
+    their age.
+    """
 
     served: int
     shadow: int
     given_up: int
+    actions: int = 0
 
 
 class Waiting(NamedTuple):

@@ -104,6 +104,26 @@ SHADOW = Table(
     Index("shadow_at", "at"),
 )
 
+ACTION = Table(
+    "action",
+    METADATA,
+    _number(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("propensity", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("entity_id", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("outcome", Text),
+    Column("held_out", Boolean, nullable=False),
+    Column("told_at", Instant, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("caller", Text),
+    Index("action_at", "at"),
+    Index("action_propensity", "propensity", "at"),
+    Index("action_entity_id", "entity_id"),
+)
+
 INBOX = Table(
     "inbox",
     METADATA,

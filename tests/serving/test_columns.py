@@ -70,7 +70,7 @@ def require_equal(scorer: Scorer, rows: Sequence[dict[str, Any]], as_ofs: Sequen
     return found
 
 
-@pytest.fixture(scope="module", params=["open", "policy", "no value", "amount", "nothing"])
+@pytest.fixture(scope="module", params=["open", "policy", "no value", "amount", "explored", "nothing"])
 def scorer(request: pytest.FixtureRequest, model: Model, declarations: dict[str, Feature]) -> Scorer:
     if request.param in ("no value", "amount"):
         value = {"amount": 3.5} if request.param == "amount" else None
@@ -79,7 +79,8 @@ def scorer(request: pytest.FixtureRequest, model: Model, declarations: dict[str,
     if request.param == "nothing":
         return Scorer(model, "4", {}, Policy(PolicySettings(suppress={"customer": ("nps_latest is null", "nps_latest >= -1e9")}),
                                              "customer"))  # fmt: skip
-    policy = Policy(POLICY if request.param == "policy" else PolicySettings(), "customer")
+    chosen = {"policy": POLICY, "explored": POLICY.model_copy(update={"exploration": 0.3})}
+    policy = Policy(chosen.get(request.param, PolicySettings()), "customer")
     return Scorer(model, "3", declarations, policy, timedelta(hours=12))
 
 
@@ -92,6 +93,8 @@ def test_random_rows_are_equal_to_the_byte(scorer: Scorer, rows: Rows, late: int
 def test_a_thousand_customers_are_equal_to_the_byte(scorer: Scorer, rows_of: Callable[..., Rows]) -> None:
     found = require_equal(scorer, rows_of(1_000, seed=9), [AS_OF] * 1_000)
     assert len(found.rows) > 0 or scorer.version == "4"
+    explored = found.scores["explore"].to_numpy(zero_copy_only=False)
+    assert explored.any() == scorer.policy.explores and not explored[found.scores["score"].is_null()].any()
 
 
 def test_twins_speak_once(declarations: dict[str, Feature], rows_of: Callable[..., Rows]) -> None:

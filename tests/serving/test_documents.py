@@ -30,7 +30,7 @@ Words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 def test_a_score_is_written_as_over_http(
     model: Model, declarations: dict[str, Feature], rows_of: Callable[..., Rows], at: datetime
 ) -> None:
-    scorer = Scorer(model, 'v "3"', declarations, Policy(POLICY, "customer"))
+    scorer = Scorer(model, 'v "3"', declarations, Policy(POLICY.model_copy(update={"exploration": 0.3}), "customer"))
     rows = rows_of(400, seed=8)
     odd = ['"', "\\", "\n\x00\x1f", "müßig 🚗", "", "\x7f\u2028"]
     without_end = dict.fromkeys(NUMBERS, math.inf)
@@ -39,6 +39,7 @@ def test_a_score_is_written_as_over_http(
     expected = scorer.scored([Record(f"c{i}", AS_OF, row) for i, row in enumerate(rows)], at)
     made = ColumnScorer(scorer).scored(batch_of(rows, [AS_OF] * 400), at)
     assert any(reason.value == math.inf for score in expected.scores for reason in score.reasons)
+    assert {score.explore for score in expected.scores} == {True, False}
     assert documents(made.scores, model.categories) == [written(score) for score in expected.scores]
     assert documents(made.scores.slice(100, 50), model.categories) == [written(score) for score in expected.scores[100:150]]
     assert documents(made.scores.slice(0, 0), model.categories) == []

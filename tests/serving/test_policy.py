@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import duckdb
@@ -25,7 +25,7 @@ from serving.answer import Call
 from serving.ledger import Ledger
 from serving.office import Office
 from serving.partition import PART, folder
-from serving.policy import Policy, Withheld, share
+from serving.policy import Policy, Withheld, share, week
 from serving.reader import Ask
 from tests.serving.shop import NOW
 from tests.serving.test_batch import quiet
@@ -118,6 +118,42 @@ def test_a_misspelt_column_is_refused_with_the_near_miss() -> None:
         policy.require_columns(["a"])
 
 
+MONDAY = datetime(2018, 5, 14, tzinfo=UTC)
+WEEK, MICROSECOND = timedelta(days=7), timedelta(microseconds=1)
+
+
+def explored(at: datetime, wanted: float = 0.1, propensity: str = "churn") -> set[str]:
+    policy = Policy(PolicySettings(exploration=wanted), "customer")
+    return {each for each in IDS if policy.is_explored(propensity, each, at)}
+
+
+@pytest.mark.parametrize("wanted", [0.0, 0.02, 0.5, 1.0])
+def test_the_exploration_is_the_share_that_was_asked_for(wanted: float) -> None:
+    found = len(explored(MONDAY, wanted)) / len(IDS)
+    assert found == pytest.approx(wanted, abs=4 * (wanted * (1 - wanted) / len(IDS)) ** 0.5)
+
+
+def test_a_week_is_explored_from_its_first_microsecond_to_its_last_and_the_next_draws_others() -> None:
+    of_week = explored(MONDAY)
+    assert of_week == explored(MONDAY + timedelta(days=3, hours=7)) == explored(MONDAY + WEEK - MICROSECOND)
+    for other in (explored(MONDAY - MICROSECOND), explored(MONDAY + WEEK), explored(MONDAY, propensity="upsell")):
+        assert 0.05 < len(of_week & other) / len(of_week) < 0.15  # as many as chance has twice
+
+
+def test_a_week_is_that_of_utc_and_of_iso_years() -> None:
+    in_tokyo = timezone(timedelta(hours=9))
+    assert week(datetime(2018, 5, 14, 8, 59, tzinfo=in_tokyo)) == "2018-W19" and week(MONDAY) == "2018-W20"
+    assert week(datetime(2020, 12, 31, tzinfo=UTC)) == week(datetime(2021, 1, 3, tzinfo=UTC)) == "2020-W53"
+
+
+def test_the_exploration_has_no_relation_with_the_holdout_and_needs_an_id() -> None:
+    policy = Policy(PolicySettings(holdout=0.3, exploration=0.1), "customer")
+    held = {each for each in IDS if policy.is_held_out(each)}
+    assert len(held & explored(MONDAY)) / len(explored(MONDAY)) == pytest.approx(0.3, abs=0.05)
+    everybody = Policy(PolicySettings(exploration=1.0), "lead")
+    assert not everybody.is_explored("lead-conversion", None, MONDAY)
+
+
 # --- on every road, over a small workspace with everything real in it ---------------------------------------------------
 
 
@@ -162,6 +198,40 @@ def test_who_is_withheld_is_in_the_nights_file_and_counted_and_the_same_over_htt
     for row, answer in zip(scores.itertuples(), answers, strict=True):
         assert (row.policy, row.why) == (answer.score.policy, answer.score.why)
         assert (answer.score.score is None) == (answer.score.policy is not None)
+
+
+def test_who_is_explored_is_the_same_in_the_nights_file_over_http_and_in_the_ledger(filled: Workspace) -> None:
+    exploring = with_policy(
+        filled, "holdout = 0.2\nexploration = 0.3\nsuppress = {customer = [\"subscriptions_tier_latest = 'max'\"]}"
+    )
+    scores, policy = night(exploring), Policy(exploring.settings.policy, "customer")
+    drawn = {each for each in scores.index if policy.is_explored("churn", each, NOW)}
+    mine = set(scores.index[scores["explore"]])
+    assert mine == drawn - set(scores.index[scores["policy"].notna()]) and 0 < len(mine) < len(drawn) < len(scores)
+    with closing(Ledger.open(exploring)) as ledger:
+        stored = ledger.latest("churn", list(scores.index))
+    assert {each for each, one in stored.items() if b'"explore":true' in one.document} == mine
+    office = Office(exploring)
+    ((*answers,),) = office.answer(["churn"], [Ask(each) for each in scores.index], NOW, CALL)
+    ((*later,),) = office.answer(["churn"], [Ask(each) for each in scores.index], NOW + WEEK, CALL)
+    office.stop()
+    assert {one.score.entity_id for one in answers if one.score.explore} == mine
+    assert {one.score.entity_id for one in later if one.score.explore} != mine
+
+
+def test_a_night_that_is_carried_over_explores_as_one_that_is_made_anew(own: Workspace) -> None:
+    exploring, path = with_policy(own, "exploration = 0.3"), folder(own, "churn", NOW) / PART
+    night(exploring)
+    first = path.read_bytes()
+    night(exploring)  # the scores are carried over
+    assert path.read_bytes() == first and b"explore" in first
+    path.unlink()
+    night(exploring)
+    assert path.read_bytes() == first
+
+
+def test_nobody_is_explored_unless_it_is_asked_for(own: Workspace) -> None:
+    assert not night(own)["explore"].any()
 
 
 def test_after_a_restart_the_same_ones_are_held_out(held: Workspace) -> None:

@@ -164,3 +164,23 @@ def test_reasons_and_the_trend_since_the_night_before_are_read_where_they_are_wa
         ("e", None, None),
     ]  # fmt: skip
     assert reconcile(workspace, "crm", 10).differences == []
+
+
+def test_who_is_explored_is_written_where_there_is_a_field_for_it_and_again_when_it_changes(tmp_path: Path) -> None:
+    fields = {"as_of": "as_of", "id": "entity_id", "explore": "explore"}
+    workspace = open_workspace(tmp_path, to="files", path="out", fields=fields, threshold=5)
+    night(workspace, {"a": score("a", 10), "b": score("b", 50, explore=True), "c": None})
+    assert run(workspace).sent == 2 and run(workspace).changed == 0
+    night(workspace, {"a": score("a", 10, FIRST + DAY, explore=True), "b": score("b", 51, FIRST + DAY), "c": None}, FIRST + DAY)
+    assert run(workspace).sent == 2 and run(workspace).changed == 0
+    found = duckdb.sql(f"select id, explore from read_parquet('{tmp_path}/out/**/*.parquet') order by as_of, id")
+    assert found.fetchall() == [("a", "no"), ("b", "yes"), ("a", "yes"), ("b", "no")]
+
+
+def test_a_night_of_an_earlier_release_explored_nobody(tmp_path: Path) -> None:
+    workspace = open_workspace(tmp_path, to="files", path="out", fields={"crm_explore": "explore"})
+    night(workspace, {"a": 10})
+    (part,) = (workspace.scores).rglob("part-0.parquet")
+    pq.write_table(pq.read_table(part).drop_columns(["explore"]), part)
+    assert run(workspace).sent == 1
+    assert duckdb.sql(f"select crm_explore from read_parquet('{tmp_path}/out/**/*.parquet')").fetchall() == [("no",)]

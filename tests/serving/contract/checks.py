@@ -36,4 +36,4 @@ def errors_are_problems(ctx: schemathesis.CheckContext, response: schemathesis.R
 
 def _scores(response: schemathesis.Response) -> list[Any]:
     is_json = response.headers["content-type"] == ["application/json"] and response.content
-    return response.json().get("scores", []) if is_json else []
+    return [one for name in ("scores", "actions") for one in response.json().get(name, [])] if is_json else []
