@@ -156,6 +156,13 @@ def files(folder: Folder, as_of: datetime) -> list[Folder]:
     return [whole, *folder.glob(f"{label(as_of)}-*.parquet")] if whole.is_file() else []
 
 
+def instants(workspace: Workspace, entity: str) -> list[datetime]:
+    """The as_ofs at which there is a snapshot of an entity's own table, oldest first."""
+    profiles = [view for view in _views(workspace, Catalog.load(workspace), [entity]) if view.is_profile]
+    stems = [path.stem for view in profiles for path in folder(workspace, view).glob("*.parquet") if "-" not in path.stem]
+    return sorted(datetime.strptime(stem, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC) for stem in stems)
+
+
 def history_start(workspace: Workspace, entity: str) -> datetime:
     """The first instant at which an entity was known; no snapshot before it has a row.
 
