@@ -48,7 +48,7 @@ class Figures:
 
 
 def figures(
-    probability: Floats, labels: Labels, entities: NDArray[np.int64], earned: Floats | None = None, lists: int = 1
+    probability: Floats, labels: Labels, entities: NDArray[np.int64], earned: Floats | None = None, lists: float = 1
 ) -> Figures:  # fmt: skip
     """The figures of at least one row.
 
@@ -56,8 +56,8 @@ def figures(
         probability: calibrated.
         labels: 0 or 1.
         entities: a number of each row's entity.
-        earned: what contacting each row brought, 0 of one that would not have been contacted; None where no worth is stated.
-        lists: how many lists these rows are of.
+        earned: what contacting each row brought, 0 of one that would not have been contacted; without it there is no profit.
+        lists: how many lists these rows are of, a sample of them a part.
     """
     codes = np.unique(entities, return_inverse=True)[1]
     ranking, happened = Ranking(probability, labels), labels.astype(np.float64)

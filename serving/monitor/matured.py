@@ -32,6 +32,7 @@ from features.settings import Workspace
 from features.strict import Strict
 from serving.ledger import Ledger
 from serving.monitor import served
+from serving.monitor.known import known
 from serving.partition import PART, instant
 from training.label import labels, require_outcome
 
@@ -223,14 +224,8 @@ def _held_against(made: _Made, cohort: pd.DataFrame) -> tuple[pd.DataFrame, pd.S
     times, column = outcome.threshold if outcome.sum else (1.0, None)
     if column is None:
         return cohort, None
-    there = pd.DataFrame({"of": pd.DatetimeIndex(made.snapshots, tz="UTC").as_unit("us")})
-    dated = pd.merge_asof(cohort.sort_values("as_of", kind="stable"), there, left_on="as_of", right_on="of")
-    needed = sorted(at.to_pydatetime() for at in dated["of"].dropna().unique())
-    if not needed:
-        return cohort[:0], pd.Series(dtype=float)
-    values = snapshot.read(made.workspace, made.propensity.entity, needed, [column]).rename(columns={"as_of": "of"})
-    known = dated.merge(values, on=["entity_id", "of"], how="inner")
-    return known[["entity_id", "as_of"]], times * known[column]
+    found = known(made.workspace, made.propensity.entity, cohort.rename(columns={"as_of": "scored_at"}), [column])
+    return cohort.loc[found.index], times * found[column].astype(float)
 
 
 def _write(target: Path, rows: pd.DataFrame, found: Coverage) -> None:

@@ -22,6 +22,7 @@ from serving.monitor.served import WEEK
 from training.slices import LEAST_OF_EACH
 
 SHOWN_WEEKS = 53
+MOST_ROWS = 200_000  # that figures are computed on; of more, a sample of entities
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def performance(
         coverage: of every week, oldest first.
         horizon: of the propensity.
         observed_until: outcomes have been recorded up to this instant.
-        earned: what contacting each row brought; None where no worth is stated.
+        earned: what contacting a row brought, by the index of `rows`, of those for which that is known.
     """
     table = _Table(rows, earned)
     windows = _windows(table, version, coverage, observed_until)
@@ -104,16 +105,25 @@ class _Table:
 
     def __init__(self, rows: pd.DataFrame, earned: pd.Series | None) -> None:
         self._probability, self._labels = rows["probability"].to_numpy(float), rows["label"].to_numpy(np.int8)
-        self._entities = pd.factorize(rows["entity_id"])[0]
-        self._earned: Floats | None = None if earned is None else earned.to_numpy(float)
+        self._entities, names = pd.factorize(rows["entity_id"])
+        hashed = pd.util.hash_array(np.asarray(names, dtype=object))
+        self._draw = (hashed / 2.0**64)[self._entities]  # from 0 to 1, of an entity always the same
+        self._earned: Floats | None = None if earned is None else earned.reindex(rows.index).to_numpy(float)
         self._versions = rows["model_version"].astype(str).to_numpy()
         at = rows["scored_at"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
         self.mondays = at - (at - microseconds(FIRST_MONDAY)) % (WEEK // MICROSECOND)
 
     def figures(self, mask: np.ndarray) -> Figures:
-        earned = None if self._earned is None else self._earned[mask]
+        """Of some rows; the profit only where it is known what each of them earned."""
+        whole = int(mask.sum())
         lists = len(np.unique(self.mondays[mask]))
-        return figures(self._probability[mask], self._labels[mask], self._entities[mask], earned, lists)
+        if whole > MOST_ROWS:
+            mask = mask & (self._draw < MOST_ROWS / whole)
+        earned = None if self._earned is None else self._earned[mask]
+        if earned is not None and np.isnan(earned).any():
+            earned = None
+        sampled = lists * mask.sum() / whole
+        return figures(self._probability[mask], self._labels[mask], self._entities[mask], earned, sampled)
 
     def by(self, column: pd.Series) -> dict[str, Figures]:
         names = column.astype(str).to_numpy()

@@ -9,31 +9,31 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serving.monitor.figures import SHOWN, figures
 from serving.monitor.matured import Coverage
 from serving.monitor.performance import Performance, performance
 from serving.monitor.promise import LOOKS, WINDOWS, Promise
 from tests.serving.monitor.worlds import DAY, HORIZON, MONDAY
-from training.evaluation import evaluate
 
 ROWS = 800  # a week
-WEEKS = 26
+WEEKS = 24
 
 
 def people(rows: int, seed: int) -> pd.DataFrame:
     """What the model says of them, and what is true: the same."""
     random = np.random.default_rng(seed)
     probability = random.beta(1, 7, rows).clip(0.001, 0.999)
-    return pd.DataFrame({"probability": probability, "truth": probability, "entity_id": [f"C{n}" for n in range(rows)]})
+    return pd.DataFrame({"probability": probability, "truth": probability, "entity_id": np.arange(rows).astype(str)})
 
 
 def promised(seed: int = 0, rows: int = 6_000) -> Promise:
     """The promise of a report, drawn as every week is."""
     test = people(rows, seed)
     labels = (np.random.default_rng(seed + 1).random(rows) < test["truth"]).to_numpy().astype(np.int8)
-    found = evaluate(test["probability"].to_numpy(), labels, test["entity_id"], seed)
-    bounds = {f"{name}_{side}": getattr(figure, side) for name, figure in found.figures.items() for side in ("low", "high")}
+    found = figures(test["probability"].to_numpy(), labels, np.arange(rows))
+    bounds = {f"{name}_{side}": getattr(found[name], side) for name in SHOWN for side in ("low", "high")}
     counted = {"rows": found.rows, "positives": found.positives, "entities": found.entities}
-    made = Promise.of({"test": {**{name: one.value for name, one in found.figures.items()}, **bounds, **counted}})
+    made = Promise.of({"test": {**{name: found[name].value for name in SHOWN}, **bounds, **counted}})
     assert made is not None
     return made
 
