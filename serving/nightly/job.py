@@ -26,6 +26,7 @@ from serving.nightly.step import Facts, Made, Step
 from serving.nightly.stores import Materialise, Snapshot
 from serving.nightly.tables import Check, Freshness, Ingest, Pull, reads_export
 from serving.nightly.targets import WriteBack
+from serving.nightly.watching import Monitor
 
 Status = Literal["done", "skipped", "failed"]
 NOTHING: Mapping[str, ForesellError] = {}
@@ -102,7 +103,7 @@ def _before(workspace: Workspace, as_of: datetime, now: datetime) -> list[Step]:
 def _after(workspace: Workspace, as_of: datetime, now: datetime) -> list[Step]:
     """What follows the scores."""
     targets = [WriteBack(workspace, name, as_of, now) for name in workspace.settings.write_back]
-    return [Latest(workspace), *targets, Retention(workspace, as_of)]
+    return [Latest(workspace), *targets, Monitor(workspace, as_of, now), Retention(workspace, as_of)]
 
 
 class _Stopped(Exception):
