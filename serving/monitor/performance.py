@@ -95,7 +95,7 @@ def performance(
         weeks=table.weekly(),
         window=widest,
         coverage=tuple(coverage),
-        matured_until=_matured_until(coverage, horizon),
+        matured_until=observed_until - horizon if any(week.matured for week in coverage) else None,
         findings=_findings(propensity, version, promise, windows, coverage, horizon),
     )
 
@@ -202,10 +202,3 @@ def _note(propensity: str, version: str, sentence: str) -> Finding:
         kind="performance", subject="model", severity="note", where=f"version {version}", propensities=(propensity,),
         sentence=sentence,
     )  # fmt: skip
-
-
-def _matured_until(coverage: Sequence[Coverage], horizon: timedelta) -> datetime | None:
-    """Up to the first score that waits, or to the end of the last week where none does."""
-    waiting = [week.next_at - horizon for week in coverage if week.next_at is not None]
-    known = [week.monday + WEEK for week in coverage if week.matured]
-    return min(min(waiting), max(known)) if known and waiting else max(known, default=None)

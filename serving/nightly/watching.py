@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from features.catalog import Catalog
@@ -29,14 +30,14 @@ class Monitor:
     workspace: Workspace
     as_of: datetime
     now: datetime
+    champions: Mapping[str, registry.Named]
     name: str = "monitor"
     stops: bool = False
 
     def inputs(self) -> Facts:
         catalog, settings = Catalog.load(self.workspace), self.workspace.settings
         files = propensity_files(self.workspace.root, settings)
-        standing = registry.standing(self.workspace, sorted(files))
-        champions = {name: [one.champion.version, one.champion.run_id] for name, one in standing.items() if one.champion}
+        champions = {name: [one.version, one.run_id] for name, one in self.champions.items()}
         told = {"monitor", "policy", "nightly"}
         return {
             "as_of": self.as_of.isoformat(), "catalog": catalog.digest, "views": declared(self.workspace, catalog),
@@ -57,10 +58,10 @@ class Monitor:
         return Made(len(found.watched), self._outputs(), told, failures=failures)
 
     def _scores(self) -> dict[str, str]:
-        """By propensity, a digest of the receipts of every night."""
-        found = {}
+        """By propensity, a digest of the receipts of every night that retention, which comes next, will leave."""
+        found, kept = {}, self.as_of - timedelta(days=self.workspace.settings.nightly.keep_partitions_days)
         for name, nights in partitions(self.workspace).items():
-            receipts = [path / RECEIPT for _, path in nights if (path / RECEIPT).is_file()]
+            receipts = [path / RECEIPT for at, path in nights if at >= kept and (path / RECEIPT).is_file()]
             found[name] = hashlib.sha256("".join(map(digest, receipts)).encode()).hexdigest()[:16]
         return found
 
