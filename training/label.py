@@ -20,13 +20,16 @@ from features.settings import Workspace
 from features.tables import ENTITY_KEYS, ENTITY_TABLES, TABLES
 
 
-def labels(workspace: Workspace, propensity: Propensity, cohort: pd.DataFrame) -> pd.Series:
+def labels(
+    workspace: Workspace, propensity: Propensity, cohort: pd.DataFrame, thresholds: pd.Series | None = None
+) -> pd.Series:  # fmt: skip
     """The label of every cohort row.
 
     Args:
         workspace: with ingested tables, and snapshots if the outcome compares with a snapshot column.
         propensity: what to look for.
         cohort: `entity_id` (str) and `as_of` (datetime64[us, UTC]), one row per entity and as_of.
+        thresholds: what each row's sum must reach, where there is no snapshot of its as_of, as of a score that was asked for.
 
     Returns:
         `label`, 0 or 1 (int8), with the index of the cohort.
@@ -44,7 +47,7 @@ def labels(workspace: Workspace, propensity: Propensity, cohort: pd.DataFrame) -
         until=_naive(cohort["as_of"] + propensity.horizon),
     )
     if propensity.outcome.sum:
-        rows["threshold"] = _thresholds(workspace, propensity, cohort)
+        rows["threshold"] = _thresholds(workspace, propensity, cohort) if thresholds is None else thresholds
     with connect(workspace) as connection:
         connection.register("cohort", rows)
         query = _sum_sql(propensity) if propensity.outcome.sum else _event_sql(propensity)

@@ -8,10 +8,11 @@ from serving.commands.actions import actions
 from serving.commands.audit import audit
 from serving.commands.demo import demo
 from serving.commands.key import key
+from serving.commands.monitor import monitor
 from serving.commands.night import score
 from serving.commands.nightly import nightly
 from serving.commands.serve import serve
 from serving.commands.shadow import shadow
 from serving.commands.write_back import write_back
 
-COMMANDS: tuple[click.Command, ...] = (nightly, score, write_back, serve, shadow, key, audit, actions, demo)
+COMMANDS: tuple[click.Command, ...] = (nightly, score, write_back, monitor, serve, shadow, key, audit, actions, demo)

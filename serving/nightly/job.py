@@ -21,11 +21,13 @@ from features.errors import ForesellError
 from features.settings import Workspace
 from serving.nightly.receipt import Receipt, Receipts, errors
 from serving.nightly.retention import Retention
-from serving.nightly.scores import SCORE, Latest, scoring
+from serving.nightly.scores import SCORE, Latest, Score, scoring
 from serving.nightly.step import Facts, Made, Step
 from serving.nightly.stores import Materialise, Snapshot
 from serving.nightly.tables import Check, Freshness, Ingest, Pull, reads_export
 from serving.nightly.targets import WriteBack
+from serving.nightly.watching import Monitor
+from training import registry
 
 Status = Literal["done", "skipped", "failed"]
 NOTHING: Mapping[str, ForesellError] = {}
@@ -87,8 +89,9 @@ def run(workspace: Workspace, as_of: datetime, now: datetime, progress: Watch, t
     job = _Job(workspace, as_of, now, progress, tell)
     with suppress(_Stopped):
         job.do_all(_before(workspace, as_of, now))
-        job.do_all(job.scoring())
-        job.do_all(_after(workspace, as_of, now))
+        scoring = job.scoring()
+        job.do_all(scoring)
+        job.do_all(_after(workspace, as_of, now, {step.propensity: step.champion for step in scoring}))
     job.night.seconds = time.monotonic() - began
     return job.night
 
@@ -99,10 +102,10 @@ def _before(workspace: Workspace, as_of: datetime, now: datetime) -> list[Step]:
     return [*ingest, Check(workspace), Freshness(workspace, as_of), Snapshot(workspace, as_of), Materialise(workspace, as_of)]
 
 
-def _after(workspace: Workspace, as_of: datetime, now: datetime) -> list[Step]:
+def _after(workspace: Workspace, as_of: datetime, now: datetime, champions: Mapping[str, registry.Named]) -> list[Step]:
     """What follows the scores."""
     targets = [WriteBack(workspace, name, as_of, now) for name in workspace.settings.write_back]
-    return [Latest(workspace), *targets, Retention(workspace, as_of)]
+    return [Latest(workspace), *targets, Monitor(workspace, as_of, now, champions), Retention(workspace, as_of)]
 
 
 class _Stopped(Exception):
@@ -121,7 +124,7 @@ class _Job:
         self._receipts.sweep()
         self._earlier = self._receipts.earlier()
 
-    def scoring(self) -> Sequence[Step]:
+    def scoring(self) -> Sequence[Score]:
         """A step for each propensity; none, and a failure, where it cannot be told which there are."""
         try:
             return scoring(self._workspace, self.night.as_of, self.night.late)

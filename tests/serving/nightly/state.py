@@ -15,12 +15,14 @@ from tests.serving.shop import NOW
 
 
 def state(workspace: Workspace) -> dict[str, Any]:
-    files = {folder: _bytes(folder) for folder in (workspace.scores, workspace.latest)}
+    files = {folder: _bytes(folder) for folder in (workspace.scores, workspace.latest, workspace.monitor, workspace.watch)}
     online = store.Online(workspace)
     people = store.population(workspace, NOW)
     return {
         "scores": files[workspace.scores],
         "latest": files[workspace.latest],
+        "monitor": files[workspace.monitor],
+        "watch": files[workspace.watch],
         "receipts": {name: _without_times(data) for name, data in _bytes(workspace.nightly).items() if "/" in name},
         "ledger": last_scores(workspace),
         "online": {entity: online.read_packed(entity, ids) for entity, ids in people.items()},

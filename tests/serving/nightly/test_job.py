@@ -39,7 +39,8 @@ from training import registry
 pytestmark = pytest.mark.xdist_group("shop")
 CLOCK = datetime(2026, 11, 26, 2, 0, tzinfo=UTC)
 STEPS = [
-    "ingest", "check", "freshness", "snapshot", "materialise", "score churn", "score lead-conversion", "latest", "retention",
+    "ingest", "check", "freshness", "snapshot", "materialise", "score churn", "score lead-conversion", "latest", "monitor",
+    "retention",
 ]  # fmt: skip
 
 

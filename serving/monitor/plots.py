@@ -1,0 +1,86 @@
+"""The plots of monitoring, as SVG text: a point a week."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from features.drawing import ACCENT, COOL, FAINT, INK, WARM, percent, svg
+from serving.monitor.matured import Coverage
+from serving.monitor.performance import Performance, Weekly
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT = 7.6, 2.4
+COLORS = (ACCENT, WARM, INK, FAINT)  # of versions, the one that serves first
+
+
+def ranking(found: Performance) -> str:
+    """The matured AUC of each week with its interval, a colour a version, on the band that the report promised."""
+
+    def draw(axes: Axes) -> None:
+        if found.promise:
+            axes.axhspan(found.promise.auc_low, found.promise.auc_high, color=COOL, alpha=0.6, label="promised")
+            axes.axhline(found.promise.auc, color=FAINT, linewidth=1)
+        versions = sorted({one.version for one in found.weeks}, key=lambda name: (name != found.version, name))
+        for version, color in zip(versions, (COLORS * len(versions))[: len(versions)], strict=True):
+            weeks = [one for one in found.weeks if one.version == version and "auc" in one.figures.figures]
+            _points(axes, weeks, "auc", color, f"version {version}")
+        axes.set(ylabel="AUC")
+        _dated(axes)
+
+    return svg(draw, WIDTH, HEIGHT)
+
+
+def calibration(found: Performance) -> str:
+    """What was predicted and what happened in each week, of the version that serves, or of all where it has no week yet."""
+    weeks = [one for one in found.weeks if one.version == found.version] or list(found.weeks)
+
+    def draw(axes: Axes) -> None:
+        _points(axes, weeks, "happened", INK, "happened")
+        said = [one.figures["predicted"].value for one in weeks]
+        axes.plot([one.monday for one in weeks], said, color=WARM, marker="s", markersize=3, linewidth=1.5, label="predicted")
+        axes.set(ylim=(0, None), ylabel="outcome")
+        percent(axes.yaxis)
+        _dated(axes)
+
+    return svg(draw, WIDTH, HEIGHT)
+
+
+def coverage(weeks: Sequence[Coverage]) -> str:
+    """How many scores of each week are known, wait, or cannot be labelled."""
+
+    def draw(axes: Axes) -> None:
+        mondays, below = [week.monday for week in weeks], [0] * len(weeks)
+        for name, color, label in (
+            ("matured", ACCENT, "outcome known"), ("unlabelled", WARM, "cannot be told"), ("waiting", COOL, "waits"),
+        ):  # fmt: skip
+            counts = [getattr(week, name) for week in weeks]
+            axes.bar(mondays, counts, bottom=below, width=5.5, color=color, label=label)
+            below = [a + b for a, b in zip(below, counts, strict=True)]
+        axes.set(ylabel="scores")
+        _dated(axes)
+
+    return svg(draw, WIDTH, HEIGHT)
+
+
+def _points(axes: Axes, weeks: Sequence[Weekly], name: str, color: str, label: str) -> None:
+    if not weeks:
+        return
+    figures = [one.figures[name] for one in weeks]
+    errors = [[max(f.value - f.low, 0.0) for f in figures], [max(f.high - f.value, 0.0) for f in figures]]
+    axes.errorbar(
+        [one.monday for one in weeks], [f.value for f in figures], errors, color=color, marker="o", markersize=4,
+        linewidth=1.2, elinewidth=1, label=label,
+    )  # fmt: skip
+
+
+def _dated(axes: Axes) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=2, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
