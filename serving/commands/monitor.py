@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -49,13 +49,13 @@ def monitor(
     from serving.monitor.document import document
     from serving.monitor.monitor import monitor as look
 
-    found = look(workspace, as_of or Catalog.load(workspace).midnight, datetime.now(UTC), progress, names)
+    found = look(workspace, as_of or Catalog.load(workspace).midnight, progress, names)
     index = page.write(workspace, found)
     for error in found.failures.values():
         fail(error)
     shown = sorted({*found.watched, *found.failures} & set(found.health))
     if as_json:
-        emit({"as_of": found.as_of.isoformat(), **{"propensities": {name: document(workspace, found, name) for name in shown}},
+        emit({"as_of": found.as_of.isoformat(), "propensities": {name: document(workspace, found, name) for name in shown},
               "failed": {name: error.as_dict() for name, error in found.failures.items()}})  # fmt: skip
     else:
         _print(found, shown)

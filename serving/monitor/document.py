@@ -79,6 +79,9 @@ def _performance(watched: Watched) -> dict[str, Any]:
         "weeks": [{"monday": one.monday, "version": one.version, **_figures(one.figures)} for one in found.weeks],
         "slices": [{**asdict(part.slice), "promised_auc": part.promised} for part in watched.parts],
         "coverage": [week.model_dump(exclude={"question", "made_from"}) for week in found.coverage],
+        "drift": watched.ahead.drift.document() if watched.ahead.drift else None,
+        "estimate": watched.ahead.estimate.model_dump() if watched.ahead.estimate else None,
+        "estimates_checked": {"sentence": watched.ahead.checked.sentence, **watched.ahead.checked.model_dump(exclude={"weeks"})},
         "worth": watched.worth.document(),
     }
 

@@ -21,7 +21,7 @@ from features.finding import Finding, Health, read_health, write_health
 from features.propensity import Propensity, load, propensity_files
 from features.settings import Workspace
 from serving.disk import broken
-from serving.monitor import alarms, alert, incidents, matured
+from serving.monitor import alarms, alert, drift, estimate, incidents, matured, reference
 from serving.monitor.alarms import Alarm, Alarms
 from serving.monitor.alert import Alerts
 from serving.monitor.known import earned
@@ -37,12 +37,30 @@ TABLES = "tables"  # what fails besides the propensities
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """What is known of a version before the outcomes of its newest scores are.
+
+    Attributes:
+        drift: the day held against what the version was trained on; None where that is not known.
+        estimate: the performance to be expected on it; None of nobody.
+        checked: earlier estimates held against what came.
+        findings: of both.
+    """
+
+    drift: drift.Drift | None
+    estimate: estimate.Estimate | None
+    checked: estimate.Check
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
 class Watched:
     """What was found of one propensity.
 
     Attributes:
         propensity, version: the question, and the version that serves.
         performance, parts: matured outcomes.
+        ahead: what is known before outcomes are.
         worth: what acting on the scores was worth.
         findings: of its scores and models; those of the tables are not among them.
     """
@@ -51,6 +69,7 @@ class Watched:
     version: str
     performance: Performance
     parts: tuple[Part, ...]
+    ahead: Ahead
     worth: Worth
     findings: tuple[Finding, ...]
 
@@ -82,13 +101,12 @@ class Monitored:
         return tuple(alarm for alarm in self.alarms.open if propensity in alarm.finding.propensities)
 
 
-def monitor(workspace: Workspace, as_of: datetime, now: datetime, watch: Watch, names: Sequence[str] = ()) -> Monitored:
+def monitor(workspace: Workspace, as_of: datetime, watch: Watch, names: Sequence[str] = ()) -> Monitored:
     """Look at every propensity that has a champion, or at those named, and tell the owners of what is new.
 
     Args:
         workspace: with ingested tables and at least one champion.
         as_of: the day that is looked at.
-        now: by the clock.
         watch: opens a progress bar.
         names: only these; what was found of the others before stands.
 
@@ -98,7 +116,6 @@ def monitor(workspace: Workspace, as_of: datetime, now: datetime, watch: Watch, 
         RegistryError: no propensity has a champion.
         WorkspaceError: the state of alarms cannot be read.
     """
-    del now
     catalog = Catalog.load(workspace)
     champions = _champions(workspace, names)
     failures: dict[str, ForesellError] = {}
@@ -107,7 +124,7 @@ def monitor(workspace: Workspace, as_of: datetime, now: datetime, watch: Watch, 
         if names and name not in names:
             continue
         try:
-            watched[name] = _watched(workspace, name, version, catalog.now, watch)
+            watched[name] = _watched(workspace, name, version, as_of, catalog.now, watch)
         except (ForesellError, OSError, duckdb.Error) as problem:
             failures[name] = problem if isinstance(problem, ForesellError) else broken(f"monitoring of {name}", problem)
     before = {name: read_health(workspace, name) for name in champions}
@@ -142,7 +159,9 @@ def _champions(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _watched(workspace: Workspace, name: str, version: str, observed_until: datetime, watch: Watch) -> Watched:
+def _watched(
+    workspace: Workspace, name: str, version: str, as_of: datetime, observed_until: datetime, watch: Watch
+) -> Watched:  # fmt: skip
     question = load(workspace, name)
     coverage = matured.update(workspace, name, observed_until, watch)
     report = _report(workspace, name, version)
@@ -151,15 +170,40 @@ def _watched(workspace: Workspace, name: str, version: str, observed_until: date
     newest = _newest(rows, version)
     brought = earned(workspace, question.entity, question.value, newest) if question.value and len(newest) else None
     promise = Promise.of(report) if report.get("horizon", "") == f"{question.horizon.days}d" else None
-    found = performance(name, version, promise, rows, coverage, question.horizon, observed_until, brought)
+    shown = performance(name, version, promise, rows, coverage, question.horizon, observed_until, brought)
+    ahead = _ahead(workspace, name, version, as_of, promise, rows, watch)
     return Watched(
         propensity=question,
         version=version,
-        performance=found,
+        performance=shown,
         parts=parts(workspace, question.entity, newest, report),
+        ahead=ahead,
         worth=worth(workspace, name, observed_until),
-        findings=found.findings,
+        findings=(*shown.findings, *ahead.findings),
     )
+
+
+def _ahead(
+    workspace: Workspace, name: str, version: str, as_of: datetime, promise: Promise | None, rows: pd.DataFrame, watch: Watch
+) -> Ahead:  # fmt: skip
+    """What is known before outcomes are; a version whose report does not say what it was trained on cannot be held against it."""
+    try:
+        registered = registry.load(workspace, name, version)
+        moved = drift.drift(workspace, registered, as_of, watch)
+        ordinary = reference.reference(workspace, registered, watch).aucs
+    except RegistryError as error:
+        return Ahead(None, None, estimate.Check(), (_unknown(name, version, error),))
+    made, checked = estimate.weekly(workspace, name, version, as_of, moved.probability, rows)
+    told = estimate.finding(made, name, version, promise.ranking, ordinary) if made and promise else None
+    return Ahead(moved, made, checked, (*moved.findings, *((told,) if told else ())))
+
+
+def _unknown(name: str, version: str, error: RegistryError) -> Finding:
+    sentence = f"Whether its features have moved cannot be told: {error.received}."
+    return Finding(
+        kind="drift", subject="model", severity="note", where=f"version {version}", propensities=(name,), sentence=sentence,
+        repair=error.repair,
+    )  # fmt: skip
 
 
 def _report(workspace: Workspace, name: str, version: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from features.finding import Finding, Kind, Severity
 from serving.monitor.figures import Figures, Z
+from training.evaluation import Figure
 from training.slices import LEAST_OF_EACH
 
 FALSE_A_YEAR = 0.05
@@ -62,6 +63,11 @@ class Promise:
         error = float(np.sqrt(rate * (1 - rate) / max(test["entities"], 1)))
         numbers = {name: float(value) for name, value in test.items() if isinstance(value, int | float)}
         return cls(*(float(test[name]) for name in names), base_rate=rate, base_rate_error=error, figures=numbers)
+
+    @property
+    def ranking(self) -> Figure:
+        """The AUC with its interval."""
+        return Figure(self.auc, self.auc_low, self.auc_high)
 
     @property
     def auc_error(self) -> float:

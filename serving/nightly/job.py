@@ -105,7 +105,7 @@ def _before(workspace: Workspace, as_of: datetime, now: datetime) -> list[Step]:
 def _after(workspace: Workspace, as_of: datetime, now: datetime, champions: Mapping[str, registry.Named]) -> list[Step]:
     """What follows the scores."""
     targets = [WriteBack(workspace, name, as_of, now) for name in workspace.settings.write_back]
-    return [Latest(workspace), *targets, Monitor(workspace, as_of, now, champions), Retention(workspace, as_of)]
+    return [Latest(workspace), *targets, Monitor(workspace, as_of, champions), Retention(workspace, as_of)]
 
 
 class _Stopped(Exception):

@@ -29,7 +29,6 @@ class Monitor:
 
     workspace: Workspace
     as_of: datetime
-    now: datetime
     champions: Mapping[str, registry.Named]
     name: str = "monitor"
     stops: bool = False
@@ -51,7 +50,7 @@ class Monitor:
         return outputs == self._outputs() and not kept(self.workspace)
 
     def run(self, progress: Watch) -> Made:
-        found = monitor(self.workspace, self.as_of, self.now, progress)
+        found = monitor(self.workspace, self.as_of, progress)
         page.write(self.workspace, found)
         told = f"{len(found.watched)} propensities, {len(found.alarms.open)} alarms open, {len(found.alarms.new)} of them new"
         failures = {f"{self.name} {name}": error for name, error in found.failures.items()}

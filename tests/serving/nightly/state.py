@@ -15,18 +15,21 @@ from tests.serving.shop import NOW
 
 
 def state(workspace: Workspace) -> dict[str, Any]:
-    files = {folder: _bytes(folder) for folder in (workspace.scores, workspace.latest, workspace.monitor, workspace.watch)}
+    files = {folder: _bytes(folder) for folder in (workspace.scores, workspace.latest)}
     online = store.Online(workspace)
     people = store.population(workspace, NOW)
     return {
         "scores": files[workspace.scores],
         "latest": files[workspace.latest],
-        "monitor": files[workspace.monitor],
-        "watch": files[workspace.watch],
         "receipts": {name: _without_times(data) for name, data in _bytes(workspace.nightly).items() if "/" in name},
         "ledger": last_scores(workspace),
         "online": {entity: online.read_packed(entity, ids) for entity, ids in people.items()},
     }
+
+
+def looked(workspace: Workspace) -> dict[str, Any]:
+    """What monitoring leaves: pages, and what it keeps, which is also of the looks before."""
+    return {"pages": _bytes(workspace.monitor), "watch": _bytes(workspace.watch)}
 
 
 def last_scores(workspace: Workspace) -> list[Any]:

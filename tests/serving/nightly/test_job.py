@@ -179,7 +179,7 @@ def test_another_policy_scores_again_from_the_same_snapshots(again: Workspace) -
     serving = again.settings.policy.model_copy(update={"holdout": 0.5})
     held_out = dataclasses.replace(again, settings=again.settings.model_copy(update={"policy": serving}))
     ended = night(held_out)
-    assert named(ended, "done") == ["score churn", "score lead-conversion", "latest"]
+    assert named(ended, "done") == ["score churn", "score lead-conversion", "latest", "monitor"]
     assert sum(ended.partitions["churn"]["withheld"].values()) > 0
 
 
@@ -235,17 +235,17 @@ def test_a_propensity_that_fails_does_not_stop_the_others_and_is_made_up_for(
     assert set(ended.partitions) == {"lead-conversion"}
     assert json.loads((again.nightly / "2018-05-15" / "score-churn.json").read_text())["status"] == "failed"
     monkeypatch.undo()
-    assert named(night(again), "done") == ["score churn", "latest"] and state(again) == before
+    assert named(night(again), "done") == ["score churn", "latest", "monitor"] and state(again) == before
 
 
 def test_a_ledger_that_is_away_costs_no_partition_and_the_night_is_made_up_for(workspace: Workspace, again: Workspace) -> None:
     workspace.serving.mkdir(parents=True)
     (workspace.serving / "ledger.db").write_bytes(b"no database" * 1_000)
     ended = night(workspace)
-    assert named(ended, "failed") == ["score churn", "score lead-conversion"]
+    assert named(ended, "failed") == ["score churn", "score lead-conversion", "monitor"]
     assert isinstance(ended.failures["score churn"], StoreError) and (folder(workspace, "churn", NOW) / PART).is_file()
     (workspace.serving / "ledger.db").unlink()
-    assert named(night(workspace), "done") == ["score churn", "score lead-conversion"]
+    assert named(night(workspace), "done") == ["score churn", "score lead-conversion", "monitor"]
     assert state(workspace) == state(again)
 
 

@@ -15,7 +15,7 @@ from foresell import main
 from serving.nightly.lock import LOCK
 from tests.serving.nightly.conftest import Nights as Make
 from tests.serving.nightly.forks import Nights, forking
-from tests.serving.nightly.state import state
+from tests.serving.nightly.state import looked, state
 from tests.serving.running import until
 
 pytestmark = pytest.mark.xdist_group("shop")
@@ -33,7 +33,11 @@ def undisturbed(forks: Nights, nights: Make, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("undisturbed")
     ended = {name: forks.run(nights(folder / name)) for name in ("cold", "warm")}
     assert {code for code, _ in ended.values()} == {0}
-    return state(Workspace.open(folder / "warm")), ended["warm"][1]
+    return both(Workspace.open(folder / "warm")), ended["warm"][1]
+
+
+def both(workspace: Workspace) -> dict[str, Any]:
+    return {**state(workspace), **looked(workspace)}
 
 
 @pytest.mark.parametrize("points", [5, pytest.param(50, marks=pytest.mark.slow)])
@@ -50,7 +54,7 @@ def test_a_night_that_is_killed_anywhere_and_run_again_ends_the_same(
             killed += code == -9
         scored += workspace.scores.exists()
         assert forks.run(workspace)[0] == 0, f"point {point}"
-        assert state(workspace) == expected, f"point {point}"
+        assert both(workspace) == expected, f"point {point}"
     assert killed > points // 2 and scored
 
 
@@ -63,4 +67,4 @@ def test_of_two_at_once_one_hears_of_the_other_and_nothing_is_done_twice(
     second = CliRunner().invoke(main, ["nightly", "--workspace", str(workspace.root), "--json"])
     assert forks.end() == 0
     assert second.exit_code == 1 and f"process {first}, since " in second.stderr and second.stdout == ""
-    assert state(workspace) == undisturbed[0]
+    assert both(workspace) == undisturbed[0]
