@@ -16,11 +16,11 @@ import pandas as pd
 
 from features.catalog import Catalog
 from features.console import Watch
+from features.disk import broken
 from features.errors import ForesellError, RegistryError
 from features.finding import Finding, Health, read_health, write_health
 from features.propensity import Propensity, load, propensity_files
 from features.settings import Workspace
-from serving.disk import broken
 from serving.monitor import alarms, alert, drift, estimate, incidents, matured, reference
 from serving.monitor.alarms import Alarm, Alarms
 from serving.monitor.alert import Alerts
