@@ -32,14 +32,17 @@ LEAST_WEEKS = 8  # checked ones before their errors widen the next interval
 COVERED = 0.8  # of the rows of a week must have matured before it is checked
 FALL, OF_RANKING = 0.02, 0.1  # what the expected AUC must lose: so much, and so much of what it was promised above chance
 FIGURES = ("auc", "log_loss", "brier", "lift_at_10pct", "base_rate")
+WITHIN_ONE = ("auc", "brier", "base_rate")
 
 
 class Estimated(Strict):
-    """One figure: expected, and the 95 % interval of what the outcomes of these rows will make of it."""
+    """One figure: expected, the 95 % interval of what the outcomes of these rows will make of it, cut at the figure's range, and
+    half the interval as it was before earlier errors widened it."""
 
     value: float
     low: float
     high: float
+    spread: float
 
     @property
     def half(self) -> float:
@@ -129,7 +132,7 @@ def estimate(probability: Floats, as_of: datetime, checked: Check | None = None,
     expected = exact.figures(exact.positives[None, :])
     drawn = steps.figures(steps.drawn(np.random.default_rng(seed)))
     factors = widening(checked) if checked else {}
-    found = {name: _interval(float(expected[name][0]), drawn[name], factors.get(name, 1.0)) for name in FIGURES}
+    found = {name: _interval(name, float(expected[name][0]), drawn[name], factors.get(name, 1.0)) for name in FIGURES}
     return Estimate(as_of=as_of, rows=len(probability), figures=found, widened={n: f for n, f in factors.items() if f > 1})
 
 
@@ -262,7 +265,7 @@ class _Steps:
         if step[-1] >= most:
             step = np.arange(len(ordered)) * most // len(ordered)
         self.rows = np.bincount(step).astype(np.float64)
-        self.positives = np.bincount(step, ordered)
+        self.positives: Floats = np.bincount(step, ordered).astype(np.float64)
         negatives = self.rows - self.positives
         self._of_positive = -np.bincount(step, ordered * np.log(ordered)) / self.positives
         self._of_negative = -np.bincount(step, (1 - ordered) * np.log1p(-ordered)) / negatives
@@ -298,18 +301,19 @@ class _Steps:
         return best
 
 
-def _interval(value: float, drawn: Floats, factor: float) -> Estimated:
-    tail = (1 - LEVEL) / 2
-    known = drawn[np.isfinite(drawn)]
+def _interval(name: str, value: float, drawn: Floats, factor: float) -> Estimated:
+    tail, known = (1 - LEVEL) / 2, drawn[np.isfinite(drawn)]
     low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (value, value)
+    down, up = max(value - float(low), 0.0), max(float(high) - value, 0.0)
+    most = 1.0 if name in WITHIN_ONE else np.inf
     return Estimated(
-        value=value, low=value - factor * (value - min(low, value)), high=value + factor * (max(high, value) - value)
+        value=value, low=max(value - factor * down, 0.0), high=min(value + factor * up, most), spread=(down + up) / 2
     )
 
 
 def _ratio(week: Checked, name: str) -> float:
-    """The error of a week in units of the half of the interval as it would have been without widening."""
-    return abs(week.error(name)) * week.estimate.widened.get(name, 1.0) / max(week.estimate[name].half, 1e-12)
+    """The error of a week in units of half its interval without widening, so that what widened it is not counted twice."""
+    return abs(week.error(name)) / max(week.estimate[name].spread, 1e-12)
 
 
 def _conformal(ratios: Sequence[float]) -> float:

@@ -43,14 +43,14 @@ def matured(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("rows", [300, 1_500, 20_000])
+@pytest.mark.parametrize("rows", [300, 1_500, 6_000])
 def test_the_expected_figures_are_the_expectation_of_what_happens(rows: int) -> None:
     probability = said(rows, 1)
     found = made(probability)
-    drawn = [estimate.realised(probability, happened(probability, seed)) for seed in range(150)]
+    drawn = [estimate.realised(probability, happened(probability, seed)) for seed in range(60)]
     for name in FIGURES:
         values = np.array([one[name] for one in drawn])
-        assert found[name].value == pytest.approx(values.mean(), abs=5 * values.std() / np.sqrt(150) + 2 / rows)
+        assert found[name].value == pytest.approx(values.mean(), abs=5 * values.std() / np.sqrt(60) + 2 / rows)
 
 
 def test_the_expected_auc_is_that_of_a_report() -> None:
@@ -121,7 +121,8 @@ def test_concept_drift_is_not_seen_but_its_error_is_shown() -> None:
     assert found.coverage["base_rate"] >= 0.8, "as many as were said, but others"
     assert "in 0 % of them inside its interval" in found.sentence
     wider = made(said(3_000, 50), checked=found)
-    assert wider["auc"].low < 0.5 < wider["auc"].high
+    assert wider["auc"].low < 0.55
+    assert wider["auc"].high == 1
     assert wider.widened["auc"] > 5
     assert wider["auc"].value == made(said(3_000, 50))["auc"].value
 
