@@ -107,6 +107,16 @@ def test_small_features_that_move_together_are_one_alarm(version: Registered, re
     assert any("7 features that carry little each and 21 % of the model together moved" in one.sentence for one in alarms)
 
 
+def test_a_window_that_was_still_filling_is_a_warning_at_most(
+    version: Registered, references: Callable[[int], Reference]
+) -> None:
+    frame = people(2_000, 5)
+    young = references(2_000).model_copy(update={"young": ("usage",)})
+    found = see(version, young, frame.assign(usage=frame["usage"] + 2)).findings
+    assert [(one.severity, one.where) for one in found] == [("alarm", "score"), ("warning", "usage")]
+    assert "whose history was shorter than it looks back" in found[1].sentence
+
+
 def test_the_second_december_is_no_surprise_and_such_a_june_is_one(
     version: Registered, references: Callable[[int], Reference]
 ) -> None:
