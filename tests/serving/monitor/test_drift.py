@@ -239,3 +239,14 @@ def test_a_median_that_stayed_is_not_told(version: Registered, references: Calla
     frame = people(2_000, 13)
     found = see(version, references(2_000), frame.assign(visits=frame["visits"] * 24))
     assert "of the rows are '4 and more'" in what_moved(next(one for one in found.moved if one.name == "visits"))
+
+
+def test_a_line_is_not_drawn_on_for_ever(version: Registered) -> None:
+    """A champion two years old, trained on twelve weeks: its short line excuses nothing, and what only grew older is no drift."""
+    weeks = tuple(DATES[-1] + timedelta(weeks=number) for number in range(12))
+    reference, now = known(version, 2_000, dates=weeks), weeks[-1] + timedelta(days=700)
+    aged = people(2_000, 3, now).assign(lifetime_orders=people(2_000, 3, weeks[-1])["lifetime_orders"])
+    stayed = aged.assign(known_for=people(2_000, 3, weeks[-1])["known_for"])
+    assert [one.where for one in see(version, reference, stayed, now).findings] == []
+    moved = stayed.assign(usage=stayed["usage"] + 1)
+    assert {one.where for one in see(version, reference, moved, now).findings} == {"usage", "score"}
