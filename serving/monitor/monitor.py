@@ -198,7 +198,8 @@ def _ahead(
     except RegistryError as error:
         return Ahead(None, None, Check(), (_unknown(name, version, error),))
     made, checked = weekly(workspace, name, version, as_of, moved.probability, rows)
-    told = expected(made, name, version, promise.ranking, ordinary) if made and promise else None
+    enough = made is not None and made.rows >= workspace.settings.monitor.least_rows
+    told = expected(made, name, version, promise.ranking, ordinary) if made and enough and promise else None
     return Ahead(moved, made, checked, (*moved.findings, *((told,) if told else ())))
 
 
