@@ -42,7 +42,7 @@ def rival(
         return None
     try:
         model = registry.load(workspace, propensity.name, version).model
-        if fitted.split.by == "entity" or _learned_until(model) > rows["as_of"].min():
+        if fitted.split.by == "entity" or learned_until(model) > rows["as_of"].min():
             return Rival(version, None, "it has learned from these rows")
         probability = said(workspace, propensity.entity, model, rows, engine)
     except FeatureError as gone:
@@ -70,6 +70,6 @@ def said(workspace: Workspace, entity: str, model: Model, rows: pd.DataFrame, en
     return model.probability(model.matrix(theirs))
 
 
-def _learned_until(model: Model) -> pd.Timestamp:
-    """When the last label that the model learned from had matured."""
+def learned_until(model: Model) -> pd.Timestamp:
+    """When the last label that the model learned from had matured; what it says of as_ofs from here on is no recollection."""
     return pd.Timestamp(model.contract.windows["calibration"].last) + model.propensity.horizon
