@@ -55,11 +55,16 @@ def counted(rows: float) -> str:
 
 
 def named(place: str, value: str) -> str:
-    """A value of a category column, such as `interactions.channel=web`: each is an incident of its own.
+    """A value of a category column, such as `interactions.channel=web`: each is an incident of its own."""
+    return f"{place}={shown(value)}"
 
-    One that reads as if it named somebody is not told, for alarms go out by mail; four signs keep it apart from others.
+
+def shown(value: str) -> str:
+    """A value as it may be told.
+
+    One that reads as if it named somebody is not, for alarms go out by mail; four signs keep it apart from others.
     """
     if _OF_SOMEBODY.search(value):
-        return f"{place}=(withheld {sha256(value.encode()).hexdigest()[:4]})"
+        return f"(withheld {sha256(value.encode()).hexdigest()[:4]})"
     short = " ".join(value.split())
-    return f"{place}={short if len(short) <= 40 else short[:39] + '…'}"
+    return short if len(short) <= 40 else short[:39] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,26 @@ def test_a_table_that_touches_one_more_is_the_same_alarm_and_told_to_whom_it_tou
     alarms.tell(workspace, more)
     fewer = [update(workspace, [finding(propensities=("upsell",))], NIGHT + timedelta(days=night)) for night in (2, 3, 4)]
     assert [(len(one.open), one.untold, one.ended) for one in fewer] == [(1, (), ())] * 3
+
+
+def test_what_was_wrong_with_a_table_does_not_end_because_the_table_stops(workspace: Workspace) -> None:
+    places = ("orders.amount", "orders.channel=web", "orders", "orders_of_others.amount")
+    wrong = [finding(where, kind="scale") for where in places]
+    update(workspace, wrong, NIGHT)
+    for night in (1, 2, 3):
+        after = update(workspace, [finding()], NIGHT + timedelta(days=night))
+    assert keys(after.open) == [*places[:3], "orders"] and keys(after.past) == ["orders_of_others.amount"]
+    for night in (4, 5):
+        after = update(workspace, [], NIGHT + timedelta(days=night))
+    assert after.open == ()
+
+
+def test_a_second_look_waits_until_the_first_is_told(workspace: Workspace) -> None:
+    place = path_of(workspace).with_name(".alarms.json.lock")
+    with alarms.alone(workspace), place.open("w") as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with place.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_model_of_each_propensity_is_an_alarm_of_its_own(workspace: Workspace) -> None:
