@@ -202,7 +202,7 @@ def test_without_a_way_nothing_is_kept_and_it_is_said_how_much_was_not_told(tmp_
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from serving.monitor import alarms, alert
+from serving.monitor import alert
 from tests.serving.monitor.test_alert import finding, look, workspace_of
 where, root, url = sys.argv[1:]
 def die(*given, **named): os.kill(os.getpid(), signal.SIGKILL)
