@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
@@ -15,12 +16,14 @@ from click.testing import CliRunner
 from features import snapshot
 from features.catalog import Catalog
 from features.errors import PropensityError, RegistryError
-from features.finding import read_health
+from features.finding import Finding, Health, read_health, write_health
 from features.settings import Workspace
 from foresell import main
 from serving import batch
 from serving.monitor import matured, page
 from serving.monitor import monitor as recipe
+from serving.monitor.alarms import Alarms
+from serving.monitor.alert import Alerts
 from serving.monitor.monitor import Monitored, monitor
 from tests.serving.monitor.worlds import DAY, asked, keep, silent
 from tests.serving.shop import NOW
@@ -112,6 +115,49 @@ def test_a_failure_of_the_tables_is_told_and_the_rest_is_done(mine: Workspace, m
     found = look(mine)
     assert list(found.failures) == ["tables"] and len(found.watched) == 2
     assert "Not looked at" in (mine.monitor / "index.html").read_text()
+
+
+def test_alarms_are_told_by_one_look_at_a_time(mine: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, send = [], recipe.alert.send
+
+    def sending(workspace: Workspace, found: Alarms) -> Alerts:
+        with (workspace.watch / ".alarms.json.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(True)
+        return send(workspace, found)
+
+    monkeypatch.setattr(recipe.alert, "send", sending)
+    look(mine, "churn")
+    assert held == [True]
+
+
+def test_a_look_at_an_earlier_day_leaves_what_a_later_one_found(mine: Workspace) -> None:
+    look(mine)
+    stood = read_health(mine, "churn")
+    monitor(mine, NOW - timedelta(microseconds=1), silent)
+    assert stood is not None and read_health(mine, "churn") == stood
+
+
+def test_what_could_not_be_looked_at_ahead_stands_and_of_another_version_does_not(mine: Workspace) -> None:
+    moved = Finding(
+        kind="drift", subject="feature", severity="alarm", where="orders_count_90d", propensities=("churn",), sentence="It moved."
+    )
+    for version, stands in (("1", True), ("0", False)):
+        earlier = NOW - DAY
+        write_health(mine, Health(propensity="churn", as_of=earlier, version=version, matured_until=None, findings=(moved,)))
+        found = monitor(mine, NOW, silent)
+        assert found.watched["churn"].ahead.drift is None, "the shop's reports do not say what a version was trained on"
+        assert (moved in found.health["churn"].findings) is stands
+
+
+def test_what_is_wrong_with_a_table_that_no_model_reads_is_shown(mine: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Finding(
+        kind="late", subject="data", severity="warning", where="vehicles", propensities=(), sentence="Vehicles are late."
+    )
+    monkeypatch.setattr(recipe.incidents, "incidents", lambda *_: (alone,))
+    assert look(mine).untouched == (alone,) and "Vehicles are late." in (mine.monitor / "index.html").read_text()
 
 
 def test_without_a_champion_there_is_nothing_to_watch(mine: Workspace) -> None:
