@@ -116,11 +116,16 @@ def keep(ledger: Ledger, made: Sequence[Action | Flaw], wheres: Sequence[str]) -
         StoreError: the ledger does not answer, or is full; nothing was kept.
         CallError: a value is one that no database can hold; nothing was kept.
     """
-    there = ledger.log([one for one in made if isinstance(one, Action)])
-    return [one if isinstance(one, Flaw) else _logged(one, there[one.id], where) for one, where in zip(made, wheres, strict=True)]
+    actions = [one for one in made if isinstance(one, Action)]
+    known = ledger.known([one.id for one in actions])
+    there, found = ledger.log(actions), list[Logged | Flaw]()
+    for one, where in zip(made, wheres, strict=True):
+        found.append(one if isinstance(one, Flaw) else _logged(one, there[one.id], one.id in known, where))
+        known |= {one.id} if isinstance(one, Action) else set()
+    return found
 
 
-def _logged(told: Action, kept: Action, where: str) -> Logged | Flaw:
+def _logged(told: Action, kept: Action, is_known: bool, where: str) -> Logged | Flaw:
     if (told.propensity, told.entity_id, told.kind) != (kept.propensity, kept.entity_id, kept.kind):
         return Flaw(
             where=f"{where}.id",
@@ -128,7 +133,7 @@ def _logged(told: Action, kept: Action, where: str) -> Logged | Flaw:
             received=f"{told.id}, which is that of a {kept.kind} of {kept.at:%Y-%m-%d %H:%M} UTC for {kept.propensity}",
             repair="put the name of the CRM or of its table before the id, such as `odoo-call:17`",
         )
-    return Logged(kept.id, kept.propensity, kept.entity_id, kept.held_out, kept.request_id != told.request_id)
+    return Logged(kept.id, kept.propensity, kept.entity_id, kept.held_out, is_known or kept.request_id != told.request_id)
 
 
 def entities(workspace: Workspace) -> dict[str, str]:

@@ -68,6 +68,12 @@ def test_a_file_is_kept_once_however_often_it_is_imported(root: Path) -> None:
     assert found["task:2"].at == datetime(2018, 5, 15, tzinfo=UTC) and found["task:2"].held_out
 
 
+def test_a_row_that_comes_again_a_thousand_rows_later_is_counted_once(root: Path) -> None:
+    rows = [f"churn,C{i % 1_500},call,task:{i % 1_500}\n" for i in range(1_501)]
+    told = run(root, "--import", written(root, "propensity,entity_id,kind,id\n" + "".join(rows)), "--json").stdout
+    assert len(kept(root)) == json.loads(told)["kept"] == 1_500 and json.loads(told)["known"] == 1
+
+
 def test_a_row_that_is_wrong_is_named_by_its_line_and_loses_no_other(root: Path) -> None:
     lines = [
         "propensity,entity_id,kind,id,at", "churn,C1,call,a,", "chrun,C2,call,b,", "churn,C3,called Ana,c,", ",C4,call,d,", "",
