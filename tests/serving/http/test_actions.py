@@ -155,6 +155,14 @@ def test_what_is_no_json_or_no_post_is_said_so(opened: Opened) -> None:
     assert client.get("/v1/actions").status_code == 405
 
 
+def test_a_propensity_of_that_name_does_not_take_the_path(shop: Workspace, tmp_path: Path) -> None:
+    workspace = copied(shop, tmp_path / "workspace")
+    workspace.own_propensities.mkdir(exist_ok=True)
+    (workspace.own_propensities / "actions.toml").write_text("", encoding="utf-8")
+    with answering(workspace) as client:
+        assert client.post("/v1/actions", json={"actions": [CALL]}).status_code == 200
+
+
 def test_a_key_needs_the_scope_to_score(shop: Workspace, tmp_path: Path) -> None:
     workspace = copied(shop, tmp_path / "workspace", keys="required")
     secrets = {
