@@ -57,12 +57,21 @@ def cohort(workspace: Workspace, propensity: Propensity, as_ofs: Sequence[dateti
         SnapshotError: a snapshot has not been built.
         FeatureError: a condition names a column that no view of the entity has.
     """
-    known = select_sql(workspace, propensity.entity, as_ofs, _columns(propensity))
-    eligible = " and ".join([f"({condition.sql()})" for condition in propensity.conditions]) or "true"
     with connect(workspace) as connection:
-        frame = connection.execute(f"select entity_id, as_of from ({known}) where {eligible} order by as_of, entity_id").df()
+        frame = connection.execute(f"{cohort_sql(workspace, propensity, as_ofs)} order by as_of, entity_id").df()
     frame["as_of"] = frame["as_of"].astype("datetime64[us, UTC]")
     return frame
+
+
+def cohort_sql(workspace: Workspace, propensity: Propensity, as_ofs: Sequence[datetime]) -> str:
+    """SQL for the same rows as `cohort`, to be filtered or counted further.
+
+    Raises:
+        SnapshotError, FeatureError: as `cohort`.
+    """
+    known = select_sql(workspace, propensity.entity, as_ofs, _columns(propensity))
+    eligible = " and ".join([f"({condition.sql()})" for condition in propensity.conditions]) or "true"
+    return f"select entity_id, as_of from ({known}) where {eligible}"
 
 
 def eligibility(workspace: Workspace, propensity: Propensity, as_of: datetime) -> Eligibility:

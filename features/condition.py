@@ -65,7 +65,7 @@ class Condition:
             KeyError: the row has no such column.
         """
         value = row[self.column]
-        missing = value is None or (isinstance(value, float) and math.isnan(value))
+        missing = is_missing(value)
         if not self.values:
             return missing == (self.operator == "is null")
         return self.operator == "!=" if missing else self._compare(value)
@@ -86,6 +86,11 @@ class Condition:
         words = [_word(value) for value in self.values]
         listed = ", ".join(words)
         return f"{self.column} {self.operator} {f'({listed})' if self.operator == 'in' else listed}"
+
+
+def is_missing(value: object) -> bool:
+    """Whether nothing is known."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _parse_list(text: str, whole: str) -> tuple[Value, ...]:

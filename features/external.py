@@ -14,10 +14,13 @@ from glob import glob
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet
 
 from features.catalog import Catalog
 from features.database import connect, identifier, quote
 from features.errors import TableError, WorkspaceError, nearest
+from features.forgetting.forgotten import Forgotten
+from features.forgetting.rows import columns_of, leave_out
 from features.manifest import Manifest, digest
 from features.personal import refuse_personal
 from features.settings import External, Workspace
@@ -72,8 +75,17 @@ def _refresh(workspace: Workspace, name: str, table: External) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with connect(workspace) as connection:
         _copy(connection, name, table, paths, folder / FILE)
+    _leave_out_forgotten(workspace, table.entity, folder / FILE)
     manifest.add(FILE, content)
     manifest.save()
+
+
+def _leave_out_forgotten(workspace: Workspace, entity: str, path: Path) -> None:
+    """Take those who are forgotten out of a copy; whoever made the table has to do so for themselves."""
+    forgotten = Forgotten(workspace)
+    if len(forgotten):
+        ids = pyarrow.parquet.read_table(path, columns=["entity_id"])["entity_id"].unique().to_pylist()
+        leave_out(path, forgotten.person(entity, ids), columns_of(entity))
 
 
 def _paths(workspace: Workspace, name: str, table: External) -> list[Path]:

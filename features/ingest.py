@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from features.database import connect, quote
 from features.delivery import Delivery
 from features.errors import TableError, WorkspaceError
 from features.export import Export
+from features.forgetting.forgotten import Forgotten
+from features.forgetting.tables import leave_out
 from features.reading import readings
 from features.settings import Attribute, IngestSettings, Workspace, parse_instant
 from features.tables import ENTITY_TABLES
@@ -61,7 +64,8 @@ def run(workspace: Workspace, now: datetime, tick: Tick = lambda units: None) ->
             tick(1)
         if not _entities(stored):
             raise _nobody(export, scripts)
-        notes += _without_history(connection, attributes, stored, folder)
+        stored, left_out = _without_forgotten(workspace, connection, stored, folder)
+        notes += left_out + _without_history(connection, attributes, stored, folder)
         catalog = Catalog(
             version=publication.digest(connection, stored, folder),
             adapter=adapter.name,
@@ -138,6 +142,17 @@ def _store(delivery: Delivery, folder: Path) -> tuple[StoredTable, list[str]]:
     rows = delivery.connection.execute(f"select count(*) from {source}").fetchone() or (0,)
     stored = StoredTable(name, target.name, rows[0], types, merged.rows)
     return stored, left_out + decided + ([merged.note(name)] if merged.rows else [])
+
+
+def _without_forgotten(
+    workspace: Workspace, connection: duckdb.DuckDBPyConnection, stored: Mapping[str, StoredTable], folder: Path
+) -> tuple[dict[str, StoredTable], list[str]]:
+    """The tables without the rows of whom `foresell forget` was told to forget, and a note for each that had some."""
+    files = {name: folder / table.file for name, table in stored.items()}
+    touched = leave_out(connection, files, Forgotten(workspace))
+    counts = {name: connection.execute(f"select count(*) from '{quote(str(files[name]))}'").fetchone() for name in touched}
+    kept = {name: replace(table, rows=(counts.get(name) or (table.rows,))[0]) for name, table in stored.items()}
+    return kept, [f"{name}: {rows:,} rows of people who are forgotten were left out" for name, rows in touched.items()]
 
 
 def _without_history(

@@ -45,13 +45,17 @@ Value = float | str | None
 class Record:
     """What was known of one entity before an instant: every feature by name, NaN or None where nothing was known.
 
-    `given` names the features that somebody told since, over what was known at the as_of.
+    `given` names the features that somebody told since, over what was known at the as_of; `before` is what was known
+    without them. `is_new` says that nothing was. `objection` is why no score may be given, whatever `values` say.
     """
 
     entity_id: str
     as_of: datetime
     values: Mapping[str, Value]
     given: Set[str] = frozenset()
+    before: Mapping[str, Value] | None = None
+    is_new: bool = False
+    objection: str | None = None
 
 
 @dataclass(frozen=True)

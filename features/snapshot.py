@@ -68,7 +68,7 @@ def build(
     catalog = Catalog.load(workspace)
     if not beyond:
         _require_known(catalog, as_ofs)
-    with _alone(workspace), _opened(workspace, catalog, engine) as opened:
+    with alone(workspace), _opened(workspace, catalog, engine) as opened:
         builder = _Builder(catalog, opened, sorted(set(as_ofs)))
         for view in _views(workspace, catalog, entities):
             total = total + builder.build(view, tick)
@@ -80,7 +80,7 @@ def remove(workspace: Workspace, as_ofs: Sequence[datetime]) -> int:
     folders = [folder for folder in workspace.snapshots.glob("*/*") if folder.is_dir()]
     there = {folder: [path for as_of in as_ofs for path in files(folder, as_of)] for folder in folders}
     if any(there.values()):
-        with _alone(workspace):
+        with alone(workspace):
             for folder, paths in there.items():
                 if paths:
                     Manifest(folder).forget([file(as_of) for as_of in as_ofs])
@@ -161,6 +161,12 @@ def instants(workspace: Workspace, entity: str) -> list[datetime]:
     profiles = [view for view in _views(workspace, Catalog.load(workspace), [entity]) if view.is_profile]
     stems = [path.stem for view in profiles for path in folder(workspace, view).glob("*.parquet") if "-" not in path.stem]
     return sorted(datetime.strptime(stem, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC) for stem in stems)
+
+
+def present(workspace: Workspace, entity: str, as_ofs: Sequence[datetime]) -> list[datetime]:
+    """Those of some instants of which every view of an entity has a snapshot."""
+    mine = _views(workspace, Catalog.load(workspace), [entity])
+    return [as_of for as_of in as_ofs if all(files(folder(workspace, view), as_of) for view in mine)]
 
 
 def history_start(workspace: Workspace, entity: str) -> datetime:
@@ -251,7 +257,7 @@ def _require_known(catalog: Catalog, as_ofs: Sequence[datetime]) -> None:
 
 
 @contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
+def alone(workspace: Workspace) -> Iterator[None]:
     """One build at a time in a workspace; a second one waits, and then finds its snapshots up to date."""
     workspace.snapshots.mkdir(parents=True, exist_ok=True)
     with (workspace.snapshots / ".lock").open("w") as lock:

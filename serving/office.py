@@ -18,6 +18,7 @@ from features.adapter import Adapter
 from features.catalog import Catalog
 from features.errors import ForesellError, RegistryError, StoreError
 from features.feature import View
+from features.forgetting.forgotten import Forgotten
 from features.hook import Hook
 from features.propensity import load
 from features.settings import Workspace
@@ -28,7 +29,7 @@ from serving.action import Diary, Logged, Told, keep
 from serving.answer import Answer, Call, answered, entry, written
 from serving.breaker import Breaker
 from serving.deadline import Deadline
-from serving.desk import Desk, Said
+from serving.desk import Desk, Known, Said
 from serving.fallback import Fallback, says_something
 from serving.flaw import Flaw
 from serving.hooks.call import Call as WebhookCall
@@ -38,6 +39,8 @@ from serving.hooks.unpack import Unpacked, require_usable, unpack
 from serving.ledger import Entry, Ledger, Stored
 from serving.lineup import Desks, Lineup
 from serving.metrics import Metrics
+from serving.objection import objected, shown
+from serving.policy import Policy
 from serving.reader import Ask, Reader
 from serving.recorder import Recorder
 from serving.scorer import Lap, untimed
@@ -61,16 +64,25 @@ class Office:
         declared = views(workspace, Catalog.load(workspace))
         online = Online(workspace, workspace.settings.serving.store_deadline)
         self.workspace = workspace
-        self.readers = _readers(online, declared)
+        self.forgotten = Forgotten(workspace)
+        self.readers = _readers(online, declared, self.forgotten)
         self.ledger = Ledger.open(workspace)
-        self.recorder = Recorder(self.ledger)
+        self.recorder = Recorder(self.ledger, may_be_kept=self._may_be_kept)
         self.lineup = Lineup(workspace, declared, online.require, on_change)
         self.lineup.refresh()
         self.entities = self._entities()
+        policy = workspace.settings.policy
+        self.policies = {"lead": Policy(policy, "lead"), "customer": Policy(policy, "customer")}
         self.hooks = self._hooks()
-        self._shadow = Shadow(self.ledger)
+        self._shadow = Shadow(self.ledger, self.forgotten)
         self._of_ledger = Breaker()
         self._mail: Mail | None = None
+
+    def _may_be_kept(self, entry: Entry) -> bool:
+        """Whether an entry is about nobody who is forgotten; what a webhook brought is asked about when it comes."""
+        entity = self.entities.get(entry.propensity)
+        kinds = [entity] if entity else ENTITIES
+        return not any(self.forgotten.holds(kind, entry.entity_id) for kind in kinds)
 
     def _entities(self) -> dict[str, str]:
         """Whose each propensity is: by its champion, else by its file; left out where neither can be read."""
@@ -96,7 +108,7 @@ class Office:
         self._shadow.start()
         self.lineup.start(partial(self.measure, metrics) if metrics else lambda: None)
         if self.hooks:
-            self._mail = Mail(self.ledger, self.hooks, self._answer_received, clock)
+            self._mail = Mail(self.ledger, self.hooks, self._answer_received, clock, self.forgotten.holds)
             self._mail.start()
 
     def stop(self) -> None:
@@ -134,14 +146,32 @@ class Office:
             StoreError: the ledger does not answer.
             CallError: the id is one that no database can hold.
         """
+        if self.forgotten.holds(entity, entity_id):
+            return []
         names = [name for name, its in self.entities.items() if its == entity]
         with self._of_ledger.guarding():
             found = self.ledger.of_entity(names, entity_id)
+        found = self._shown(entity, entity_id, found, now)
         self.recorder.put([
             Entry(now, call.request_id, call.caller, "read", one.propensity, entity_id, one.model_version, one.probability)
             for one in found
         ])  # fmt: skip
         return found
+
+    def _shown(self, entity: str, entity_id: str, found: Sequence[Stored], now: datetime) -> list[Stored]:
+        """Stored scores as they may be shown now: somebody may have objected since, or be held out."""
+        policy, known = self.policies[entity], None
+        if not (policy.conditions or policy.holds_out) or not found:
+            return list(found)
+        try:
+            (known,) = self._objected(entity, [Ask(entity_id)], self.readers[entity].known([Ask(entity_id)], now))
+        except StoreError as failure:
+            known = failure
+        answers = {one.propensity: shown(policy, one, known, now) for one in found}
+        return [
+            one if (score := answers[one.propensity]) is None else one._replace(document=written(score), probability=None)
+            for one in found
+        ]
 
     def receive(self, source: str, request_id: str, caller: str | None, call: WebhookCall, now: datetime) -> Unpacked:
         """Keep what a webhook brings, to be scored after it was answered; the audit tells whose key brought it.
@@ -154,6 +184,8 @@ class Office:
         reader = self.readers.get(hook.entity)
         known = reader.attributes if reader else ()
         unpacked = unpack(hook, source, call.method, call.url, call.headers, call.body, known, now)
+        gone = self.forgotten.among(hook.entity, [record.entity_id for record in unpacked.received])
+        unpacked = replace(unpacked, received=tuple(one for one in unpacked.received if one.entity_id not in gone))
         with self._of_ledger.guarding():
             self.ledger.receive(rows(unpacked.received, request_id, now))
         self.recorder.put([
@@ -261,7 +293,7 @@ class Office:
         desks = [self.desk(name) for name in names]
         reader = self.readers[desks[0].entity]
         try:
-            known = reader.known(asks, now)
+            known = self._objected(desks[0].entity, asks, reader.known(asks, now))
         except StoreError as failure:
             return self._last_stored(desks, asks, now, call, failure)
         lap("fetch")
@@ -272,6 +304,17 @@ class Office:
             self._shadow.hear(desk, part, now)
         lap("change")
         return answers
+
+    def _objected(self, entity: str, asks: Sequence[Ask], known: Sequence[Known]) -> Sequence[Known]:
+        """What is known, with objections that were told before; where the ledger does not answer, with those of the records."""
+        policy = self.policies[entity]
+        if not policy.conditions:
+            return known
+        names, ids = [name for name, its in self.entities.items() if its == entity], [ask.entity_id for ask in asks]
+        told: Mapping[str, Stored] = {}
+        with suppress(ForesellError), self._of_ledger.guarding():
+            told = self.ledger.withheld(names, [one for one in dict.fromkeys(ids) if one is not None])
+        return objected(policy, known, told)
 
     def _keep(self, said: Sequence[Sequence[Said]], answers: Sequence[Sequence[Answer]], now: datetime, call: Call) -> None:
         """Have answers stored, once it is certain that all of them are given.
@@ -340,8 +383,9 @@ class Office:
 
     def _before(self, desk: Desk, ids: Sequence[str]) -> Mapping[str, Stored]:
         """The last stored scores of entities; none where the ledger does not answer."""
+        gone = self.forgotten.among(desk.entity, ids)
         with suppress(ForesellError), self._of_ledger.guarding():
-            return self.ledger.latest(desk.scorer.propensity.name, ids)
+            return self.ledger.latest(desk.scorer.propensity.name, [one for one in ids if one not in gone])
         return {}
 
     def _last_stored(
@@ -376,10 +420,10 @@ def _seated(desk: Desk | ForesellError) -> dict[str, Any]:
     return {"answers": desk.scorer.version, "challenger": desk.challenger.version if desk.challenger else None}
 
 
-def _readers(online: Online, declared: tuple[View, ...]) -> dict[str, Reader]:
+def _readers(online: Online, declared: tuple[View, ...], forgotten: Forgotten) -> dict[str, Reader]:
     """A reader for every kind of entity that the store has a place for."""
     readers = {}
     for entity in ENTITIES:
         with suppress(StoreError):
-            readers[entity] = Reader(online, declared, entity)
+            readers[entity] = Reader(online, declared, entity, forgotten)
     return readers

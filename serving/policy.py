@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
-from features.condition import Condition
+from features.condition import Condition, is_missing
 from features.errors import WorkspaceError, nearest
 from features.operation import PolicySettings
 
@@ -39,7 +39,7 @@ class Policy:
         Raises:
             CallError: a condition cannot be parsed.
         """
-        self._entity, self._holdout, self._exploration = entity, settings.holdout, settings.exploration
+        self.entity, self._holdout, self._exploration = entity, settings.holdout, settings.exploration
         self.conditions = tuple(Condition.parse(text) for text in settings.suppress.get(entity, ()))
 
     @property
@@ -58,8 +58,8 @@ class Policy:
             if condition.column not in names:
                 near = nearest(condition.column, names)
                 raise WorkspaceError(
-                    f"[policy.suppress] {self._entity} in foresell.toml",
-                    expected=f"conditions over columns of a {self._entity}'s snapshot",
+                    f"[policy.suppress] {self.entity} in foresell.toml",
+                    expected=f"conditions over columns of a {self.entity}'s snapshot",
                     received=f"`{condition}`",
                     repair=f"did you mean `{near}`?" if near else "`foresell features list` shows which columns there are",
                 )
@@ -71,7 +71,7 @@ class Policy:
 
     def is_held_out(self, entity_id: str | None) -> bool:
         """Whether an entity belongs to the stable share that is never scored for action."""
-        return self.holds_out and bool(entity_id) and share(f"holdout:{self._entity}:{entity_id}") < self._holdout
+        return self.holds_out and bool(entity_id) and share(f"holdout:{self.entity}:{entity_id}") < self._holdout
 
     @property
     def explores(self) -> bool:
@@ -83,7 +83,7 @@ class Policy:
 
         Each propensity draws others: who was acted on for everything at once would show the worth of none.
         """
-        key = f"explore:{self._entity}:{propensity}:{week(at)}:{entity_id}"
+        key = f"explore:{self.entity}:{propensity}:{week(at)}:{entity_id}"
         return self.explores and bool(entity_id) and share(key) < self._exploration
 
     def withheld(self, entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
@@ -99,14 +99,20 @@ class Policy:
         """As `withheld`, of a row that may lack some of `columns`: None, too, where what is there does not decide."""
         return self._first([one for one in self.conditions if one.column in row], entity_id, row)
 
+    def objection(self, row: Mapping[str, object]) -> str | None:
+        """Why an entity gets no score by what it said itself: None, too, where a condition holds for want of any word."""
+        said = (one for one in self.conditions if not is_missing(row.get(one.column)) and one.holds(row))
+        return next((self._why(condition) for condition in said), None)
+
+    def _why(self, condition: Condition) -> str:
+        return f"no score may be given of this {self.entity}: {condition}"
+
     def _first(self, conditions: Iterable[Condition], entity_id: str | None, row: Mapping[str, object]) -> Withheld | None:
         for condition in conditions:
             if condition.holds(row):
-                return Withheld("suppressed", f"no score may be given of this {self._entity}: {condition}")
+                return Withheld("suppressed", self._why(condition))
         if self.is_held_out(entity_id):
-            return Withheld(
-                "holdout", f"held out: a stable {self._holdout:.0%} of all {self._entity}s is never scored for action"
-            )
+            return Withheld("holdout", f"held out: a stable {self._holdout:.0%} of all {self.entity}s is never scored for action")
         return None
 
 

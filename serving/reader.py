@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from features.errors import ContractError, ForesellError
+from features.errors import ContractError, ForesellError, StoreError
 from features.feature import View
+from features.forgetting.forgotten import Forgotten
 from features.online import Online
 from features.record import Record, Values
 from serving.breaker import Breaker
@@ -37,14 +38,14 @@ class Reader:
         attributes: what a request may give.
     """
 
-    def __init__(self, online: Online, views: tuple[View, ...], entity: str) -> None:
-        """Take the open store and what the workspace declares.
+    def __init__(self, online: Online, views: tuple[View, ...], entity: str, forgotten: Forgotten | None = None) -> None:
+        """Take the open store, what the workspace declares, and who is forgotten.
 
         Raises:
             StoreError: the store has no place for records of this entity.
         """
         online.require(entity)
-        self._online, self._views, self.entity = online, views, entity
+        self._online, self._views, self.entity, self._forgotten = online, views, entity, forgotten
         self.breaker = Breaker()
         self.newest: datetime | None = None
         self.attributes: tuple[Attribute, ...] = attributes(views, entity)
@@ -54,18 +55,31 @@ class Reader:
         of one whose record is damaged.
 
         Somebody without an id, or whom the store does not know, is taken for one who was created at this instant: nothing has
-        happened to them yet, so their counts are 0.
+        happened to them yet, so their counts are 0. Of whom is forgotten nothing is known, whatever is given.
 
         Raises:
             StoreError: the store does not answer within its deadline, or has just failed to.
         """
-        ids = list(dict.fromkeys(ask.entity_id for ask in asks if ask.entity_id is not None))
-        if not ids:
-            return [self._record(ask, None, now) for ask in asks]
-        with self.breaker.guarding():
-            stored = dict(zip(ids, self._stored(ids), strict=True))
-        self._note(stored.values())
+        gone = {one: self._nobody() for one in self.forgotten(ask.entity_id for ask in asks)}
+        ids = [one for one in dict.fromkeys(ask.entity_id for ask in asks) if one is not None and one not in gone]
+        stored: dict[str, Record | ForesellError | None] = dict(gone)
+        if ids:
+            with self.breaker.guarding():
+                stored |= dict(zip(ids, self._stored(ids), strict=True))
+            self._note(stored.values())
         return [self._record(ask, stored.get(ask.entity_id or ""), now) for ask in asks]
+
+    def forgotten(self, ids: Iterable[str | None]) -> set[str]:
+        """Those of some ids who are forgotten."""
+        return self._forgotten.among(self.entity, ids) if self._forgotten else set()
+
+    def _nobody(self) -> ForesellError:
+        return StoreError(
+            f"this {self.entity}",
+            expected=f"a {self.entity} who was not forgotten",
+            received="forgotten",
+            repair="nothing about them is known, computed or kept",
+        )
 
     def _stored(self, ids: Sequence[str]) -> Sequence[Record | ForesellError | None]:
         try:
@@ -101,10 +115,11 @@ class Reader:
         if stored is None:
             if not ask.may_be_new:
                 return None
-            return Record(ask.entity_id or "", now, newcomer(self._views, self.entity, ask.given, now))
+            return Record(ask.entity_id or "", now, newcomer(self._views, self.entity, ask.given, now), is_new=True)
         if isinstance(stored, ForesellError) or not ask.given:
             return stored
         before = stored.values.whole() if isinstance(stored.values, Values) else dict(stored.values)
         values = overridden(before, self._views, self.entity, ask.given, now)
         told = {attribute.feature.name for attribute in self.attributes if any(name in ask.given for name in attribute.names)}
-        return replace(stored, values=values, given=told.union(name for name in values if values[name] is not before.get(name)))
+        given = told.union(name for name in values if values[name] is not before.get(name))
+        return replace(stored, values=values, given=given, before=before)

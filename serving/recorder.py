@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Condition, Event, Lock, Thread
 
 from features.errors import StoreError
@@ -31,17 +31,24 @@ class Recorder:
         failures: attempts at writing at which the database failed.
     """
 
-    def __init__(self, ledger: Ledger, capacity: int = CAPACITY, every_seconds: float = EVERY_SECONDS) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        capacity: int = CAPACITY,
+        every_seconds: float = EVERY_SECONDS,
+        may_be_kept: Callable[[Entry], bool] = lambda entry: True,
+    ) -> None:
         """Start the thread.
 
         Args:
             ledger: where to write.
             capacity: entries kept in memory while the database is away.
+            may_be_kept: asked of each entry just before it is written; who was forgotten meanwhile is not.
             every_seconds: how long to gather entries for one write; also the first pause after a failure.
         """
         self.dropped = 0
         self.failures = 0
-        self._ledger, self._capacity, self._every = ledger, capacity, every_seconds
+        self._ledger, self._capacity, self._every, self._may_be_kept = ledger, capacity, every_seconds, may_be_kept
         self._entries: deque[Entry] = deque()
         self._writing: deque[Sequence[Entry]] = deque()
         self._failing = False
@@ -133,7 +140,7 @@ class Recorder:
         """Write all there is; False when the database failed."""
         while chunk := self._next():
             try:
-                self._ledger.keep(chunk)
+                self._ledger.keep([one for one in chunk if self._may_be_kept(one)])
             except StoreError as error:
                 self._tell(error)
                 return False

@@ -162,6 +162,8 @@ class Scorer:
 
     def withheld(self, record: Record, scored_at: datetime) -> Score | None:
         """The answer about an entity that gets no score: policy withholds it, or the question does not apply."""
+        if record.objection is not None:  # told before: it is not kept anew, or it would never grow old
+            return self.unscored(record.entity_id, record.objection, None, scored_at, "suppressed")
         found = self.policy.withheld(record.entity_id or None, record.values)
         if found is not None:
             return self.unscored(record.entity_id, found.why, record.as_of, scored_at, found.kind)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from features.errors import ForesellError
+from features.forgetting.forgotten import Forgotten
 from serving.deadline import Deadline
 from serving.desk import Desk, Said
 from serving.ledger import Compared, Ledger
@@ -21,9 +22,9 @@ _Task = tuple[Desk, Sequence[Said], datetime]
 class Shadow:
     """One thread that asks challengers; when it cannot keep up, it leaves requests out and counts them."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Take the ledger that keeps the comparisons; `start` begins."""
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, forgotten: Forgotten | None = None) -> None:
+        """Take the ledger that keeps the comparisons, and who is forgotten; `start` begins."""
+        self._ledger, self._forgotten = ledger, forgotten
         self._waiting: queue.Queue[_Task | None] = queue.Queue(MOST_WAITING)
         self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
         self.left_out = 0
@@ -51,10 +52,14 @@ class Shadow:
         except queue.Full:
             self.left_out += 1
 
+    def _keep(self, entity: str, rows: Sequence[Compared]) -> None:
+        gone = self._forgotten.among(entity, [row.entity_id for row in rows]) if self._forgotten else set()
+        self._ledger.keep_shadow([row for row in rows if row.entity_id not in gone])
+
     def _work(self) -> None:
         while (task := self._waiting.get()) is not None:
             try:
-                self._ledger.keep_shadow(compared(*task))
+                self._keep(task[0].entity, compared(*task))
             except Exception as problem:  # whatever it is, the next comparison must not wait for it for ever
                 self.left_out += 1
                 told = problem.received if isinstance(problem, ForesellError) else type(problem).__name__

@@ -11,6 +11,7 @@ import pandas as pd
 
 from features.console import Watch
 from features.errors import ContractError, ForesellError, RegistryError
+from features.forgetting import forgotten
 from features.propensity import Propensity, load
 from features.settings import Workspace
 from training import dataset, registry
@@ -73,7 +74,9 @@ def rebuild(workspace: Workspace, name: str, version: str | None, watch: Watch) 
     with tempfile.TemporaryDirectory() as folder:  # of its own, so that no search of parameters is remembered
         again = select(data, _as_searched(stored.propensity, before.trials), Path(folder), watch).fitted.model
     now = provenance(whole, before.trials)
-    return compare(document["version"], stored, again, data.frame, (*moved(before, now), *_edited(workspace, stored.propensity)))
+    gone = _forgotten(workspace, name, document["version"])
+    told = (*gone, *moved(before, now), *_edited(workspace, stored.propensity))
+    return compare(document["version"], stored, again, data.frame, told)
 
 
 def as_recorded(data: Dataset, before: Provenance) -> Dataset:
@@ -134,6 +137,13 @@ def _edited(workspace: Workspace, recorded: Propensity) -> list[str]:
     except ForesellError:
         same = False
     return [] if same else ["the propensity file: it was edited since (the rebuild goes by the recorded one)"]
+
+
+def _forgotten(workspace: Workspace, name: str, version: str) -> list[str]:
+    """Whether rows of people are missing who were forgotten since; then the version can never be made again to the bit."""
+    people = forgotten.trained_on(workspace, name, version)
+    told = f"rows of {people:,} forgotten {'person' if people == 1 else 'people'} are missing: they were erased since, for good"
+    return [told] if people else []
 
 
 def _provenance(document: dict[str, object]) -> Provenance:

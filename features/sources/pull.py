@@ -20,13 +20,16 @@ from features.adapter import Adapter
 from features.console import Watch
 from features.database import connect
 from features.errors import BusyError, WorkspaceError, nearest
+from features.forgetting.forgotten import Forgotten
+from features.forgetting.person import is_telling
 from features.remote.pace import Clock, Sleep
 from features.settings import Workspace
 from features.sources.opening import open_source
 from features.sources.patience import Patience
 from features.sources.pulled import Pulled
 from features.sources.settings import AnySource, HttpSource, SqlSource, digest
-from features.sources.source import Kind, Record, Source, Window, instant, pages
+from features.sources.source import Kind, Record, Row, Source, Window, instant, pages
+from features.tables import ENTITIES
 
 FOLDER, LOCK = "pulled", ".lock"
 ADDRESSES = ("postgresql://", "postgresql+psycopg://", "postgres://", "sqlite://")
@@ -137,6 +140,7 @@ class _Kind:
         now: datetime,
     ) -> None:
         self._export, self._source, self._kind, self._patience = workspace.source, source, kind, patience
+        self._forgotten = Forgotten(workspace)
         place, columns = digest(settings.place), digest(kind)
         self._pulled = {one.stem: Pulled(folder, one, place, columns, now) for one in (kind, *kind.children)}
         own = self._pulled[kind.stem]
@@ -186,10 +190,21 @@ class _Kind:
     def _put(self, page: list[Record], *, gone: bool) -> None:
         """Children first: what has come so far is told by the records themselves."""
         for child in self._kind.children:
-            rows = [row for record in page for row in record.children.get(child.stem, ())]
+            rows = [row for record in page for row in record.children.get(child.stem, ()) if not self._is_forgotten(row)]
             if rows:
                 self._pulled[child.stem].add(((row, instant(row[child.modified])) for row in rows), gone=gone)
-        self._pulled[self._kind.stem].add(((record.row, record.modified) for record in page), gone=gone)
+        kept = [record for record in page if not self._is_forgotten(record.row)]
+        self._pulled[self._kind.stem].add(((record.row, record.modified) for record in kept), gone=gone)
+
+    def _is_forgotten(self, row: Row) -> bool:
+        """Whether a row names somebody who is forgotten: what a source calls its ids only the adapter knows, so any text counts.
+
+        An id that is too short to be told from other numbers is left to ingest.
+        """
+        if not len(self._forgotten):
+            return False
+        texts = [text for text in row.values() if text is not None and is_telling(text)]
+        return any(self._forgotten.among(entity, texts) for entity in ENTITIES)
 
 
 def _asked(source: Source, kind: Kind, patience: Patience, window: Window) -> list[Record]:

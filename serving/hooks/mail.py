@@ -9,14 +9,21 @@ from uuid import uuid4
 from features.hook import Hook
 from serving.hooks.rounds import Rounds
 from serving.hooks.sender import Sender, client
-from serving.hooks.worker import Scores, Worker
+from serving.hooks.worker import IsForgotten, Scores, Worker, nobody
 from serving.ledger import Ledger
 
 
 class Mail:
     """A worker and a sender over one ledger."""
 
-    def __init__(self, ledger: Ledger, hooks: Mapping[str, Hook], score: Scores, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        hooks: Mapping[str, Hook],
+        score: Scores,
+        clock: Callable[[], datetime],
+        is_forgotten: IsForgotten = nobody,
+    ) -> None:
         """Make both; `start` begins.
 
         Args:
@@ -24,9 +31,10 @@ class Mail:
             hooks: how each source's records are read, and where its scores go.
             score: answers about what was received.
             clock: the instant of each round.
+            is_forgotten: told an entity and an id.
         """
         self._client = client()
-        self._inbox = Rounds("inbox", Worker(uuid4().hex, ledger, hooks, score).work, clock)
+        self._inbox = Rounds("inbox", Worker(uuid4().hex, ledger, hooks, score, is_forgotten).work, clock)
         self._outbox = Rounds("outbox", Sender(ledger, hooks, self._client).send, clock)
 
     def start(self) -> None:

@@ -50,6 +50,14 @@ class Answered(Protocol):
     def document(self) -> bytes: ...
 
 
+IsForgotten = Callable[[str, str], bool]
+
+
+def nobody(entity: str, entity_id: str) -> bool:
+    """Where nobody is forgotten."""
+    return False
+
+
 Scores = Callable[[str, tuple[str, ...], Sequence[Ask], datetime], Sequence[Answered]]
 
 
@@ -62,10 +70,13 @@ class Worker:
         hooks: how each source's records are read, and where its scores go.
         score: called with an entity, the propensities that are wanted of it (none means all), who is asked about, and the
             instant; it stores what it answers, also why there is no score, and raises StoreError while nothing can be scored.
+        is_forgotten: told an entity and an id; what waits of such a one goes unscored.
     """
 
-    def __init__(self, name: str, inbox: Inbox, hooks: Mapping[str, Hook], score: Scores) -> None:
-        self._name, self._inbox, self._hooks, self._score = name, inbox, hooks, score
+    def __init__(
+        self, name: str, inbox: Inbox, hooks: Mapping[str, Hook], score: Scores, is_forgotten: IsForgotten = nobody
+    ) -> None:
+        self._name, self._inbox, self._hooks, self._score, self._is_forgotten = name, inbox, hooks, score, is_forgotten
 
     def work(self, now: datetime) -> int:
         """Score what waits, up to 200 entities.
@@ -77,8 +88,11 @@ class Worker:
             StoreError: the ledger or the online store does not answer; what was claimed is given back.
         """
         claimed = self._inbox.claim(self._name, ENTITIES_A_ROUND, now, STALE_AFTER)
+        gone = [one for one in claimed if self._is_forgotten(one.entity, one.entity_id)]
+        if gone:
+            self._inbox.done(_ids(gone))
         groups: dict[tuple[str, str], list[Claimed]] = {}
-        for one in claimed:
+        for one in (one for one in claimed if one not in gone):
             groups.setdefault((one.source, one.entity), []).append(one)
         try:
             return sum(self._score_all(group, now) for group in groups.values())

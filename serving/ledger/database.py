@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, Executable, Table, create_engine, ins
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from features.errors import StoreError, WorkspaceError
+from features.forgetting.sqlite import compacted
 from serving.ledger.address import Address
 from serving.ledger.failure import failed, is_of_value, unstorable
 from serving.ledger.table import METADATA, SCHEMA, VERSION
@@ -157,6 +158,22 @@ class Database:
                         connection.exec_driver_sql("select pg_advisory_unlock(%s)", (key,))
         finally:
             connection.close()
+
+    def compact(self, tables: Sequence[str]) -> None:
+        """See to it that nothing stays of what was deleted: SQLite's file is written anew, PostgreSQL's tables are vacuumed.
+
+        Raises:
+            StoreError: the database does not answer, or somebody holds it for longer than a write may take.
+        """
+        with self._answering():
+            if not self._is_made():
+                return
+            with self._calm.connect() as connection:
+                if self.is_file:
+                    compacted(connection.connection.driver_connection)  # type: ignore[arg-type]
+                else:
+                    for table in tables:
+                        connection.exec_driver_sql(f"vacuum {table}")
 
     def write_many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement for each row, within `writing`."""

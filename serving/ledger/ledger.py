@@ -8,6 +8,7 @@ from features.settings import Workspace
 from serving.ledger.actions import Actions
 from serving.ledger.address import Address
 from serving.ledger.database import WRITE_MS, Database
+from serving.ledger.erasure import Erasure
 from serving.ledger.given import Online
 from serving.ledger.inbox import Inbox
 from serving.ledger.outbox import NEVER, Outbox
@@ -19,7 +20,7 @@ from serving.ledger.table import INBOX, OUTBOX
 from serving.ledger.targets import Targets
 
 
-class Ledger(Scores, Online, Shadow, Actions, Inbox, Outbox, Targets, Retention):
+class Ledger(Scores, Online, Shadow, Actions, Inbox, Outbox, Targets, Retention, Erasure):
     """Every table of one database. Threads and processes may share it; each process opens its own."""
 
     @classmethod

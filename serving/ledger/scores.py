@@ -20,6 +20,7 @@ _ONE = f"select {', '.join(_STORED)} from latest where propensity = ? and entity
 _MANY = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id "
 _EVERY = f"select {', '.join(_STORED)} from latest where entity_id = ? and propensity "
 _HEADS = f"select {', '.join(_STORED[:5])} from latest where propensity = ? and entity_id "
+_WITHHELD = _MANY.replace("and entity_id", "and probability is null and entity_id")
 _STORE = (
     f"insert into latest ({', '.join(_STORED)}) values ({', '.join('?' * len(_STORED))}) "
     f"on conflict (propensity, entity_id) do update set {', '.join(f'{name} = excluded.{name}' for name in _STORED[2:])}"
@@ -69,6 +70,15 @@ class Scores(Part):
             StoreError, CallError: as `latest`.
         """
         return sorted(map(_stored, self._among(_EVERY, entity_id, propensities)))
+
+    def withheld(self, propensities: Sequence[str], ids: Sequence[str]) -> dict[str, Stored]:
+        """By id, the newest stored answer of any of some propensities that has no score.
+
+        Raises:
+            StoreError, CallError: as `latest`.
+        """
+        rows = [row for name in propensities for row in self._among(_WITHHELD, name, ids)]
+        return {row[1]: _stored(row) for row in sorted(rows, key=lambda row: row[2])}
 
     def scored(self, propensity: str, after: str = "", limit: int | None = None) -> list[str]:
         """The ids of the entities whose stored answer is a score, in the database's order.

@@ -21,13 +21,17 @@ from features.errors import ForesellError, RegistryError
 from features.finding import Finding, Health, read_health, write_health
 from features.propensity import Propensity, load, propensity_files
 from features.settings import Workspace
-from serving.monitor import alarms, alert, drift, estimate, incidents, matured, reference
+from serving.monitor import alarms, alert, incidents, matured
 from serving.monitor.alarms import Alarm, Alarms
 from serving.monitor.alert import Alerts
+from serving.monitor.drift import Drift, drift
+from serving.monitor.estimate import Check, Estimate, weekly
+from serving.monitor.estimate import finding as expected
 from serving.monitor.known import earned
 from serving.monitor.parts import Part, parts
 from serving.monitor.performance import SHOWN_WEEKS, Performance, performance
 from serving.monitor.promise import WINDOWS, Promise
+from serving.monitor.reference import reference
 from serving.monitor.served import WEEK
 from serving.monitor.worth import Worth, worth
 from training import registry
@@ -47,9 +51,9 @@ class Ahead:
         findings: of both.
     """
 
-    drift: drift.Drift | None
-    estimate: estimate.Estimate | None
-    checked: estimate.Check
+    drift: Drift | None
+    estimate: Estimate | None
+    checked: Check
     findings: tuple[Finding, ...]
 
 
@@ -189,12 +193,13 @@ def _ahead(
     """What is known before outcomes are; a version whose report does not say what it was trained on cannot be held against it."""
     try:
         registered = registry.load(workspace, name, version)
-        moved = drift.drift(workspace, registered, as_of, watch)
-        ordinary = reference.reference(workspace, registered, watch).aucs
+        moved = drift(workspace, registered, as_of, watch)
+        ordinary = reference(workspace, registered, watch).aucs
     except RegistryError as error:
-        return Ahead(None, None, estimate.Check(), (_unknown(name, version, error),))
-    made, checked = estimate.weekly(workspace, name, version, as_of, moved.probability, rows)
-    told = estimate.finding(made, name, version, promise.ranking, ordinary) if made and promise else None
+        return Ahead(None, None, Check(), (_unknown(name, version, error),))
+    made, checked = weekly(workspace, name, version, as_of, moved.probability, rows)
+    enough = made is not None and made.rows >= workspace.settings.monitor.least_rows
+    told = expected(made, name, version, promise.ranking, ordinary) if made and enough and promise else None
     return Ahead(moved, made, checked, (*moved.findings, *((told,) if told else ())))
 
 

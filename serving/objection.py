@@ -1,0 +1,70 @@
+"""Objections that were told before: in the stored record, whatever a request says over it, or in a request or webhook since.
+
+`[policy] suppress` is the person's own word (GDPR, Art. 21). What a record says is not undone by what a request gives, unless the
+record says nothing; and what a request or webhook told stands until a record of a later as_of takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from features.record import Record
+from serving.answer import SCORE
+from serving.desk import Known
+from serving.ledger import Stored
+from serving.ledger.kept import read
+from serving.policy import Held, Policy
+from serving.score import Score
+
+
+def objected(policy: Policy, known: Sequence[Known], told: Mapping[str, Stored]) -> list[Known]:
+    """What is known of each, with the objection that counts whatever a request says.
+
+    Args:
+        policy: of the entity.
+        known: what is known of each entity that is asked about.
+        told: by id, the last answer that withheld a score, if one did.
+    """
+    return [_objected(policy, one, told) if isinstance(one, Record) else one for one in known]
+
+
+def _objected(policy: Policy, record: Record, told: Mapping[str, Stored]) -> Record:
+    before = None if record.before is None else policy.objection(record.before)
+    if before is not None:
+        return replace(record, objection=before)
+    stored = told.get(record.entity_id)
+    if stored is None or (not record.is_new and stored.scored_at < record.as_of):
+        return record
+    score = SCORE.validate_json(stored.document)
+    return replace(record, objection=score.why) if score.policy == "suppressed" else record
+
+
+def shown(policy: Policy, stored: Stored, known: Known, now: datetime) -> Score | None:
+    """What is read back in place of a stored score: None if that may be shown, else the answer that withholds it.
+
+    Args:
+        policy: of the entity.
+        stored: the last stored score.
+        known: what is known of the entity now; None of one that the store does not know, an error where it does not tell.
+        now: the instant of the request.
+    """
+    score = SCORE.validate_json(stored.document)
+    if score.score is None:
+        return None
+    values = {**read(stored.features), **(known.values if isinstance(known, Record) else {})}
+    why: str | None
+    kind: Held | None
+    if isinstance(known, Exception) and policy.conditions:
+        why, kind = f"whether this {policy.entity} has objected since is not known", None
+    elif isinstance(known, Record) and known.objection is not None:
+        why, kind = known.objection, "suppressed"
+    elif found := policy.surely_withheld(stored.entity_id, values):
+        why, kind = found.why, found.kind
+    else:
+        return None
+    return replace(
+        score, eligible=kind is not None, why=why, policy=kind, score=None, probability=None, percentile=None, grade=None,
+        expected_value=None, reasons=(), missing=(), unseen=(), change=None, trend=None, scored_at=now,
+    )  # fmt: skip
