@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.console import Group
+from features.forgetting.forgotten import Forgotten
+from features.forgetting.person import Person
 from features.operation import PolicySettings
 from features.settings import SETTINGS_FILE, Workspace
 from serving.action import SKEW, Diary, Told, derived
@@ -141,8 +143,15 @@ def test_more_rows_than_go_at_once_are_kept_and_what_is_listed_is_counted_whole(
     assert "nothing of the kind" in run(root, "--propensity", "upsell").stderr
 
 
-def test_what_lies_in_the_future_is_refused_beyond_the_skew_of_a_clock() -> None:
-    diary = Diary({"churn": "customer"}, PolicySettings())
+def test_of_somebody_who_was_forgotten_nothing_is_kept(root: Path) -> None:
+    Forgotten(Workspace.open(root)).add(Person.of([("customer", FREE)]))
+    told = json.loads(run(root, "--import", written(root, GOOD), "--json").stdout)
+    assert set(told["flaws"][0].values()) >= {"line 2.entity_id", "somebody who was forgotten"} and len(told["flaws"]) == 1
+    assert {one.entity_id for one in kept(root).values()} == {HELD, OTHER}
+
+
+def test_what_lies_in_the_future_is_refused_beyond_the_skew_of_a_clock(root: Path) -> None:
+    diary = Diary({"churn": "customer"}, PolicySettings(), Forgotten(Workspace.open(root)))
 
     def said(at: datetime | None) -> Action | Flaw:
         return diary.action(Told("churn", "C1", "call", "a", at), "line 2", NOW, "r", None)

@@ -18,6 +18,8 @@ import pytest
 from httpx import Response
 from starlette.testclient import TestClient
 
+from features.forgetting.forgotten import Forgotten
+from features.forgetting.person import Person
 from features.settings import Workspace
 from serving.http import keys
 from serving.http.api import Api
@@ -102,6 +104,13 @@ def test_acting_on_somebody_held_out_is_kept_and_said(opened: Opened) -> None:
     assert one["held_out"] is True and kept(opened[0])["breach"].held_out
 
 
+def test_of_somebody_who_was_forgotten_nothing_is_kept_any_more(opened: Opened) -> None:
+    Forgotten(opened[0]).add(Person.of([("customer", "C0399")]))
+    gone, good = tell(opened, {**CALL, "entity_id": "C0399", "id": "gone"}, {**CALL, "id": "other"}).json()["actions"]
+    assert gone["problem"]["flaws"][0]["received"] == "somebody who was forgotten" and good["id"] == "other"
+    assert "gone" not in kept(opened[0])
+
+
 def test_one_bad_record_does_not_lose_the_others(opened: Opened) -> None:
     far = (datetime.now(UTC) + timedelta(minutes=6)).isoformat()
     near = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
@@ -143,7 +152,7 @@ def test_a_body_of_which_nothing_can_be_kept_is_a_problem(opened: Opened, body: 
 
 
 def test_a_thousand_at_once_are_kept(opened: Opened) -> None:
-    response = tell(opened, *({**CALL, "entity_id": f"C{i:04d}", "id": f"many-{i}"} for i in range(1_000)))
+    response = tell(opened, *({**CALL, "entity_id": f"C{i:04d}", "id": f"many-{i}"} for i in range(1_000, 2_000)))
     assert response.status_code == 200 and len(response.json()["actions"]) == 1_000
     assert sum(one.startswith("many-") for one in kept(opened[0])) == 1_000
 
