@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Literal, cast
 
 from features.errors import ForesellError, nearest
+from features.forgetting.forgotten import Forgotten
 from features.operation import PolicySettings
 from features.propensity import load, propensity_files
 from features.settings import Workspace
@@ -61,9 +62,11 @@ class Logged:
 class Diary:
     """What may be told, and by whom an action is held to be a breach."""
 
-    def __init__(self, entities: Mapping[str, str], settings: PolicySettings) -> None:
-        """Take the propensities, each with the kind of its entities, and the policy, of which only the holdout counts here."""
-        self._entities = dict(entities)
+    def __init__(self, entities: Mapping[str, str], settings: PolicySettings, forgotten: Forgotten) -> None:
+        """Take the propensities, each with the kind of its entities, the policy, of which only the holdout counts here, and who
+        was forgotten, of whom nothing is kept any more.
+        """
+        self._entities, self._forgotten = dict(entities), forgotten
         holdout = PolicySettings(holdout=settings.holdout)
         self._policies = {kind: Policy(holdout, _kind(kind)) for kind in set(self._entities.values())}
 
@@ -82,6 +85,8 @@ class Diary:
         if at > now + SKEW:
             return _future(at, now, where)
         entity = self._entities[told.propensity]
+        if self._forgotten.holds(entity, told.entity_id):
+            return _gone(where)
         held_out = self._policies[entity].is_held_out(told.entity_id)
         identity = told.id or derived(told.propensity, told.entity_id, at, told.kind)
         return Action(
@@ -116,11 +121,16 @@ def keep(ledger: Ledger, made: Sequence[Action | Flaw], wheres: Sequence[str]) -
         StoreError: the ledger does not answer, or is full; nothing was kept.
         CallError: a value is one that no database can hold; nothing was kept.
     """
-    there = ledger.log([one for one in made if isinstance(one, Action)])
-    return [one if isinstance(one, Flaw) else _logged(one, there[one.id], where) for one, where in zip(made, wheres, strict=True)]
+    actions = [one for one in made if isinstance(one, Action)]
+    known = ledger.known([one.id for one in actions])
+    there, found = ledger.log(actions), list[Logged | Flaw]()
+    for one, where in zip(made, wheres, strict=True):
+        found.append(one if isinstance(one, Flaw) else _logged(one, there[one.id], one.id in known, where))
+        known |= {one.id} if isinstance(one, Action) else set()
+    return found
 
 
-def _logged(told: Action, kept: Action, where: str) -> Logged | Flaw:
+def _logged(told: Action, kept: Action, is_known: bool, where: str) -> Logged | Flaw:
     if (told.propensity, told.entity_id, told.kind) != (kept.propensity, kept.entity_id, kept.kind):
         return Flaw(
             where=f"{where}.id",
@@ -128,7 +138,7 @@ def _logged(told: Action, kept: Action, where: str) -> Logged | Flaw:
             received=f"{told.id}, which is that of a {kept.kind} of {kept.at:%Y-%m-%d %H:%M} UTC for {kept.propensity}",
             repair="put the name of the CRM or of its table before the id, such as `odoo-call:17`",
         )
-    return Logged(kept.id, kept.propensity, kept.entity_id, kept.held_out, kept.request_id != told.request_id)
+    return Logged(kept.id, kept.propensity, kept.entity_id, kept.held_out, is_known or kept.request_id != told.request_id)
 
 
 def entities(workspace: Workspace) -> dict[str, str]:
@@ -146,6 +156,15 @@ def _future(at: datetime, now: datetime, where: str) -> Flaw:
         expected=f"an instant up to now, {now:%Y-%m-%dT%H:%M:%SZ}; a clock may be {SKEW // timedelta(minutes=1)} minutes ahead",
         received=f"{at.isoformat()}",
         repair="tell what was done after it was done; a time without a zone is taken as UTC",
+    )
+
+
+def _gone(where: str) -> Flaw:
+    return Flaw(
+        where=f"{where}.entity_id",
+        expected="somebody of whom something may be kept",
+        received="somebody who was forgotten",
+        repair="forget this person in the CRM, too, and tell nothing more of them",
     )
 
 

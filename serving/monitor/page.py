@@ -16,6 +16,7 @@ from serving.monitor.document import document, status, untold
 from serving.monitor.figures import Figures
 from serving.monitor.monitor import Monitored, Watched
 from serving.monitor.performance import Performance
+from serving.monitor.worth_plots import differences
 
 WORDS = {"ok": "Well", "warning": "Watch", "alarm": "Act", "unknown": "Cannot be told yet"}
 FIGURES = (
@@ -70,6 +71,7 @@ def _page(found: Monitored, name: str) -> str:
         words=WORDS, day=_day, failure=found.failures.get(name), opened=_opened(found, name), untold=untold(health),
         notes=[one for one in health.findings if one.severity == "note" and one not in untold(health)],
         well=well(watched) if watched else (), next=waiting(shown) if shown else "", tiles=_tiles(shown) if shown else [],
+        worth=differences(watched.worth) if watched else "",
         plots=_plots(shown) if shown else {}, tables=_tables(shown) if shown else [], figures=FIGURES, told=_told,
     )  # fmt: skip
 
