@@ -175,7 +175,8 @@ def _findings(
 ) -> tuple[Finding, ...]:
     """What differs from the promise, or why that cannot be told."""
     if promise is None:
-        return (_note(propensity, version, "Its report promises nothing: it was registered without a test."),)
+        lacking = "its report has no test, or it was trained for another horizon than the propensity file says"
+        return (_note(propensity, version, f"Version {version} promises nothing to hold outcomes against: {lacking}."),)
     if windows and windows[-1].is_enough:
         return judge(propensity, version, promise, windows)
     found = windows[-1].figures if windows else None

@@ -150,7 +150,7 @@ def test_a_version_with_a_report_is_held_against_it_in_whole_and_in_parts(mine: 
     workspace = dataclasses.replace(mine, settings=mine.settings.model_copy(update={"mlflow": address}))
     figures = {"auc": 0.95, "log_loss": 0.2, "brier": 0.1, "calibration_error": 0.01, "lift_at_10pct": 3.0}
     bounds = {f"{name}_{side}": value for name, value in figures.items() for side in ("low", "high")}
-    test = {**figures, **bounds, "rows": 5_000, "positives": 1_000, "entities": 5_000}
+    test = {**figures, **bounds, "rows": 5_000, "positives": 1_000, "entities": 5_000, "from": "2018-01-01", "to": "2018-03-01"}
     part = {"attribute": "lead_origin", "value": "web", "auc": {"value": 0.9, "low": 0.8, "high": 0.95}}
     gone = {"attribute": "lead_of_before", "value": "x", "auc": {"value": 0.9, "low": 0.8, "high": 0.95}}
     report = {"gates": [], "horizon": "30d", "test": test, "audit": {"slices": [part, gone]},
