@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Literal, cast
 
 from features.errors import ForesellError, nearest
+from features.forgetting.forgotten import Forgotten
 from features.operation import PolicySettings
 from features.propensity import load, propensity_files
 from features.settings import Workspace
@@ -61,9 +62,9 @@ class Logged:
 class Diary:
     """What may be told, and by whom an action is held to be a breach."""
 
-    def __init__(self, entities: Mapping[str, str], settings: PolicySettings) -> None:
-        """Take the propensities, each with the kind of its entities, and the policy, of which only the holdout counts here."""
-        self._entities = dict(entities)
+    def __init__(self, entities: Mapping[str, str], settings: PolicySettings, forgotten: Forgotten | None = None) -> None:
+        """Take the propensities, each with the kind of its entities, the policy's holdout, and who is forgotten."""
+        self._entities, self._forgotten = dict(entities), forgotten
         holdout = PolicySettings(holdout=settings.holdout)
         self._policies = {kind: Policy(holdout, _kind(kind)) for kind in set(self._entities.values())}
 
@@ -82,6 +83,8 @@ class Diary:
         if at > now + SKEW:
             return _future(at, now, where)
         entity = self._entities[told.propensity]
+        if self._forgotten is not None and self._forgotten.holds(entity, told.entity_id):
+            return _about_forgotten(entity, where)
         held_out = self._policies[entity].is_held_out(told.entity_id)
         identity = told.id or derived(told.propensity, told.entity_id, at, told.kind)
         return Action(
@@ -138,6 +141,15 @@ def entities(workspace: Workspace) -> dict[str, str]:
         with suppress(ForesellError):
             found[name] = load(workspace, name).entity
     return found
+
+
+def _about_forgotten(entity: str, where: str) -> Flaw:
+    return Flaw(
+        where=f"{where}.entity_id",
+        expected=f"a {entity} who was not forgotten",
+        received="one who was",
+        repair="leave it out, and erase the person where it comes from: nothing about them is kept here",
+    )
 
 
 def _future(at: datetime, now: datetime, where: str) -> Flaw:

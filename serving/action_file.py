@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from features.errors import TableError, nearest
+from features.forgetting.forgotten import Forgotten
 from features.settings import Workspace
 from serving.action import Diary, Logged, entities, keep
 from serving.flaw import Flaw
@@ -67,7 +68,7 @@ def import_actions(workspace: Workspace, ledger: Ledger, path: Path, now: dateti
         TableError: the file cannot be read, or its columns are others.
         StoreError: the ledger does not answer; importing the file again keeps the rest.
     """
-    diary, imported = Diary(entities(workspace), workspace.settings.policy), Imported()
+    diary, imported = Diary(entities(workspace), workspace.settings.policy, Forgotten(workspace)), Imported()
     rows = _rows(path)
     while some := list(islice(rows, ROWS_AT_ONCE)):
         made = [_made(diary, where, row, now, request_id) for where, row in some]

@@ -209,7 +209,7 @@ class Office:
         Raises:
             StoreError: the ledger does not answer; nothing was kept.
         """
-        diary = Diary(self.entities, self.workspace.settings.policy)
+        diary = Diary(self.entities, self.workspace.settings.policy, self.forgotten)
         made = [diary.action(one, where, now, call.request_id, call.caller) for one, where in zip(told, wheres, strict=True)]
         with self._of_ledger.guarding():
             return keep(self.ledger, made, wheres)
