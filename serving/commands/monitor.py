@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from features.console import Instant, emit, fail, json_option, progress, results, step, workspace_option
+from features.console import Instant, emit, fail, json_option, progress, results, step, work_option
 from features.settings import Workspace
 from serving.commands.alerts import test_alert
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@workspace_option
+@work_option
 @click.argument("names", metavar="[PROPENSITY]...", nargs=-1)
 @click.option("--as-of", type=Instant(), help="The day that is looked at.  [default: the newest midnight of the data]")
 @click.option(

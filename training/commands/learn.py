@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from features.console import emit, engine_option, fail, json_option, progress, step, workspace_option
+from features.console import emit, engine_option, fail, json_option, progress, step, work_option
 from features.engine import Name
 from features.errors import CallError, ForesellError
 from features.settings import Workspace
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Tune LightGBM for so long; the best so far competes."
 )
-@workspace_option
+@work_option
 @engine_option
 @json_option
 @click.pass_context

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from features.console import Instant, emit, engine_option, fail, json_option, note, progress, step, workspace_option
+from features.console import Instant, emit, engine_option, fail, json_option, note, progress, step, work_option
 from features.engine import Name
 from features.errors import CallError, ForesellError
 from features.settings import Workspace
@@ -29,7 +29,7 @@ LOCK = "lock.json"
 @click.option(
     "--as-of", type=Instant(), metavar="TIME", help="Do it as at this instant, which goes into history.  [default: now]"
 )
-@workspace_option
+@work_option
 @engine_option
 @json_option
 @click.pass_context
