@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.year", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", type=Path, required=True, help="where the worlds and workspaces are, and stay")
-    parser.add_argument("--customers", type=int, default=2_000)
+    parser.add_argument("--customers", type=int, default=1_500)
     parser.add_argument("--weeks", type=int, default=52)
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--seed", type=int, default=1)

@@ -23,7 +23,7 @@ def plot(of: Mapping[str, Sequence[Figures]], told: Sequence[Seen], path: Path) 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, len(QUESTIONS), figsize=(13, 7), layout="constrained", sharex=True)
+    figure, axes = pyplot.subplots(2, len(QUESTIONS), figsize=(13, 7), layout="constrained", sharex=True, squeeze=False)
     for column, name in enumerate(QUESTIONS):
         _auc(axes[0][column], of, name)
         _profit(axes[1][column], of, name)
