@@ -68,7 +68,7 @@ class Diary:
         """
         self._entities, self._forgotten = dict(entities), forgotten
         holdout = PolicySettings(holdout=settings.holdout)
-        self._policies = {kind: Policy(holdout, _kind(kind)) for kind in set(self._entities.values())}
+        self._policies = {kind: Policy(holdout, kind_of(kind)) for kind in set(self._entities.values())}
 
     def action(self, told: Told, where: str, now: datetime, request_id: str, caller: str | None) -> Action | Flaw:
         """What is to be kept of one action, or what is wrong with it.
@@ -168,5 +168,6 @@ def _gone(where: str) -> Flaw:
     )
 
 
-def _kind(entity: str) -> Literal["lead", "customer"]:
+def kind_of(entity: str) -> Literal["lead", "customer"]:
+    """The kind of entity that a propensity names."""
     return cast(Literal["lead", "customer"], entity)
