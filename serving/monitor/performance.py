@@ -131,11 +131,9 @@ class _Table:
         return {name: found[name] for name in sorted(found, key=lambda name: (len(name), name))}
 
     def weekly(self) -> tuple[Weekly, ...]:
-        pairs = pd.DataFrame({"monday": self.mondays, "version": self._version}).groupby(["monday", "version"]).indices
-        made = [
-            Weekly(instant(int(monday)), str(self._versions[code]), self.figures(self._mask(rows)))
-            for (monday, code), rows in pairs.items()
-        ]
+        pairs = pd.DataFrame({"monday": self.mondays, "version": self._version}).groupby(["monday", "version"]).indices.items()
+        found = [(instant(int(key[0])), str(self._versions[int(key[1])]), np.asarray(rows)) for key, rows in pairs]  # type: ignore[index]
+        made = [Weekly(monday, version, self.figures(self._mask(rows))) for monday, version, rows in found]
         return tuple(sorted(made, key=lambda one: (one.monday, one.version)))
 
     def of(self, version: str) -> np.ndarray:
