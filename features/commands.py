@@ -11,7 +11,18 @@ from typing import Any
 
 import click
 
-from features.console import Instant, emit, engine_option, json_option, note, progress, results, step, workspace_option
+from features.console import (
+    Instant,
+    emit,
+    engine_option,
+    json_option,
+    note,
+    progress,
+    results,
+    step,
+    work_option,
+    workspace_option,
+)
 from features.engine import Name
 from features.settings import Workspace
 
@@ -34,7 +45,7 @@ def init(adapter: str, source: Path | None, root: Path) -> None:
 
 
 @click.command()
-@workspace_option
+@work_option
 @click.option("--from", "sources", multiple=True, metavar="SOURCE", help="Pull what changed there first; may be given again.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be pulled.")
 @json_option
@@ -87,7 +98,7 @@ def _pull(workspace: Workspace, name: str, now: datetime, *, dry_run: bool) -> l
 
 
 @click.command()
-@workspace_option
+@work_option
 @click.option("--as-of", "as_ofs", type=Instant(), multiple=True, help="Only these instants; may be given several times.")
 @engine_option
 @json_option

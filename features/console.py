@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from features.at_work import at_work
 from features.errors import ForesellError
 from features.settings import Workspace, parse_instant
 
@@ -40,10 +42,17 @@ class Instant(click.ParamType):
         return value if isinstance(value, datetime) else parse_instant(value)
 
 
-workspace_option = click.option(
-    "--workspace", type=WorkspaceFolder(), default=".", envvar="FORESELL_WORKSPACE", show_default=True,
+def _begun(ctx: click.Context, param: click.Parameter, workspace: Workspace) -> Workspace:
+    ctx.with_resource(at_work(workspace))
+    return workspace
+
+
+_folder = partial(
+    click.option, "--workspace", type=WorkspaceFolder(), default=".", envvar="FORESELL_WORKSPACE", show_default=True,
     help="The folder with foresell.toml.",
 )  # fmt: skip
+workspace_option = _folder()
+work_option = _folder(callback=_begun)  # of commands that write what they have read: none works while a person is forgotten
 engine_option = click.option(
     "--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True,
     help="DuckDB on this machine, or Spark on the cluster of [spark].",

@@ -1,4 +1,4 @@
-"""A lock for one run at a time; who holds it is written in its file.
+"""A lock for one run at a time, or for many that only keep out that one; who holds it alone is written in its file.
 
 The lock is the kernel's and ends with the process, however that ends; the file stays, and what is written in it counts only while
 the lock is held.
@@ -68,19 +68,37 @@ def held(path: Path, holder: Holder, where: str, expected: str) -> Iterator[None
         yield
 
 
+@contextmanager
+def shared(path: Path, where: str, expected: str) -> Iterator[None]:
+    """Hold a lock beside others who share it, so that nobody has it alone; arguments and errors as of `held`."""
+    with _opened(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _busy(file, where, expected) from None
+        with suppress(OSError):  # whoever held it alone does so no more
+            file.truncate(0)
+        yield
+
+
 def _opened(path: Path) -> IO[bytes]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("r+b" if path.is_file() else "w+b", buffering=0)
+        return open(path, "r+b", buffering=0, opener=_made)
     except OSError as problem:
         raise broken("lock", problem) from problem
+
+
+def _made(path: str, flags: int) -> int:
+    """Made where there is none, and never emptied: somebody who holds it may just have written who that is."""
+    return os.open(path, flags | os.O_CREAT, 0o666)
 
 
 def _busy(file: IO[bytes], where: str, expected: str) -> BusyError:
     try:
         holder = str(Holder(**json.loads(file.read())))
     except (ValueError, TypeError):  # it is just being written
-        holder = "another process, which has only just begun"
+        holder = "another process, which does not say who it is"
     return BusyError(
         where,
         expected=expected,

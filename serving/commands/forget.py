@@ -56,15 +56,15 @@ def forget(
       foresell forget C100001 --workspace W --dry-run
       foresell forget C100001 --workspace W --linked --yes --json
     """
+    from features.at_work import alone
     from features.lock import holder
     from serving.forgetting import forget as core
-    from serving.nightly.lock import held
 
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json asks nothing, so it goes with --yes or --dry-run")
     now = datetime.now(UTC)
     own = holder(_typed(entity_id), f"{now:%Y-%m-%d %H:%M:%S} UTC")
-    with held(workspace, own):
+    with alone(workspace, own):
         asked = core.asked_for(workspace, entity_id, entity, anyway=anyway)
         person, begun = core.begin(workspace, asked, links, now, f"{own.user} on {own.host}", lambda what: None)
         if not as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from features.console import Instant, emit, engine_option, fail, json_option, progress, results, step, workspace_option
+from features.console import Instant, emit, engine_option, fail, json_option, progress, results, step, work_option
 from features.engine import Name
 from features.settings import Workspace
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@workspace_option
+@work_option
 @click.argument("names", metavar="[PROPENSITY]...", nargs=-1)
 @click.option("--as-of", type=Instant(), help="Score what was known before this instant.  [default: the data's own now]")
 @engine_option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from features.console import Instant, emit, fail, json_option, note, progress, step, workspace_option
+from features.console import Instant, emit, fail, json_option, note, progress, step, work_option
 from features.settings import Workspace
 from serving.commands.night import forgotten_of, show_partitions
 
@@ -22,7 +22,7 @@ LATE = "scored with late data"
 
 
 @click.command()
-@workspace_option
+@work_option
 @click.option(
     "--as-of", type=Instant(), help="Score what was known before this instant.  [default: the newest midnight of the data]"
 )

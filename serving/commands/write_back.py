@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import click
 
-from features.console import Instant, emit, fail, json_option, note, progress, results, step, workspace_option
+from features.console import Instant, emit, fail, json_option, note, progress, results, step, work_option
 from features.settings import Workspace
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Shown = TypeVar("Shown", bound=Told)
 
 
 @click.command("write-back")
-@workspace_option
+@work_option
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--as-of", type=Instant(), help="The newest night of this instant or before.  [default: the newest]")
 @click.option("--dry-run", is_flag=True, help="Show the first calls, without secrets, and send nothing.")

@@ -20,6 +20,7 @@ from features.console import Watch
 from features.finding import Finding, Kind, Severity
 from features.settings import Workspace
 from serving.monitor import look as looks
+from serving.monitor.incident import shown
 from serving.monitor.judgement import Judge, Moved, Share
 from serving.monitor.look import Look, look
 from serving.monitor.reference import Reference, eligible, reference
@@ -179,7 +180,7 @@ def _findings(known: Reference, one: Moved, since: Mapping[str, datetime], unkno
     if one.missing and one.missing.has_grown:
         told.append(("missing", f"it is missing in {_shares_told(one.missing, '')}", _figures(one.missing)))
     if one.unseen and one.unseen.has_grown:
-        names = ", ".join(repr(name) for name in unknown[one.name][:SHOWN])
+        names = ", ".join(repr(shown(name)) for name in unknown[one.name][:SHOWN])
         what = f" have a value the model does not know, above all {names}"
         told.append(("unseen", _shares_told(one.unseen, what), _figures(one.unseen)))
     if one.has_drifted:

@@ -37,6 +37,7 @@ from serving.monitor.worth import Worth, worth
 from training import registry
 
 GRAVITY = {"alarm": 0, "warning": 1, "note": 2}
+AHEAD = ("drift", "missing", "unseen", "score", "estimate")  # kinds that are found before outcomes are
 TABLES = "tables"  # what fails besides the propensities
 
 
@@ -89,6 +90,7 @@ class Monitored:
         health: of every propensity with a champion, by name.
         alarms: the open ones, and those that this look ended.
         alerts: who was told.
+        untouched: what is wrong with tables and touches no propensity that is watched.
         failures: what could not be computed, by the name of the propensity or `tables`.
     """
 
@@ -98,6 +100,7 @@ class Monitored:
     health: dict[str, Health]
     alarms: Alarms
     alerts: Alerts
+    untouched: tuple[Finding, ...] = ()
     failures: dict[str, ForesellError] = field(default_factory=dict)
 
     def open(self, propensity: str) -> tuple[Alarm, ...]:
@@ -136,13 +139,14 @@ def monitor(workspace: Workspace, as_of: datetime, watch: Watch, names: Sequence
     health = {
         name: _health(name, version, as_of, watched.get(name), of_tables, before[name]) for name, version in champions.items()
     }
-    for one in health.values():
-        write_health(workspace, one)
-    state = alarms.update(workspace, _every(health), as_of)
-    alerts = alert.send(workspace, state)
+    _keep(workspace, health, before)
+    with alarms.alone(workspace):
+        state = alarms.update(workspace, _every(health), as_of)
+        alerts = alert.send(workspace, state)
     if alerts.error is not None:
         failures["alerts"] = alerts.error
-    return Monitored(as_of, catalog.now, watched, health, state, alerts, failures)
+    untouched = tuple(one for one in of_tables if not set(one.propensities) & set(health))
+    return Monitored(as_of, catalog.now, watched, health, state, alerts, untouched, failures)
 
 
 def _champions(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
@@ -239,11 +243,26 @@ def _of_tables(
 def _health(
     name: str, version: str, as_of: datetime, watched: Watched | None, of_tables: Sequence[Finding], before: Health | None
 ) -> Health:  # fmt: skip
-    """What is known now; of a propensity that was not looked at, or could not be, what was known before."""
-    mine = watched.findings if watched else [one for one in (before.findings if before else ()) if one.subject != "data"]
+    """What is known now; of what was not looked at, or could not be, what was known of the same version before."""
+    stood = before.findings if before and before.version == version else ()
+    mine = [one for one in stood if one.subject != "data" and _is_unseen(one, watched)]
+    mine += watched.findings if watched else ()
     found = sorted([*mine, *(one for one in of_tables if name in one.propensities)], key=lambda one: GRAVITY[one.severity])
     until = watched.performance.matured_until if watched else before.matured_until if before else None
     return Health(propensity=name, as_of=as_of, version=version, matured_until=until, findings=tuple(found))
+
+
+def _keep(workspace: Workspace, health: dict[str, Health], before: dict[str, Health | None]) -> None:
+    """Write what is known now; what a look at a later day found stands."""
+    for name, one in health.items():
+        stood = before[name]
+        if stood is None or stood.as_of <= one.as_of:
+            write_health(workspace, one)
+
+
+def _is_unseen(finding: Finding, watched: Watched | None) -> bool:
+    """Whether a look could not have found it: there was none, or none ahead."""
+    return watched is None or (watched.ahead.drift is None and finding.kind in AHEAD and finding.severity != "note")
 
 
 def _every(health: dict[str, Any]) -> list[Finding]:

@@ -57,10 +57,11 @@ def _row(workspace: Workspace, found: Monitored, name: str) -> dict[str, Any]:
 
 
 def _opened(found: Monitored, name: str) -> list[tuple[Finding, datetime | None]]:
-    """Alarms and warnings with since when they are known: an alarm since it was opened, gravest first."""
+    """Alarms and warnings with since when they are known, gravest first; an alarm stands until it has ended."""
     since = {alarm.key: alarm.opened_at for alarm in found.open(name)}
-    grave = [one for one in found.health[name].findings if one.severity != "note"]
-    return [(one, one.since or since.get(one.key)) for one in grave]
+    grave = {one.key: one for one in found.health[name].findings if one.severity != "note"}
+    going_on = {alarm.key: alarm.finding for alarm in found.open(name)}
+    return [(one, one.since or since.get(one.key)) for one in (going_on | grave).values()]
 
 
 def _page(found: Monitored, name: str) -> str:

@@ -211,7 +211,11 @@ def _percent(share: float) -> str:
 
 _Look = Callable[[Promise, Window], _Sign | None]
 _KINDS: tuple[tuple[Kind, _Look, str], ...] = (
-    ("performance", _performance, "train again: `foresell train {propensity}`; a list by this version finds fewer than promised"),
-    ("calibration", _calibration, "use ranks and grades rather than probabilities until `foresell train {propensity}` was run"),
-    ("base_rate", _base_rate, "ask what changed: prices, a campaign, how outcomes are recorded; then train again"),
+    (
+        "performance",
+        _performance,
+        "Train again: `foresell train {propensity}`; a list by this version finds fewer than promised.",
+    ),
+    ("calibration", _calibration, "Use ranks and grades rather than probabilities until `foresell train {propensity}` was run."),
+    ("base_rate", _base_rate, "Ask what changed: prices, a campaign, how outcomes are recorded; then train again."),
 )

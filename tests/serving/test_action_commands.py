@@ -170,3 +170,11 @@ def test_a_derived_id_is_that_of_one_action(several: list[tuple[str, str, dateti
 
 def test_a_derived_id_is_the_same_in_every_release() -> None:
     assert derived("churn", "C1", NOW, "call") == "2238fc3bf43c43e1627867010a1c3eff"
+
+
+def test_an_action_about_somebody_forgotten_is_wrong_and_loses_no_other(root: Path) -> None:
+    Forgotten(Workspace.open(root)).add(Person.of([("customer", FREE)]))
+    told = run(root, "--import", written(root, GOOD), "--json")
+    (flaw,) = json.loads(told.stdout)["flaws"]
+    assert told.exit_code == 1 and flaw["where"] == "line 2.entity_id" and FREE not in told.stdout
+    assert {one.entity_id for one in kept(root).values()} == {HELD, OTHER}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from features.console import emit, fail, json_option, messages, progress, results, step, workspace_option
+from features.console import emit, fail, json_option, messages, progress, results, step, work_option
 from features.errors import DataFloorError, ForesellError, SnapshotError
 from features.settings import Workspace
 
@@ -22,7 +22,7 @@ STYLES: dict[Severity, str] = {"error": "red", "warning": "yellow", "note": "cya
 
 
 @click.command()
-@workspace_option
+@work_option
 @click.option("--propensity", "name", default=None, help="Look also for what knows the outcome of this propensity.")
 @click.option("--accept-fewer-rows", is_flag=True, help="Fewer rows than before are right: compare with today's from now on.")
 @json_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from features.console import emit, engine_option, fail, json_option, progress, step, workspace_option
+from features.console import emit, engine_option, fail, json_option, progress, step, work_option
 from features.engine import Name
 from features.errors import CallError, ForesellError
 from features.settings import Workspace
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Tune LightGBM for so long; the best so far competes."
 )
-@workspace_option
+@work_option
 @engine_option
 @json_option
 @click.pass_context
@@ -71,12 +71,14 @@ def train(
 
 def _train_one(workspace: Workspace, name: str, trials: int | None, minutes: float | None, engine: Name) -> Trained:
     from features.propensity import Tuning, load
+    from training.commands.turn import turn
     from training.train import train as train_propensity
 
     propensity = load(workspace, name)
     if trials or minutes:
         propensity = propensity.model_copy(update={"tuning": Tuning(trials=trials or 0, minutes=minutes or 0)})
-    trained = train_propensity(workspace, propensity, datetime.now(UTC), progress, engine)
+    with turn(workspace, name):
+        trained = train_propensity(workspace, propensity, datetime.now(UTC), progress, engine)
     auc = trained.test["auc"]
     tested = "out of time" if trained.by == "time" else f"on other {propensity.entity}s, for there is a single date"
     verdict = "it may be promoted" if trained.verdict.passed else "it may not be promoted"

@@ -50,7 +50,14 @@ def test_a_second_one_hears_who_holds_it_and_a_killed_holder_holds_nothing(works
 def test_a_holder_that_has_not_yet_written_who_it_is_is_told_of_all_the_same(workspace: Workspace) -> None:
     with held(workspace, holder("one", "now")):
         (workspace.nightly / LOCK).write_text("")
-        with pytest.raises(BusyError, match="only just begun"), held(workspace, holder("two", "now")):
+        with pytest.raises(BusyError, match="does not say who"), held(workspace, holder("two", "now")):
+            pass
+
+
+def test_who_comes_while_the_file_is_made_does_not_empty_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    with held(workspace, holder("one", "now")):
+        monkeypatch.setattr(Path, "is_file", lambda path: False)  # as it was when both looked
+        with pytest.raises(BusyError, match="`one`"), held(workspace, holder("two", "now")):
             pass
 
 
