@@ -33,6 +33,7 @@ from serving.columns import ColumnScorer
 from serving.earlier import Inputs, maker
 from serving.last_scores import LastScores
 from serving.ledger import Ledger
+from serving.objection import told_since
 from serving.partition import PART, Receipt, folder, publish
 from serving.renewal import Renewal, Renewed
 from serving.scorer import scorer_of
@@ -177,7 +178,13 @@ def score_propensity(
     if engine == "spark":
         return spark.score_propensity(workspace, registered, as_of, progress, late), None
     catalog, question = Catalog.load(workspace), registered.model.propensity
-    scorer = ColumnScorer(scorer_of(workspace, views(workspace, catalog), registered), workspace.settings.nightly.reasons)
+    is_newest = as_of >= catalog.midnight  # an older night changes nobody's last score, and nobody acts on it
+    told = told_since(workspace, question.entity, as_of) if is_newest else {}
+    scorer = ColumnScorer(
+        scorer_of(workspace, views(workspace, catalog), registered),
+        workspace.settings.nightly.reasons,
+        {one: score.why or "" for one, score in told.items()},
+    )
     counts = eligibility(workspace, question, as_of)
     facts = {
         "propensity": question.name, "as_of": as_of.isoformat(), "model_version": registered.version,
@@ -186,7 +193,6 @@ def score_propensity(
     }  # fmt: skip
     target, rows = folder(workspace, question.name, as_of), chunks(workspace, question, as_of, scorer.scorer.columns)
     inputs = Inputs(workspace, question.name, maker(workspace, catalog, scorer))
-    is_newest = as_of >= catalog.midnight  # an older night changes nobody's last score
     with (
         progress(question.name, counts.eligible) as tick,
         _last_scores(workspace, scorer, as_of, is_newest) as last,

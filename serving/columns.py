@@ -6,8 +6,10 @@ asked once for each different one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,14 +45,15 @@ class ColumnScores(NamedTuple):
 class ColumnScorer:
     """One version, ready to score record batches."""
 
-    def __init__(self, scorer: Scorer, reasons: bool = True) -> None:
+    def __init__(self, scorer: Scorer, reasons: bool = True, objections: Mapping[str, str] = MappingProxyType({})) -> None:
         """Take a scorer.
 
         Args:
             scorer: whose model, words and policy these are.
             reasons: whether scores come with reasons; without them they are the same, and made in a fraction of the time.
+            objections: by id, why no score may be given of those who have objected since what is known of them was.
         """
-        self.scorer, self.with_reasons = scorer, reasons
+        self.scorer, self.with_reasons, self.objections = scorer, reasons, objections
         self._reasons = ReasonColumns(scorer.reasoner, scorer.model.columns)
 
     def scored(self, batch: pa.RecordBatch, scored_at: datetime) -> ColumnScores:
@@ -109,12 +112,15 @@ class ColumnScorer:
             concerned |= _holds(condition, batch)
         for condition in scorer.conditions:
             concerned |= ~_holds(condition, batch)
+        if self.objections:
+            concerned |= np.array([one in self.objections for one in batch["entity_id"].to_pylist()], dtype=np.bool_)
         if scorer.policy.holds_out:
             concerned |= np.array([scorer.policy.is_held_out(one) for one in batch["entity_id"].to_pylist()], dtype=np.bool_)
         eligible, why, policy = np.ones(size, dtype=np.bool_), np.full(size, None), np.full(size, None)
         rows = np.flatnonzero(concerned)
         for row, record in zip(rows.tolist(), _records(batch.take(pa.array(rows)), scorer.asked), strict=True):
-            answer = scorer.withheld(record, scored_at)
+            objection = self.objections.get(record.entity_id)
+            answer = scorer.withheld(replace(record, objection=objection) if objection else record, scored_at)
             if answer is None:
                 concerned[row] = False
             else:

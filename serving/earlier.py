@@ -43,7 +43,8 @@ def maker(workspace: Workspace, catalog: Catalog, scorer: ColumnScorer) -> str:
     model = scorer.scorer.model
     parts = [
         scorer.scorer.version, model.files, model.contract.model_dump_json(), repr(views(workspace, catalog)),
-        workspace.settings.policy.model_dump_json(), scorer.with_reasons, *map(_release, COMPUTES),
+        workspace.settings.policy.model_dump_json(), sorted(scorer.objections.items()), scorer.with_reasons,
+        *map(_release, COMPUTES),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

@@ -92,7 +92,7 @@ class LastScores:
             self.failure = failure
 
     def _stored(self, chunk: pa.RecordBatch, made: ColumnScores) -> list[Stored]:
-        """One for each row; who has no score leaves neither contributions nor features."""
+        """One for each row but theirs whose objection the ledger holds; who has no score leaves no contributions, no features."""
         scorer, size = self._scorer.scorer, chunk.num_rows
         contributions: list[bytes | None] = [None] * size
         features: list[bytes | None] = [None] * size
@@ -109,4 +109,5 @@ class LastScores:
         return [
             Stored(name, entity_id, self._as_of, version, probability, document, added, told)
             for entity_id, probability, document, added, told in zip(*columns, strict=True)
+            if entity_id not in self._scorer.objections
         ]

@@ -7,13 +7,17 @@ record says nothing; and what a request or webhook told stands until a record of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime
 
+from features.errors import ForesellError
 from features.record import Record
+from features.settings import Workspace
+from serving.action import entities
 from serving.answer import SCORE
 from serving.desk import Known
-from serving.ledger import Stored
+from serving.ledger import Ledger, Stored
 from serving.ledger.kept import read
 from serving.policy import Held, Policy
 from serving.score import Score
@@ -39,6 +43,20 @@ def _objected(policy: Policy, record: Record, told: Mapping[str, Stored]) -> Rec
         return record
     score = SCORE.validate_json(stored.document)
     return replace(record, objection=score.why) if score.policy == "suppressed" else record
+
+
+def told_since(workspace: Workspace, entity: str, as_of: datetime) -> dict[str, Score]:
+    """By id, the answer that withheld a score since an as_of because of an objection, which no record of that as_of can know.
+
+    None where nobody can object; nor where the ledger does not answer, without which no CRM is sent anything either.
+    """
+    if not Policy(workspace.settings.policy, entity).conditions:
+        return {}
+    names = [name for name, its in entities(workspace).items() if its == entity]
+    with suppress(ForesellError), closing(Ledger.open(workspace)) as ledger:
+        scores = [SCORE.validate_json(one.document) for one in ledger.withheld_since(names, as_of)]
+        return {score.entity_id or "": score for score in scores if score.policy == "suppressed"}
+    return {}
 
 
 def shown(policy: Policy, stored: Stored, known: Known, now: datetime) -> Score | None:

@@ -80,6 +80,17 @@ class Scores(Part):
         rows = [row for name in propensities for row in self._among(_WITHHELD, name, ids)]
         return {row[1]: _stored(row) for row in sorted(rows, key=lambda row: row[2])}
 
+    def withheld_since(self, propensities: Sequence[str], since: datetime) -> list[Stored]:
+        """The stored answers of some propensities that have no score and were given after an instant, oldest first.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        query = select(LATEST).where(LATEST.c.propensity.in_(propensities), LATEST.c.probability.is_(None))
+        return [
+            Stored(*row) for row in self._database.select(query.where(LATEST.c.scored_at > since).order_by(LATEST.c.scored_at))
+        ]
+
     def scored(self, propensity: str, after: str = "", limit: int | None = None) -> list[str]:
         """The ids of the entities whose stored answer is a score, in the database's order.
 

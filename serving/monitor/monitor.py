@@ -21,6 +21,7 @@ from features.errors import ForesellError, RegistryError
 from features.finding import Finding, Health, read_health, write_health
 from features.propensity import Propensity, load, propensity_files
 from features.settings import Workspace
+from features.tables import TABLES
 from serving.monitor import alarms, alert, incidents, matured
 from serving.monitor.alarms import Alarm, Alarms
 from serving.monitor.alert import Alerts
@@ -38,7 +39,7 @@ from training import registry
 
 GRAVITY = {"alarm": 0, "warning": 1, "note": 2}
 AHEAD = ("drift", "missing", "unseen", "score", "estimate")  # kinds that are found before outcomes are
-TABLES = "tables"  # what fails besides the propensities
+OF_TABLES = "tables"  # what fails besides the propensities
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,16 @@ def monitor(workspace: Workspace, as_of: datetime, watch: Watch, names: Sequence
     champions = _champions(workspace, names)
     failures: dict[str, ForesellError] = {}
     watched: dict[str, Watched] = {}
+    before = {name: read_health(workspace, name) for name in champions}
+    of_tables = _of_tables(workspace, as_of, failures, before)
     for name, version in champions.items():
         if names and name not in names:
             continue
         try:
-            watched[name] = _watched(workspace, name, version, as_of, catalog.now, watch)
+            recorded_until = _recorded_until(load(workspace, name), of_tables, catalog.now)
+            watched[name] = _watched(workspace, name, version, as_of, recorded_until, watch)
         except (ForesellError, OSError, duckdb.Error) as problem:
             failures[name] = problem if isinstance(problem, ForesellError) else broken(f"monitoring of {name}", problem)
-    before = {name: read_health(workspace, name) for name in champions}
-    of_tables = _of_tables(workspace, as_of, failures, before)
     health = {
         name: _health(name, version, as_of, watched.get(name), of_tables, before[name]) for name, version in champions.items()
     }
@@ -165,6 +167,14 @@ def _champions(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
             repair="run `foresell train --all`, then `foresell promote NAME` for those that passed their gates",
         )
     return found
+
+
+def _recorded_until(question: Propensity, of_tables: Sequence[Finding], now: datetime) -> datetime:
+    """Until when outcomes are recorded: where their source brings nothing any more, that none came tells nothing."""
+    contract, at = TABLES[question.outcome.source], question.outcome.at
+    place = contract.name if at in (None, contract.time) else f"{contract.name}.{at}"
+    silent = [one.since for one in of_tables if one.kind == "stopped" and one.where == place and one.since is not None]
+    return min([now, *silent])
 
 
 def _watched(
@@ -236,7 +246,7 @@ def _of_tables(
     try:
         return incidents.incidents(workspace, as_of)
     except (ForesellError, OSError, duckdb.Error) as problem:
-        failures[TABLES] = problem if isinstance(problem, ForesellError) else broken("monitoring of the tables", problem)
+        failures[OF_TABLES] = problem if isinstance(problem, ForesellError) else broken("monitoring of the tables", problem)
         return tuple({one.key: one for one in _every(before) if one.subject == "data"}.values())
 
 

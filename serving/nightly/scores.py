@@ -13,7 +13,9 @@ from features.console import Watch
 from features.errors import ForesellError
 from features.settings import Workspace
 from serving import batch, latest
+from serving.action import entities
 from serving.nightly.step import Facts, Made, declared, release
+from serving.objection import told_since
 from serving.partition import RECEIPT, digest, folder, joint, partitions, parts
 from training import registry
 
@@ -51,7 +53,7 @@ class Score:
             "catalog": catalog.version, "views": declared(self.workspace, catalog), "external": external.held(self.workspace),
             "model": [version.version, version.run_id], "policy": settings.policy.model_dump(mode="json"),
             "fresh_for_hours": settings.serving.fresh_for_hours, "ledger": settings.serving.ledger,
-            "reasons": settings.nightly.reasons,
+            "reasons": settings.nightly.reasons, "objections": self._objections(),
             "is_newest": self.as_of >= catalog.midnight, "as_of": self.as_of.isoformat(), "late": list(self.late),
             "release": release(),
         }  # fmt: skip
@@ -72,6 +74,11 @@ class Score:
             f"{receipt.rows - withheld:,} of {receipt.known:,} scored by version {receipt.model_version}, {withheld:,} withheld"
         )
         return Made(receipt.rows, asdict(receipt), told, failures={self.name: failure} if failure else {})
+
+    def _objections(self) -> list[str]:
+        """How many have objected since the as_of, and when the last of them did."""
+        told = told_since(self.workspace, entities(self.workspace).get(self.propensity, ""), self.as_of)
+        return [str(len(told)), max(score.scored_at for score in told.values()).isoformat()] if told else []
 
     def _version(self) -> registry.Named:
         pinned = self.workspace.settings.serving.pin.get(self.propensity)

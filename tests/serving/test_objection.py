@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import timedelta
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from features import store
@@ -14,9 +16,12 @@ from features.cohort import obstacle
 from features.operation import PolicySettings
 from features.propensity import load
 from features.settings import SETTINGS_FILE, Workspace
+from serving import batch
 from serving.answer import Call
 from serving.ledger import Ledger
+from serving.nightly.scores import Score
 from serving.office import Office
+from serving.partition import PART, folder
 from serving.policy import Policy
 from serving.reader import Ask
 from tests.serving.shop import NOW
@@ -103,3 +108,26 @@ def test_a_missing_word_is_no_objection_that_a_request_could_not_mend() -> None:
     policy = Policy(PolicySettings(suppress={"lead": ("consent is null", "consent = 'no'")}), "lead")
     assert policy.objection({"consent": None}) is None and policy.objection({}) is None
     assert policy.objection({"consent": "no"}) == "no score may be given of this lead: consent = 'no'"
+
+
+def quiet(what: str, total: int) -> Any:
+    return nullcontext(lambda units: None)
+
+
+def test_a_batch_gives_no_score_of_whoever_objected_since_its_as_of_however_often_it_is_made(office: Office) -> None:
+    person, other = of_origin(office.workspace, "web"), "N1"
+    assert ask(office, person, lead_origin="radio") == "suppressed" and ask(office, other, lead_origin="radio") == "suppressed"
+    for _ in range(2):
+        assert not batch.run(office.workspace, NOW, ["lead-conversion"], quiet).failures
+        rows = pd.read_parquet(folder(office.workspace, "lead-conversion", NOW) / PART).set_index("entity_id")
+        assert rows.loc[person, "policy"] == "suppressed" and pd.isna(rows.loc[person, "probability"])
+        assert "radio" in rows.loc[person, "why"] and rows["probability"].notna().sum() > 10
+        assert ask(office, person) == "suppressed" and read(office, person) == ["suppressed"]
+
+
+def test_an_objection_makes_a_night_again_that_had_ended(office: Office) -> None:
+    step = Score(office.workspace, NOW, "lead-conversion", batch.with_champion(office.workspace)["lead-conversion"], ())
+    before = step.inputs()
+    assert before == step.inputs() and before["objections"] == []
+    ask(office, person := of_origin(office.workspace, "web"), lead_origin="radio")
+    assert step.inputs() != before and person not in str(step.inputs())

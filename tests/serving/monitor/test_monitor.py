@@ -163,6 +163,23 @@ def test_what_is_wrong_with_a_table_that_no_model_reads_is_shown(mine: Workspace
     assert look(mine).untouched == (alone,) and "Vehicles are late." in (mine.monitor / "index.html").read_text()
 
 
+def test_where_the_source_of_the_outcome_has_stopped_nobody_counts_as_one_to_whom_it_did_not_happen(
+    mine: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def matured() -> int:
+        return sum(week.matured for week in look(mine, "lead-conversion").watched["lead-conversion"].performance.coverage)
+
+    assert matured() > 0
+    gone = Finding(
+        kind="stopped", subject="data", severity="alarm", where="leads.converted_at", propensities=("lead-conversion",),
+        sentence="It brings nothing.", since=EARLIER,
+    )  # fmt: skip
+    with monkeypatch.context() as patched:
+        patched.setattr(recipe.incidents, "incidents", lambda *_: (gone,))
+        assert matured() == 0
+    assert matured() > 0
+
+
 def test_without_a_champion_there_is_nothing_to_watch(mine: Workspace) -> None:
     with pytest.raises(RegistryError, match="upsell"):
         look(mine, "upsell")
