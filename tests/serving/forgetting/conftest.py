@@ -105,10 +105,10 @@ def _papers(workspace: Workspace) -> None:
         ledger.settle("files", "churn", [CUSTOMER, LONGER], "rejected", later, {CUSTOMER: f"no {CUSTOMER}", LONGER: "no"})
         bury(workspace, "files", ledger)
     folder = workspace.watch / "matured" / "propensity=churn" / "week=2018-05-14"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     rows = [{"entity_id": one, "scored_at": NOW, "road": "http", "probability": 0.5, "label": 0} for one in (CUSTOMER, LONGER)]
     pq.write_table(pa.Table.from_pylist(rows, MATURED), folder / "part-0.parquet")
-    workspace.monitor.mkdir()
+    workspace.monitor.mkdir(exist_ok=True)
     (workspace.monitor / "churn.html").write_text(f"<p>worst: C-Zoë/7&#x27;x, and {LONGER}</p>", encoding="utf-8")
     (workspace.monitor / "other.html").write_text(f"<p>worst: {LONGER}</p>", encoding="utf-8")
     (workspace.root / "data" / "serve.log").write_text(f"one\n{json.dumps({'id': CUSTOMER})}\nthree\n", encoding="utf-8")
