@@ -25,8 +25,8 @@ class Trained:
     """A version that was trained on rows of the person, or may have been where nobody can tell any more.
 
     Attributes:
-        propensity, version, alias: which; `champion` or empty.
-        rows: on how many rows; None where the snapshots it was trained on are gone, and the person was known by then.
+        propensity, version, is_champion: which, and whether it is the one that answers.
+        rows: on how many rows; None where that cannot be told: a snapshot or the report of the version is gone.
         advice: what may be done.
     """
 

@@ -38,8 +38,8 @@ def forget(workspace: Workspace, person: Person, entities: Mapping[str, str], *,
         count = sum(rows.count(path, person, columns) for path in parts(folder))
         found.append(Place("scores", str(folder.relative_to(workspace.root)), count))
         if remove and (count or (folder / STAGED).is_file()):
-            _without(folder, person, columns, count)
             shutil.rmtree(workspace.root / "data" / "scored" / name, ignore_errors=True)
+            _without(folder, person, columns, count)
     return [place for place in found if place.rows]
 
 

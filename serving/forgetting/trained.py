@@ -38,7 +38,7 @@ def _rows(workspace: Workspace, name: str, version: str, person: Person) -> int 
         document, _ = registry.report(workspace, name, version)
     except RegistryError:
         return None if _is_there(workspace, name, version) else 0
-    question = _question(workspace, name, document)
+    question = _question(workspace, name)
     told = document.get("provenance", {}).get("as_ofs")
     if question is None or not told:
         return None
@@ -53,7 +53,7 @@ def _is_there(workspace: Workspace, name: str, version: str) -> bool:
     return False
 
 
-def _question(workspace: Workspace, name: str, document: dict[str, object]) -> Propensity | None:
+def _question(workspace: Workspace, name: str) -> Propensity | None:
     """The propensity as it is now: whether somebody was eligible then is told by its conditions."""
     with suppress(ForesellError):
         return load(workspace, name)
@@ -73,5 +73,5 @@ def _in_cohort(workspace: Workspace, question: Propensity, as_ofs: list[datetime
 
 
 def _advice(name: str, is_champion: bool) -> str:
-    serving = "it answers until then, and" if is_champion else "it does not answer, and"
-    return f"{serving} holds no row and no id of the person; `foresell train {name}` makes one without their rows"
+    until = ", and then `foresell promote` lets that one answer" if is_champion else ""
+    return f"it holds no row and no id of the person; `foresell train {name}` makes one without their rows{until}"

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from features import snapshot
-from features.catalog import Catalog
+from features.catalog import Catalog, write_atomically
 from features.errors import RegistryError
+from features.forgetting.forgotten import RECEIPT, folder
 from features.propensity import Tuning, load
 from features.settings import SETTINGS_FILE
 from tests.training.conftest import NOW, QUESTION, QUIET
@@ -51,6 +52,14 @@ def test_a_row_that_was_changed_is_found_out_with_the_columns_it_moved(trained):
     assert "orders_amount_max_365d" in columns
     assert not columns & {"entity_id", "as_of", "label", "orders_count_90d", "customer_kind"}
     assert "is not what it was" in call(trained, "rebuild", "churn", code=1).stdout
+
+
+def test_the_rows_of_people_who_were_forgotten_since_are_told_of(trained):
+    for number, version in enumerate("112"):
+        receipt = {"person": str(number), "models": [{"propensity": "churn", "version": version}]}
+        write_atomically(folder(trained) / f"{RECEIPT}-{number}-20260101T000000.json", json.dumps(receipt).encode())
+    told = call(trained, "rebuild", "churn").stdout
+    assert "rows of 2 forgotten people are missing: they were erased since, for good" in " ".join(told.split())
 
 
 def test_a_feature_that_came_later_is_left_out_and_named(trained):

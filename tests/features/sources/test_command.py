@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from features.forgetting.forgotten import Forgotten
+from features.forgetting.person import Person
+from features.settings import Workspace
 from foresell import main
 from tests.features.sources.worlds import open_workspace
 
@@ -60,3 +64,14 @@ def test_a_wrong_source_is_a_wrong_call_and_one_that_fails_is_not(shop: sqlite3.
     shop.execute("update customers set updated_at = null")
     failed = call(tmp_path, "--from", "crm")
     assert failed.exit_code == 1 and "SourceError" in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_whoever_is_forgotten_is_not_pulled_again(shop: sqlite3.Connection, tmp_path: Path) -> None:
+    shop.executemany("insert into customers values (?, '2026-01-03', '2026-01-03')", [("c-1001",), ("c-10011",)])
+    Forgotten(Workspace.open(tmp_path)).add(Person.of([("customer", "c-1001")]))
+    assert call(tmp_path, "--from", "crm").exit_code == 0
+    files = sorted(tmp_path.rglob("*.parquet"))
+    ids = {path: {row.get("customer_id") for row in pq.ParquetFile(path).read().to_pylist()} for path in files}
+    kept = [path for path, found in ids.items() if "c-10011" in found]
+    assert {path.relative_to(tmp_path).parts[0] for path in kept} >= {"data", "export"}
+    assert all("c-1001" not in found for found in ids.values())
