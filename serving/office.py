@@ -67,7 +67,7 @@ class Office:
         self.forgotten = Forgotten(workspace)
         self.readers = _readers(online, declared, self.forgotten)
         self.ledger = Ledger.open(workspace)
-        self.recorder = Recorder(self.ledger, may_be_kept=self._may_be_kept)
+        self.recorder = Recorder(self.ledger, kept=self._kept)
         self.lineup = Lineup(workspace, declared, online.require, on_change)
         self.lineup.refresh()
         self.entities = self._entities()
@@ -78,11 +78,14 @@ class Office:
         self._of_ledger = Breaker()
         self._mail: Mail | None = None
 
-    def _may_be_kept(self, entry: Entry) -> bool:
-        """Whether an entry is about nobody who is forgotten; what a webhook brought is asked about when it comes."""
-        entity = self.entities.get(entry.propensity)
-        kinds = [entity] if entity else ENTITIES
-        return not any(self.forgotten.holds(kind, entry.entity_id) for kind in kinds)
+    def _kept(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Those about nobody who is forgotten, whatever kind they are of where no propensity tells it, as of a webhook's."""
+        gone = {kind: self.forgotten.among(kind, (one.entity_id for one in entries)) for kind in ENTITIES}
+        if not any(gone.values()):
+            return entries
+        kinds = {one: gone[entity] for one, entity in self.entities.items()}
+        either = set().union(*gone.values())
+        return [one for one in entries if one.entity_id not in kinds.get(one.propensity, either)]
 
     def _entities(self) -> dict[str, str]:
         """Whose each propensity is: by its champion, else by its file; left out where neither can be read."""
