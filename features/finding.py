@@ -5,11 +5,12 @@ They are what the rooms tell each other: `foresell monitor` writes `data/monitor
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from features.catalog import write_atomically
 from features.settings import Workspace
@@ -48,7 +49,7 @@ class Finding(Strict):
         sentence: what was found, with its figures, in one sentence that a manager understands.
         repair: what may be done about it; empty where nothing can.
         since: the first instant at which it shows (UTC), where that can be told.
-        figures: the numbers behind the sentence, by name.
+        figures: the numbers behind the sentence, by name; one that JSON cannot hold is left out.
     """
 
     kind: Kind
@@ -61,10 +62,18 @@ class Finding(Strict):
     since: datetime | None = None
     figures: dict[str, float] = Field(default_factory=dict)
 
+    @field_validator("figures")
+    @classmethod
+    def _are_finite(cls, figures: dict[str, float]) -> dict[str, float]:
+        return {name: figure for name, figure in figures.items() if math.isfinite(figure)}
+
     @property
     def key(self) -> str:
-        """What makes it the same finding as yesterday's: kind and place, whatever its figures and its severity."""
-        return f"{self.kind}:{self.where}:{','.join(self.propensities)}"
+        """What makes it the same finding as yesterday's, whatever its figures and its severity.
+
+        A table is the same whomever it touches: a champion that comes or goes ends no alarm of it.
+        """
+        return f"{self.kind}:{self.where}:{'' if self.subject == 'data' else ','.join(self.propensities)}"
 
 
 class Health(Strict):

@@ -84,9 +84,14 @@ def shared(path: Path, where: str, expected: str) -> Iterator[None]:
 def _opened(path: Path) -> IO[bytes]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("r+b" if path.is_file() else "w+b", buffering=0)
+        return open(path, "r+b", buffering=0, opener=_made)
     except OSError as problem:
         raise broken("lock", problem) from problem
+
+
+def _made(path: str, flags: int) -> int:
+    """Made where there is none, and never emptied: somebody who holds it may just have written who that is."""
+    return os.open(path, flags | os.O_CREAT, 0o666)
 
 
 def _busy(file: IO[bytes], where: str, expected: str) -> BusyError:

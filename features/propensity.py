@@ -22,6 +22,7 @@ from features.settings import Settings, Workspace, parse_instant, read_toml
 from features.strict import Strict
 
 SHIPPED = Path(__file__).parent / "propensities"
+TAKEN = ("actions", "scores")
 GRID_ORIGIN = parse_instant("2018-01-01")  # a Monday
 _DAYS = re.compile(r"^(\d+)d$")
 _WAIVER = re.compile(r"^[a-z_]+:\S+$")
@@ -325,8 +326,15 @@ def read_file(path: Path) -> Propensity:
     """Parse one propensity file.
 
     Raises:
-        PropensityError: unknown key, wrong value, or not TOML.
+        PropensityError: unknown key, wrong value, not TOML, or a name that is taken.
     """
+    if path.stem in TAKEN:
+        raise PropensityError(
+            str(path),
+            expected=f"another name than {' and '.join(TAKEN)}, which are paths of the service",
+            received=path.name,
+            repair="give the file another name",
+        )
 
     class Named(Propensity):
         name: str = path.stem

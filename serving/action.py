@@ -62,11 +62,13 @@ class Logged:
 class Diary:
     """What may be told, and by whom an action is held to be a breach."""
 
-    def __init__(self, entities: Mapping[str, str], settings: PolicySettings, forgotten: Forgotten | None = None) -> None:
-        """Take the propensities, each with the kind of its entities, the policy's holdout, and who is forgotten."""
+    def __init__(self, entities: Mapping[str, str], settings: PolicySettings, forgotten: Forgotten) -> None:
+        """Take the propensities, each with the kind of its entities, the policy, of which only the holdout counts here, and who
+        was forgotten, of whom nothing is kept any more.
+        """
         self._entities, self._forgotten = dict(entities), forgotten
         holdout = PolicySettings(holdout=settings.holdout)
-        self._policies = {kind: Policy(holdout, _kind(kind)) for kind in set(self._entities.values())}
+        self._policies = {kind: Policy(holdout, kind_of(kind)) for kind in set(self._entities.values())}
 
     def action(self, told: Told, where: str, now: datetime, request_id: str, caller: str | None) -> Action | Flaw:
         """What is to be kept of one action, or what is wrong with it.
@@ -83,8 +85,8 @@ class Diary:
         if at > now + SKEW:
             return _future(at, now, where)
         entity = self._entities[told.propensity]
-        if self._forgotten is not None and self._forgotten.holds(entity, told.entity_id):
-            return _about_forgotten(entity, where)
+        if self._forgotten.holds(entity, told.entity_id):
+            return _gone(where)
         held_out = self._policies[entity].is_held_out(told.entity_id)
         identity = told.id or derived(told.propensity, told.entity_id, at, told.kind)
         return Action(
@@ -119,11 +121,16 @@ def keep(ledger: Ledger, made: Sequence[Action | Flaw], wheres: Sequence[str]) -
         StoreError: the ledger does not answer, or is full; nothing was kept.
         CallError: a value is one that no database can hold; nothing was kept.
     """
-    there = ledger.log([one for one in made if isinstance(one, Action)])
-    return [one if isinstance(one, Flaw) else _logged(one, there[one.id], where) for one, where in zip(made, wheres, strict=True)]
+    actions = [one for one in made if isinstance(one, Action)]
+    known = ledger.known([one.id for one in actions])
+    there, found = ledger.log(actions), list[Logged | Flaw]()
+    for one, where in zip(made, wheres, strict=True):
+        found.append(one if isinstance(one, Flaw) else _logged(one, there[one.id], one.id in known, where))
+        known |= {one.id} if isinstance(one, Action) else set()
+    return found
 
 
-def _logged(told: Action, kept: Action, where: str) -> Logged | Flaw:
+def _logged(told: Action, kept: Action, is_known: bool, where: str) -> Logged | Flaw:
     if (told.propensity, told.entity_id, told.kind) != (kept.propensity, kept.entity_id, kept.kind):
         return Flaw(
             where=f"{where}.id",
@@ -131,7 +138,7 @@ def _logged(told: Action, kept: Action, where: str) -> Logged | Flaw:
             received=f"{told.id}, which is that of a {kept.kind} of {kept.at:%Y-%m-%d %H:%M} UTC for {kept.propensity}",
             repair="put the name of the CRM or of its table before the id, such as `odoo-call:17`",
         )
-    return Logged(kept.id, kept.propensity, kept.entity_id, kept.held_out, kept.request_id != told.request_id)
+    return Logged(kept.id, kept.propensity, kept.entity_id, kept.held_out, is_known or kept.request_id != told.request_id)
 
 
 def entities(workspace: Workspace) -> dict[str, str]:
@@ -143,15 +150,6 @@ def entities(workspace: Workspace) -> dict[str, str]:
     return found
 
 
-def _about_forgotten(entity: str, where: str) -> Flaw:
-    return Flaw(
-        where=f"{where}.entity_id",
-        expected=f"a {entity} who was not forgotten",
-        received="one who was",
-        repair="leave it out, and erase the person where it comes from: nothing about them is kept here",
-    )
-
-
 def _future(at: datetime, now: datetime, where: str) -> Flaw:
     return Flaw(
         where=f"{where}.at",
@@ -161,5 +159,15 @@ def _future(at: datetime, now: datetime, where: str) -> Flaw:
     )
 
 
-def _kind(entity: str) -> Literal["lead", "customer"]:
+def _gone(where: str) -> Flaw:
+    return Flaw(
+        where=f"{where}.entity_id",
+        expected="somebody of whom something may be kept",
+        received="somebody who was forgotten",
+        repair="forget this person in the CRM, too, and tell nothing more of them",
+    )
+
+
+def kind_of(entity: str) -> Literal["lead", "customer"]:
+    """The kind of entity that a propensity names."""
     return cast(Literal["lead", "customer"], entity)

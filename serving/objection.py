@@ -14,7 +14,7 @@ from datetime import datetime
 from features.errors import ForesellError
 from features.record import Record
 from features.settings import Workspace
-from serving.action import entities
+from serving.action import entities, kind_of
 from serving.answer import SCORE
 from serving.desk import Known
 from serving.ledger import Ledger, Stored
@@ -50,7 +50,7 @@ def told_since(workspace: Workspace, entity: str, as_of: datetime) -> dict[str, 
 
     None where nobody can object; nor where the ledger does not answer, without which no CRM is sent anything either.
     """
-    if not Policy(workspace.settings.policy, entity).conditions:
+    if not Policy(workspace.settings.policy, kind_of(entity)).conditions:
         return {}
     names = [name for name, its in entities(workspace).items() if its == entity]
     with suppress(ForesellError), closing(Ledger.open(workspace)) as ledger:

@@ -116,7 +116,7 @@ class Policy:
         return None
 
 
-@lru_cache(16)  # asked for everybody of a night
+@lru_cache(128)  # asked for everybody of a night, and for the weeks of a horizon
 def week(at: datetime) -> str:
     """The ISO week of an instant in UTC, such as `2018-W20`; it begins on Monday at 00:00."""
     return f"{at.astimezone(UTC):%G-W%V}"

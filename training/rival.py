@@ -29,6 +29,8 @@ def rival(
 ) -> Rival | None:
     """The champion against a new model on the same test rows, unless it has learned from them or cannot read them.
 
+    Where it has learned from the older of them, the newer ones are compared.
+
     Args:
         workspace: whose champion.
         propensity: the question.
@@ -42,14 +44,15 @@ def rival(
         return None
     try:
         model = registry.load(workspace, propensity.name, version).model
-        if fitted.split.by == "entity" or _learned_until(model) > rows["as_of"].min():
+        fresh = (rows["as_of"] >= learned_until(model)).to_numpy() & (fitted.split.by == "time")
+        if len(set(labels[fresh].tolist())) < 2:
             return Rival(version, None, "it has learned from these rows")
-        probability = said(workspace, propensity.entity, model, rows, engine)
+        probability = said(workspace, propensity.entity, model, rows[fresh], engine)
     except FeatureError as gone:
         return Rival(version, None, f"it was trained on {gone.where}, which is no longer there")
     except ContractError:
         return Rival(version, None, "its contract does not fit this version of Foresell, or these columns")
-    return Rival(version, auc_difference(fitted.probability, probability, labels, rows["entity_id"], SEED))
+    return Rival(version, auc_difference(fitted.probability[fresh], probability, labels[fresh], rows["entity_id"][fresh], SEED))
 
 
 def said(workspace: Workspace, entity: str, model: Model, rows: pd.DataFrame, engine: Name = "duckdb") -> Floats:
@@ -70,6 +73,6 @@ def said(workspace: Workspace, entity: str, model: Model, rows: pd.DataFrame, en
     return model.probability(model.matrix(theirs))
 
 
-def _learned_until(model: Model) -> pd.Timestamp:
-    """When the last label that the model learned from had matured."""
+def learned_until(model: Model) -> pd.Timestamp:
+    """When the last label that the model learned from had matured; what it says of as_ofs from here on is no recollection."""
     return pd.Timestamp(model.contract.windows["calibration"].last) + model.propensity.horizon

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from features.propensity import GRID_ORIGIN
 from features.sample.risk import Floats, Integers
+from features.sample.turn import Turn, pace
 
 Instants = NDArray[np.datetime64]
 HISTORY_WEEKS = 117  # 24 months that can be learned from, after 90 days in which windows and shocks fill up
@@ -25,17 +26,22 @@ SECONDS = 7 * 24 * 3600
 
 @dataclass(frozen=True)
 class Calendar:
-    """From `start` (a Monday) over `weeks` weeks; nothing at or after `now` is written."""
+    """From `start` (a Monday) over `weeks` weeks; nothing at or after `now` is written.
+
+    In the last `quiet_weeks` nothing happens to everybody at once but the `turns`: price rises and the campaign lie before them.
+    """
 
     start: datetime
     now: datetime
     weeks: int
+    quiet_weeks: int = 0
+    turns: tuple[Turn, ...] = ()
 
     @classmethod
-    def until(cls, now: datetime) -> Calendar:
+    def until(cls, now: datetime, quiet_weeks: int = 0, turns: tuple[Turn, ...] = ()) -> Calendar:
         """The calendar whose last week holds the instant before `now`."""
         last = GRID_ORIGIN + (now - GRID_ORIGIN) // timedelta(weeks=1) * timedelta(weeks=1)
-        return cls(last - timedelta(weeks=HISTORY_WEEKS), now, HISTORY_WEEKS + 1)
+        return cls(last - timedelta(weeks=HISTORY_WEEKS), now, HISTORY_WEEKS + 1, quiet_weeks, turns)
 
     @property
     def days(self) -> int:
@@ -73,12 +79,20 @@ class Calendar:
 
     def price_rises(self) -> Integers:
         """The weeks in which every running subscription becomes five per cent dearer."""
-        return np.array([self.weeks * 3 // 10, self.weeks * 7 // 10])
+        return np.array([self._eventful * 3 // 10, self._eventful * 7 // 10])
 
     def spike(self) -> tuple[int, int]:
         """The weeks of the big campaign, first and one past the last, which floods the CRM with leads."""
-        first = self.weeks * 55 // 100
+        first = self._eventful * 55 // 100
         return first, first + 3
+
+    @property
+    def _eventful(self) -> int:
+        return self.weeks - self.quiet_weeks
+
+    def pace(self, lean: Floats, steps: int, step_weeks: float = 1.0) -> Floats | None:
+        """What the turns multiply the rates of subjects of these inclinations by, (subjects, steps); None without turns."""
+        return pace(self.turns, self.start, np.arange(steps) * step_weeks, lean) if self.turns else None
 
 
 def choose(rng: np.random.Generator, shares: dict[str, float], size: int) -> NDArray[np.str_]:

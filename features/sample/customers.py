@@ -138,10 +138,19 @@ def _spells(
     first_step = np.maximum(begin, 0).astype(np.int64)
     table = {**CANCEL_SHOCKS, **UPGRADE_SHOCKS}
     shocks = {name: Shock.draw(rng, _chance(chance, shape), effect, first_step) for name, (chance, effect) in table.items()}
-    cancel = Risk(np.exp(_leaving(person)), _cancel_base(calendar, begin), tuple(shocks[name] for name in CANCEL_SHOCKS))
+    leaving, growing = _leaving(person), _growing(person)
+    cancel = Risk(
+        np.exp(leaving),
+        _cancel_base(calendar, begin),
+        tuple(shocks[name] for name in CANCEL_SHOCKS),
+        calendar.pace(leaving, calendar.weeks),
+    )
     season = 1 + 0.15 * calendar.wave(48, calendar.weeks)
     upgrade = Risk(
-        np.exp(_growing(person)), np.broadcast_to(UPGRADE_BASE * season, shape), tuple(shocks[name] for name in UPGRADE_SHOCKS)
+        np.exp(growing),
+        np.broadcast_to(UPGRADE_BASE * season, shape),
+        tuple(shocks[name] for name in UPGRADE_SHOCKS),
+        calendar.pace(growing, calendar.weeks),
     )
     end = moment(cancel.rate(), begin, rng.exponential(size=len(who)))
     end = np.where(end < calendar.end, end, np.inf)

@@ -110,7 +110,8 @@ def simulate(rng: np.random.Generator, calendar: Calendar, size: int, known_cust
     }
     season = 1 + 0.15 * calendar.wave(14, calendar.days + STEPS, 1 / 7)
     base = BASE * np.where(age < LIFE, np.exp(-age / 10), 0.0) * season[created.astype(int)[:, None] + age]
-    win = Risk(np.exp(_pull(traits)), base, tuple(acts.values()))
+    pull = _pull(traits)
+    win = Risk(np.exp(pull), base, tuple(acts.values()), _pace(calendar, created, pull))
     loss = Risk(np.ones(size), np.broadcast_to(_loss_rate(age), (size, STEPS)))
     won = moment(win.rate(), begin, rng.exponential(size=size))
     lost = moment(loss.rate(), begin, rng.exponential(size=size))
@@ -168,6 +169,12 @@ def _pull(traits: pd.DataFrame) -> Floats:
     budget = np.where(traits["budget"].isna(), -0.3, 1.2 * np.clip(traits["fit"], -0.6, 0.6))
     pull = budget + 0.4 * traits["trade_in"] + 0.5 * traits["customer_no"].notna().to_numpy(dtype=float)
     return np.asarray(pull + sum(weigh(effects, traits[name].to_numpy(dtype=str)) for name, effects in PULL.items()), dtype=float)
+
+
+def _pace(calendar: Calendar, created: Floats, pull: Floats) -> Floats | None:
+    """What the calendar's turns multiply each lead's rate by, on each day of its life."""
+    paces = calendar.pace(pull, calendar.days + STEPS, 1 / 7)
+    return None if paces is None else np.take_along_axis(paces, created.astype(int)[:, None] + np.arange(STEPS), axis=1)
 
 
 def _loss_rate(age: Integers) -> Floats:

@@ -2,12 +2,15 @@
 
 A risk runs in steps (a week, a day) within which its rate is constant:
 
-    rate[i, t] = scale[i] * (base[i, t] + sum of effect[t - u - 1] over every shock that happened in a step u < t)
+    rate[i, t] = scale[i] * pace[i, t] * (base[i, t] + sum of effect[t - u - 1] over every shock that happened in a step u < t)
 
-Shocks happen independently, in a step with a known chance, and act from the next step on. Knowing what happened before step
-`at`, the probability that nothing has come of the risk n steps later is therefore, in closed form,
+where pace is 1 but in a world that turns (features/sample/turn.py). Shocks happen independently, in a step with a known chance,
+and act from the next step on. Knowing what happened before step `at`, the probability that nothing has come of the risk n steps
+later is therefore, in closed form,
 
-    exp(-scale * known hazard) * product over u < n of (1 - chance[u] * (1 - exp(-scale * sum of effect[:n - u - 1])))
+    exp(-scale * known hazard) * product over u < n of (1 - chance[u] * (1 - exp(-scale * later[u, n])))
+
+    later[u, n] = sum over k < n - u - 1 of pace[u + 1 + k] * effect[k]
 
 where the product is the expectation over the shocks still to come. This is the survival function of a Cox process
 (Cox 1955) whose intensity is driven by Bernoulli shocks.
@@ -64,31 +67,38 @@ class Shock:
         np.add.at(added, row[acting], rest[lag[acting]])
         return added
 
-    def expected(self, rows: Integers, at: Integers, scale: Floats, steps: int) -> Floats:
-        """The logarithm of the expected survival of those still to come, after 1 ... steps steps, (rows, steps)."""
-        added = np.append(0.0, np.cumsum(np.pad(self.effect, (0, steps))[: steps - 1]))
-        loss = 1 - np.exp(-scale[:, None] * added)
+    def expected(self, rows: Integers, at: Integers, scale: Floats, pace: Floats) -> Floats:
+        """The logarithm of the expected survival of those still to come, after 1 ... steps steps, (rows, steps).
+
+        `pace` is that of the steps from `at` on, (1 or rows, steps).
+        """
+        steps = pace.shape[1]
+        effect = np.pad(self.effect, (0, steps))
         log = np.zeros((len(rows), steps))
         for ahead in range(steps):
+            acting = pace[:, ahead + 1 :] * effect[: steps - ahead - 1]
+            loss = 1 - np.exp(-scale[:, None] * np.pad(np.cumsum(acting, axis=1), ((0, 0), (1, 0))))
             chance = self.chance[rows, np.minimum(at + ahead, self.chance.shape[1] - 1)]
-            log[:, ahead:] += np.log1p(-chance[:, None] * loss[:, : steps - ahead])
+            log[:, ahead:] += np.log1p(-chance[:, None] * loss)
         return log
 
 
 @dataclass(frozen=True)
 class Risk:
-    """The rate of one outcome for many subjects; `scale` is (subjects,), `base` is (subjects, steps)."""
+    """The rate of one outcome for many subjects; `scale` is (subjects,), `base` and `pace` are (subjects, steps)."""
 
     scale: Floats
     base: Floats
     shocks: tuple[Shock, ...] = ()
+    pace: Floats | None = None
 
     def rate(self) -> Floats:
         """The rate in every step, (subjects, steps)."""
         total = self.base.copy()
         for shock in self.shocks:
             total += shock.level()
-        return self.scale[:, None] * total
+        rate = self.scale[:, None] * total
+        return rate if self.pace is None else rate * self.pace
 
     def survival(self, rows: Integers, at: Integers, horizon: float) -> Floats:
         """The probability that the outcome has not come, knowing all that happened before the beginning of step `at`.
@@ -98,13 +108,16 @@ class Risk:
             step is interpolated in the logarithm, which is exact for what is known and within 1e-5 for what is expected.
         """
         steps = math.ceil(horizon)
-        known = self.base[rows[:, None], at[:, None] + np.arange(steps)]
+        ahead = at[:, None] + np.arange(steps)
+        known, pace = self.base[rows[:, None], ahead], np.ones((1, steps))
+        if self.pace is not None:
+            pace = self.pace[rows[:, None], ahead]
         for shock in self.shocks:
             known = known + shock.known(rows, at, steps)
         log = np.zeros((len(rows), steps + 1))
-        log[:, 1:] = -self.scale[rows, None] * np.cumsum(known, axis=1)
+        log[:, 1:] = -self.scale[rows, None] * np.cumsum(known * pace, axis=1)
         for shock in self.shocks:
-            log[:, 1:] += shock.expected(rows, at, self.scale[rows], steps)
+            log[:, 1:] += shock.expected(rows, at, self.scale[rows], pace)
         log[:, -1] = log[:, -2] + (horizon - steps + 1) * (log[:, -1] - log[:, -2])
         return np.exp(log)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from features.console import Instant, emit, fail, json_option, progress, results, step, work_option
 from features.settings import Workspace
+from serving.commands.alerts import test_alert
 
 if TYPE_CHECKING:
     from serving.monitor.monitor import Monitored
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--fail-on", type=click.Choice(["alarm"]), help="End with exit code 1 while an alarm is open, too; for a cron job that pages."
 )
+@click.option("--test-alert", "is_test", is_flag=True, help="Look at nothing; send every owner a test, and say where it went.")
 @json_option
 @click.pass_context
 def monitor(
@@ -30,6 +32,7 @@ def monitor(
     names: Sequence[str],
     as_of: datetime | None,
     fail_on: str | None,
+    is_test: bool,
     as_json: bool,
 ) -> None:
     """Hold what was served against what happened, look for what has moved, and tell the owners of what is new.
@@ -43,7 +46,11 @@ def monitor(
       foresell monitor --workspace W
       foresell monitor --workspace W churn --as-of 2018-05-15 --json
       foresell monitor --workspace W --fail-on alarm
+      foresell monitor --workspace W --test-alert
     """
+    if is_test:
+        test_alert(workspace, datetime.now(UTC), as_json)
+        return
     from features.catalog import Catalog
     from serving.monitor import page
     from serving.monitor.document import document
@@ -56,6 +63,7 @@ def monitor(
     shown = sorted({*found.watched, *found.failures} & set(found.health))
     if as_json:
         emit({"as_of": found.as_of.isoformat(), "propensities": {name: document(workspace, found, name) for name in shown},
+              "tables": [one.model_dump(mode="json") for one in found.untouched],
               "failed": {name: error.as_dict() for name, error in found.failures.items()}})  # fmt: skip
     else:
         _print(found, shown)

@@ -20,7 +20,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 
 from features.errors import CallError, ForesellError, StoreError
+from features.propensity import TAKEN
 from serving.action import Told
+from serving.answer import Answer, Call
 from serving.flaw import Flaw
 from serving.hooks import call as hooks
 from serving.http import actions, problem
@@ -33,7 +35,7 @@ from serving.http.size import LimitedSize, whole
 from serving.http.tracing import Traces
 from serving.http.witness import NOTES, Notes, Witness
 from serving.metrics import Metrics
-from serving.office import Answer, Call, Office
+from serving.office import Office
 from serving.reader import Ask
 
 FEW = 8  # entities; more are answered in a thread, so that a large request does not hold up a small one
@@ -70,7 +72,7 @@ class Api:
         document = described(office, self.forms, self.several, now())
         routes = [
             Route("/docs.json", lambda request: JSONResponse(document)),
-            *(Route(f"/v1/{name}", self._scores_of(name), methods=["POST"]) for name in office.lineup.desks),
+            *(Route(f"/v1/{name}", self._scores_of(name), methods=["POST"]) for name in office.lineup.desks if name not in TAKEN),
             Route("/v1/scores", self._several_scores, methods=["POST"]),
             Route("/v1/scores/{entity}/{entity_id:path}", self._stored, methods=["GET"]),
             Route("/v1/actions", self._actions, methods=["POST"]),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import Column, ColumnElement, Select, func, select
 
 from serving.ledger.database import Part
 from serving.ledger.row import Action
@@ -42,11 +42,18 @@ class Actions(Part):
         rows = [_row(one) for one in sorted(actions, key=lambda one: one.id)]
         with self._database.writing() as connection:
             self._database.write_many(connection, _KEEP, rows)
-            return {
-                row[0]: Action(*row)
-                for query in _of_ids(sorted({one.id for one in actions}))
-                for row in connection.execute(query).all()
-            }
+            queries = _of_ids(_ROW, [one.id for one in actions])
+            return {row[0]: Action(*row) for query in queries for row in connection.execute(query).all()}
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Which of some ids are those of an action that is kept.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if not self._database.has(ACTION):
+            return set()
+        return {one for query in _of_ids([ACTION.c.id], ids) for one in self._database.column(query)}
 
     def actions(
         self,
@@ -107,6 +114,7 @@ def _row(action: Action) -> tuple[Any, ...]:
     return action._replace(at=microseconds(action.at), told_at=microseconds(action.told_at))  # type: ignore[arg-type]
 
 
-def _of_ids(ids: Sequence[str]) -> list[Select[Any]]:
-    starts = range(0, len(ids), IDS_PER_READ)
-    return [select(*_ROW).where(ACTION.c.id.in_(ids[start : start + IDS_PER_READ])) for start in starts]
+def _of_ids(columns: Sequence[Column[Any]], ids: Sequence[str]) -> list[Select[Any]]:
+    some = sorted(set(ids))
+    starts = range(0, len(some), IDS_PER_READ)
+    return [select(*columns).where(ACTION.c.id.in_(some[start : start + IDS_PER_READ])) for start in starts]

@@ -22,7 +22,8 @@ class Retention(Part):
     def forget(self, before: datetime, rows_at_once: int = ROWS_AT_ONCE) -> Forgotten:
         """Remove rows of the audit, comparisons, scores that were given up, and actions, if they are older than an instant.
 
-        The last score of each entity stays, however old, and so does what waits to be scored or sent.
+        The last score of each entity stays, however old, and so does what waits to be scored or sent. An action is as old as it
+        is known: one that is told late, such as from a file, is kept as long as any other.
 
         Args:
             before: what is of this instant or later stays.
@@ -38,7 +39,7 @@ class Retention(Part):
             self._forget(SERVED.c.at, SERVED.c.at < before, rows_at_once),
             self._forget(SHADOW.c.at, SHADOW.c.at < before, rows_at_once),
             self._forget(OUTBOX.c.created_at, (OUTBOX.c.not_before == NEVER) & (OUTBOX.c.created_at < before), rows_at_once),
-            self._forget(ACTION.c.at, ACTION.c.at < before, rows_at_once) if self._database.has(ACTION) else 0,
+            self._forget(ACTION.c.told_at, ACTION.c.told_at < before, rows_at_once) if self._database.has(ACTION) else 0,
         )
 
     def _forget(self, at: Column[datetime], is_old: ColumnElement[bool], rows_at_once: int) -> int:

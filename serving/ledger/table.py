@@ -120,6 +120,7 @@ ACTION = Table(
     Column("request_id", Text, nullable=False),
     Column("caller", Text),
     Index("action_at", "at"),
+    Index("action_told_at", "told_at"),
     Index("action_propensity", "propensity", "at"),
     Index("action_entity_id", "entity_id"),
 )

@@ -2,13 +2,16 @@
 
 `data/monitor/alarms.json` holds them between two looks. A finding of severity `alarm` opens one under its key. It goes on while
 the finding is there, be it as a warning; it ends when two looks in a row did not find it. One that comes back within a week goes
-on as if it had not ended, and nobody hears of it again. A second look at an as_of, or one at an earlier as_of, changes nothing.
+on as if it had not ended, and nobody hears of it again, unless it has come to touch another propensity. A second look at an
+as_of, such as one that could see more, opens what it finds and ends nothing; one at an earlier as_of changes nothing. Of a table
+that has stopped nothing ends but that: what else was wrong with it is not known to be over.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import fcntl
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -95,6 +98,16 @@ class Alarms:
         return tuple(alarm for alarm in self.past if alarm.told_at is not None and alarm.end_told_at is None)
 
 
+@contextmanager
+def alone(workspace: Workspace) -> Iterator[None]:
+    """One look at a time is held against the alarms and told; a second one waits, and then finds what the first has told."""
+    path = path_of(workspace)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def update(workspace: Workspace, findings: Sequence[Finding], as_of: datetime) -> Alarms:
     """Hold what a look found against what is open, and keep the outcome.
 
@@ -102,9 +115,10 @@ def update(workspace: Workspace, findings: Sequence[Finding], as_of: datetime) -
         WorkspaceError: the file is there and cannot be read; forgetting what was told would tell it all again.
     """
     state = _read(workspace)
-    if state.as_of is None or as_of > state.as_of:
+    if state.as_of is None or as_of >= state.as_of:
         keep = timedelta(days=workspace.settings.nightly.keep_partitions_days)
-        state = _State(as_of=as_of, alarms=_forget(_looked(state.alarms, findings, as_of), as_of - keep))
+        looked = _looked(state.alarms, findings, as_of, is_again=as_of == state.as_of)
+        state = _State(as_of=as_of, alarms=_forget(looked, as_of - keep))
         _write(workspace, state)
     return _alarms(state, as_of)
 
@@ -143,31 +157,41 @@ def path_of(workspace: Workspace) -> Path:
     return workspace.watch / "alarms.json"
 
 
-def _looked(alarms: Sequence[Alarm], findings: Sequence[Finding], as_of: datetime) -> list[Alarm]:
-    """The alarms after a look."""
-    found = {finding.key: _finite(finding) for finding in findings if finding.severity != "note"}
-    continued = [_continued(alarm, found.get(alarm.key), as_of) for alarm in alarms]
+def _looked(alarms: Sequence[Alarm], findings: Sequence[Finding], as_of: datetime, is_again: bool) -> list[Alarm]:
+    """The alarms after a look; one again at the same as_of does not count what it does not see."""
+    found = {finding.key: finding for finding in findings if finding.severity != "note"}
+    silent = {one.where for one in found.values() if one.kind == "stopped"}
+    continued = [
+        _continued(alarm, found.get(alarm.key), as_of, is_again or _is_hidden(alarm.finding, silent)) for alarm in alarms
+    ]
     known = {alarm.key for alarm in continued if alarm.ended_at is None}
     opened = [Alarm(finding=one, opened_at=as_of, last_seen=as_of)
               for one in found.values() if one.severity == "alarm" and one.key not in known]  # fmt: skip
     return [*continued, *opened]
 
 
-def _continued(alarm: Alarm, finding: Finding | None, as_of: datetime) -> Alarm:
-    """One alarm after a look that had this finding under its key, or none."""
+def _continued(alarm: Alarm, finding: Finding | None, as_of: datetime, is_blind: bool) -> Alarm:
+    """One alarm after a look that had this finding under its key, or none; what a blind one does not find is not over."""
     if alarm.ended_at is not None:
         is_back = finding is not None and finding.severity == "alarm" and as_of - alarm.ended_at <= FLAPPING
         if not is_back:
             return alarm
     if finding is not None:
-        return alarm.model_copy(update={"finding": finding, "last_seen": as_of, "unseen": 0, "ended_at": None})
-    unseen = alarm.unseen + 1
+        return _seen(alarm, finding, as_of)
+    unseen = alarm.unseen + (0 if is_blind else 1)
     return alarm.model_copy(update={"unseen": unseen, "ended_at": as_of if unseen >= LOOKS_UNTIL_ENDED else None})
 
 
-def _finite(finding: Finding) -> Finding:
-    """Without figures that JSON cannot hold."""
-    return finding.model_copy(update={"figures": {name: n for name, n in finding.figures.items() if math.isfinite(n)}})
+def _is_hidden(finding: Finding, silent: Set[str]) -> bool:
+    """Whether it is of something that brings no rows in which it could be found."""
+    is_of = any(finding.where == where or finding.where.startswith((f"{where}.", f"{where}=")) for where in silent)
+    return finding.subject == "data" and finding.kind not in ("stopped", "late") and is_of
+
+
+def _seen(alarm: Alarm, finding: Finding, as_of: datetime) -> Alarm:
+    """It goes on; that it touches a propensity that it did not touch is told."""
+    told_at = alarm.told_at if set(finding.propensities) <= set(alarm.finding.propensities) else None
+    return alarm.model_copy(update={"finding": finding, "last_seen": as_of, "unseen": 0, "ended_at": None, "told_at": told_at})
 
 
 def _forget(alarms: Sequence[Alarm], before: datetime) -> tuple[Alarm, ...]:

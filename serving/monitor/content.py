@@ -173,9 +173,9 @@ def _scale(profile: Profile, column: str, figures: Floats, found: Shift) -> Inci
 
 def newcomers(profile: Profile) -> Iterator[Incident]:
     """Values of category columns that were never there until four weeks ago, with a share that matters."""
-    for new in profile.newcomers(NEW_FOR):
-        column, share = new.column, new.rows / new.since if new.since else 0.0
-        if new.rows < LEAST_NEW or share < SHARE_NEW or share * new.before < UNSEEN:
+    for new in profile.newcomers(NEW_FOR, LEAST_NEW):
+        column, share = new.column, new.rows / new.since
+        if share < SHARE_NEW or share * new.before < UNSEEN:
             continue
         habit = profile.arrivals(column, NEW_FOR, LEAST_NEW)
         yield Incident(

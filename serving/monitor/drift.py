@@ -1,7 +1,8 @@
 """Drift: which features and scores of a version are distributed otherwise than what it was trained on, and since when.
 
 A feature that moved is an alarm where it carries a notable share of the model, else a warning; many small ones together are an
-alarm, and so are scores that moved. The base rate is not looked at here: only matured outcomes tell it.
+alarm, and so are scores that moved. A feature whose window was still filling when the model was trained is a warning at most. The
+base rate is not looked at here: only matured outcomes tell it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from features.console import Watch
 from features.finding import Finding, Kind, Severity
 from features.settings import Workspace
 from serving.monitor import look as looks
+from serving.monitor.incident import shown
 from serving.monitor.judgement import Judge, Moved, Share
 from serving.monitor.look import Look, look
 from serving.monitor.reference import Reference, eligible, reference
@@ -178,13 +180,15 @@ def _findings(known: Reference, one: Moved, since: Mapping[str, datetime], unkno
     if one.missing and one.missing.has_grown:
         told.append(("missing", f"it is missing in {_shares_told(one.missing, '')}", _figures(one.missing)))
     if one.unseen and one.unseen.has_grown:
-        names = ", ".join(repr(name) for name in unknown[one.name][:SHOWN])
+        names = ", ".join(repr(shown(name)) for name in unknown[one.name][:SHOWN])
         what = f" have a value the model does not know, above all {names}"
         told.append(("unseen", _shares_told(one.unseen, what), _figures(one.unseen)))
     if one.has_drifted:
         told.append(("drift", what_moved(one), {}))
     first = since.get(one.name)
-    severity: Severity = "alarm" if one.importance >= NOTABLE else "warning"
+    is_young = one.name in known.young
+    severity: Severity = "alarm" if one.importance >= NOTABLE and not is_young else "warning"
+    though = ", whose history was shorter than it looks back when the model was trained" if is_young else ""
     return [
         Finding(
             kind=kind,
@@ -192,7 +196,7 @@ def _findings(known: Reference, one: Moved, since: Mapping[str, datetime], unkno
             severity=severity,
             where=one.name,
             propensities=(known.propensity,),
-            sentence=f"{one.name}: {what}{_since_told(first)}; it carries {_percent(one.importance)} of the model.",
+            sentence=f"{one.name}{though}: {what}{_since_told(first)}; it carries {_percent(one.importance)} of the model.",
             repair=f"see whether the source still means the same by it; if it does, `foresell retrain {known.propensity}`",
             since=first,
             figures={
@@ -235,7 +239,8 @@ def _of_scores(known: Reference, scores: Moved, today: Look, since: Mapping[str,
 
 def _many(known: Reference, made: Sequence[Finding]) -> list[Finding]:
     """One alarm for small features that moved together, if together they carry enough."""
-    small = {one.where: one.figures["importance"] for one in made if one.severity == "warning"}
+    light = [one for one in made if one.severity == "warning" and one.where not in known.young]
+    small = {one.where: one.figures["importance"] for one in light}
     share = sum(small.values())
     if share < MANY:
         return []
@@ -250,7 +255,7 @@ def _many(known: Reference, made: Sequence[Finding]) -> list[Finding]:
             propensities=(known.propensity,),
             sentence=f"{len(small)} features that carry little each and {_percent(share)} of the model together moved: {told}.",
             repair=f"see whether a source changed; if none did, `foresell retrain {known.propensity}`",
-            since=min((one.since for one in made if one.since), default=None),
+            since=min((one.since for one in light if one.since), default=None),
             figures={"importance": share, "features": float(len(small))},
         )
     ]

@@ -20,7 +20,6 @@ from training.contract import Floats
 LEVELS = np.linspace(0, 1, 21)  # of the quantiles that are kept of each date
 LEAST_AT_A_DATE = 50  # a date of fewer rows tells little, and is left out where there are others
 LEAST_DATES = 3  # for a line
-LINE = 13  # the newest dates a line is drawn through: a year of every fourth week
 YEAR, WEEK, REACH = 364.0, 7.0, 28.0  # days; a year of whole weeks keeps the day of the week
 SEASON = 42.0  # days before and after the same day of another year
 MOST_DATES = 0.8  # of the reference dates, whose variation is ordinary all year round
@@ -113,7 +112,7 @@ class Past:
         """
         lag = min(max(at - self.days[-1], 1.0), (self.days[-1] - self.days[0]) / 2)
         sizes, in_season = [], []
-        for day, counts in list(zip(self.days, self.counts, strict=True))[-LINE:]:
+        for day, counts in zip(self.days[self._newest], self.counts[self._newest], strict=True):
             before = self.until(day - lag)
             if len(before.days) >= LEAST_DATES:
                 sizes.append(size(counts, before.nearest(counts, float(day))))
@@ -143,21 +142,28 @@ class Past:
             if round(at - day) % WEEK == 0:
                 yield Expected("the same day of the week", shares(counts), float(counts.sum()))
 
-    def _lines(self, at: float) -> Iterator[Expected]:
-        """The line through the newest dates, of the roots of the shares, and of a number without ties of its quantiles.
+    @property
+    def _newest(self) -> slice:
+        """The dates of the newest year."""
+        return slice(int(np.searchsorted(self.days, self.days[-1] - YEAR)), None)
 
-        The root of a share varies alike wherever it lies. A line is as unsure as a least-squares forecast is at its point.
+    def _lines(self, at: float) -> Iterator[Expected]:
+        """The lines through the dates of the newest year, of the roots of the shares, and of a number without ties of its
+        quantiles.
+
+        The root of a share varies alike wherever it lies, but not for ever in one direction: its line is drawn on no farther
+        than it is long. It is as unsure as a least-squares forecast is at its point.
         """
-        days = self.days[-LINE:]
+        days = self.days[self._newest]
         if len(days) < LEAST_DATES:
             return
-        each = shares(self.counts[-LINE:])
-        roots, unsure = _line(days, np.sqrt(each), at)
+        end = min(at, 2 * days[-1] - days[0])
+        roots, unsure = _line(days, np.sqrt(shares(self.counts[self._newest])), end)
         drawn = np.maximum(roots, 0) ** 2
         rows = self._rows / max(unsure, 1.0)
         yield Expected("its trend", shares(drawn / drawn.sum() * rows), rows)
         if self.spots is not None:
-            spots, _ = _line(days, self.spots[-LINE:], at)
+            spots, _ = _line(days, self.spots[self._newest], at)
             known = _shares_of(np.maximum.accumulate(spots), self.edges) * (1 - drawn[-1] / drawn.sum())
             yield Expected("its trend", shares(np.r_[known, drawn[-1] / drawn.sum()] * rows), rows)
 

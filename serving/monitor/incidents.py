@@ -29,7 +29,7 @@ def incidents(workspace: Workspace, as_of: datetime) -> tuple[Finding, ...]:
 
     Raises:
         TableError: nothing has been ingested.
-        PropensityError, FeatureError: a file of the workspace is wrong.
+        FeatureError: a declaration of the workspace is wrong.
     """
     catalog = Catalog.load(workspace)
     used = uses(workspace, catalog)

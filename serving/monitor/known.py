@@ -68,7 +68,7 @@ def earned(workspace: Workspace, entity: str, value: Value, rows: pd.DataFrame) 
     if value.capacity_per_day is not None:
         week = rows["scored_at"].dt.tz_convert("UTC").dt.tz_localize(None).dt.to_period("W-SUN")
         contacted &= expected.groupby(week).rank(method="first", ascending=False) <= DAYS * value.capacity_per_day
-    return (rows["label"].to_numpy() * worth - value.cost) * contacted
+    return pd.Series((rows["label"].to_numpy() * worth - value.cost) * contacted.to_numpy(), index=rows.index)
 
 
 def _worth(workspace: Workspace, entity: str, value: Value, rows: pd.DataFrame) -> Floats:

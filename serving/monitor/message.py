@@ -6,7 +6,6 @@ entity is ever in it.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -75,8 +74,8 @@ class Message(Strict):
             "owner": self.owner,
             "test": self.is_test,
             "subject": self.subject,
-            "new": [json.loads(finding.model_dump_json()) for finding in self.new],
-            "ended": [json.loads(finding.model_dump_json()) for finding in self.ended],
+            "new": [_plain(finding) for finding in self.new],
+            "ended": [_plain(finding) for finding in self.ended],
             "page": str(workspace.monitor),
         }
 
@@ -130,6 +129,11 @@ def kept(workspace: Workspace) -> list[Message]:
         except (FileNotFoundError, ValidationError):
             continue
     return sorted(found, key=lambda message: (message.as_of, message.id))
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    """A finding with its key, by which a pager closes what it opened."""
+    return {"key": finding.key, **finding.model_dump(mode="json")}
 
 
 def _told(word: str, finding: Finding) -> str:

@@ -21,19 +21,25 @@ from features.errors import ForesellError, RegistryError
 from features.finding import Finding, Health, read_health, write_health
 from features.propensity import Propensity, load, propensity_files
 from features.settings import Workspace
-from serving.monitor import alarms, alert, drift, estimate, incidents, matured, reference
+from features.tables import TABLES
+from serving.monitor import alarms, alert, incidents, matured
 from serving.monitor.alarms import Alarm, Alarms
 from serving.monitor.alert import Alerts
+from serving.monitor.drift import Drift, drift
+from serving.monitor.estimate import Check, Estimate, weekly
+from serving.monitor.estimate import finding as expected
 from serving.monitor.known import earned
 from serving.monitor.parts import Part, parts
 from serving.monitor.performance import SHOWN_WEEKS, Performance, performance
 from serving.monitor.promise import WINDOWS, Promise
+from serving.monitor.reference import reference
 from serving.monitor.served import WEEK
 from serving.monitor.worth import Worth, worth
 from training import registry
 
 GRAVITY = {"alarm": 0, "warning": 1, "note": 2}
-TABLES = "tables"  # what fails besides the propensities
+AHEAD = ("drift", "missing", "unseen", "score", "estimate")  # kinds that are found before outcomes are
+OF_TABLES = "tables"  # what fails besides the propensities
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,9 @@ class Ahead:
         findings: of both.
     """
 
-    drift: drift.Drift | None
-    estimate: estimate.Estimate | None
-    checked: estimate.Check
+    drift: Drift | None
+    estimate: Estimate | None
+    checked: Check
     findings: tuple[Finding, ...]
 
 
@@ -85,6 +91,7 @@ class Monitored:
         health: of every propensity with a champion, by name.
         alarms: the open ones, and those that this look ended.
         alerts: who was told.
+        untouched: what is wrong with tables and touches no propensity that is watched.
         failures: what could not be computed, by the name of the propensity or `tables`.
     """
 
@@ -94,6 +101,7 @@ class Monitored:
     health: dict[str, Health]
     alarms: Alarms
     alerts: Alerts
+    untouched: tuple[Finding, ...] = ()
     failures: dict[str, ForesellError] = field(default_factory=dict)
 
     def open(self, propensity: str) -> tuple[Alarm, ...]:
@@ -120,25 +128,27 @@ def monitor(workspace: Workspace, as_of: datetime, watch: Watch, names: Sequence
     champions = _champions(workspace, names)
     failures: dict[str, ForesellError] = {}
     watched: dict[str, Watched] = {}
+    before = {name: read_health(workspace, name) for name in champions}
+    of_tables = _of_tables(workspace, as_of, failures, before)
     for name, version in champions.items():
         if names and name not in names:
             continue
         try:
-            watched[name] = _watched(workspace, name, version, as_of, catalog.now, watch)
+            recorded_until = _recorded_until(load(workspace, name), of_tables, catalog.now)
+            watched[name] = _watched(workspace, name, version, as_of, recorded_until, watch)
         except (ForesellError, OSError, duckdb.Error) as problem:
             failures[name] = problem if isinstance(problem, ForesellError) else broken(f"monitoring of {name}", problem)
-    before = {name: read_health(workspace, name) for name in champions}
-    of_tables = _of_tables(workspace, as_of, failures, before)
     health = {
         name: _health(name, version, as_of, watched.get(name), of_tables, before[name]) for name, version in champions.items()
     }
-    for one in health.values():
-        write_health(workspace, one)
-    state = alarms.update(workspace, _every(health), as_of)
-    alerts = alert.send(workspace, state)
+    _keep(workspace, health, before)
+    with alarms.alone(workspace):
+        state = alarms.update(workspace, _every(health), as_of)
+        alerts = alert.send(workspace, state)
     if alerts.error is not None:
         failures["alerts"] = alerts.error
-    return Monitored(as_of, catalog.now, watched, health, state, alerts, failures)
+    untouched = tuple(one for one in of_tables if not set(one.propensities) & set(health))
+    return Monitored(as_of, catalog.now, watched, health, state, alerts, untouched, failures)
 
 
 def _champions(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
@@ -157,6 +167,14 @@ def _champions(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
             repair="run `foresell train --all`, then `foresell promote NAME` for those that passed their gates",
         )
     return found
+
+
+def _recorded_until(question: Propensity, of_tables: Sequence[Finding], now: datetime) -> datetime:
+    """Until when outcomes are recorded: where their source brings nothing any more, that none came tells nothing."""
+    contract, at = TABLES[question.outcome.source], question.outcome.at
+    place = contract.name if at in (None, contract.time) else f"{contract.name}.{at}"
+    silent = [one.since for one in of_tables if one.kind == "stopped" and one.where == place and one.since is not None]
+    return min([now, *silent])
 
 
 def _watched(
@@ -189,12 +207,13 @@ def _ahead(
     """What is known before outcomes are; a version whose report does not say what it was trained on cannot be held against it."""
     try:
         registered = registry.load(workspace, name, version)
-        moved = drift.drift(workspace, registered, as_of, watch)
-        ordinary = reference.reference(workspace, registered, watch).aucs
+        moved = drift(workspace, registered, as_of, watch)
+        ordinary = reference(workspace, registered, watch).aucs
     except RegistryError as error:
-        return Ahead(None, None, estimate.Check(), (_unknown(name, version, error),))
-    made, checked = estimate.weekly(workspace, name, version, as_of, moved.probability, rows)
-    told = estimate.finding(made, name, version, promise.ranking, ordinary) if made and promise else None
+        return Ahead(None, None, Check(), (_unknown(name, version, error),))
+    made, checked = weekly(workspace, name, version, as_of, moved.probability, rows)
+    enough = made is not None and made.rows >= workspace.settings.monitor.least_rows
+    told = expected(made, name, version, promise.ranking, ordinary) if made and enough and promise else None
     return Ahead(moved, made, checked, (*moved.findings, *((told,) if told else ())))
 
 
@@ -227,18 +246,33 @@ def _of_tables(
     try:
         return incidents.incidents(workspace, as_of)
     except (ForesellError, OSError, duckdb.Error) as problem:
-        failures[TABLES] = problem if isinstance(problem, ForesellError) else broken("monitoring of the tables", problem)
+        failures[OF_TABLES] = problem if isinstance(problem, ForesellError) else broken("monitoring of the tables", problem)
         return tuple({one.key: one for one in _every(before) if one.subject == "data"}.values())
 
 
 def _health(
     name: str, version: str, as_of: datetime, watched: Watched | None, of_tables: Sequence[Finding], before: Health | None
 ) -> Health:  # fmt: skip
-    """What is known now; of a propensity that was not looked at, or could not be, what was known before."""
-    mine = watched.findings if watched else [one for one in (before.findings if before else ()) if one.subject != "data"]
+    """What is known now; of what was not looked at, or could not be, what was known of the same version before."""
+    stood = before.findings if before and before.version == version else ()
+    mine = [one for one in stood if one.subject != "data" and _is_unseen(one, watched)]
+    mine += watched.findings if watched else ()
     found = sorted([*mine, *(one for one in of_tables if name in one.propensities)], key=lambda one: GRAVITY[one.severity])
     until = watched.performance.matured_until if watched else before.matured_until if before else None
     return Health(propensity=name, as_of=as_of, version=version, matured_until=until, findings=tuple(found))
+
+
+def _keep(workspace: Workspace, health: dict[str, Health], before: dict[str, Health | None]) -> None:
+    """Write what is known now; what a look at a later day found stands."""
+    for name, one in health.items():
+        stood = before[name]
+        if stood is None or stood.as_of <= one.as_of:
+            write_health(workspace, one)
+
+
+def _is_unseen(finding: Finding, watched: Watched | None) -> bool:
+    """Whether a look could not have found it: there was none, or none ahead."""
+    return watched is None or (watched.ahead.drift is None and finding.kind in AHEAD and finding.severity != "note")
 
 
 def _every(health: dict[str, Any]) -> list[Finding]:

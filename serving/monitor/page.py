@@ -16,6 +16,7 @@ from serving.monitor.document import document, status, untold
 from serving.monitor.figures import Figures
 from serving.monitor.monitor import Monitored, Watched
 from serving.monitor.performance import Performance
+from serving.monitor.worth_plots import differences
 
 WORDS = {"ok": "Well", "warning": "Watch", "alarm": "Act", "unknown": "Cannot be told yet"}
 FIGURES = (
@@ -56,10 +57,11 @@ def _row(workspace: Workspace, found: Monitored, name: str) -> dict[str, Any]:
 
 
 def _opened(found: Monitored, name: str) -> list[tuple[Finding, datetime | None]]:
-    """Alarms and warnings with since when they are known: an alarm since it was opened, gravest first."""
+    """Alarms and warnings with since when they are known, gravest first; an alarm stands until it has ended."""
     since = {alarm.key: alarm.opened_at for alarm in found.open(name)}
-    grave = [one for one in found.health[name].findings if one.severity != "note"]
-    return [(one, one.since or since.get(one.key)) for one in grave]
+    grave = {one.key: one for one in found.health[name].findings if one.severity != "note"}
+    going_on = {alarm.key: alarm.finding for alarm in found.open(name)}
+    return [(one, one.since or since.get(one.key)) for one in (going_on | grave).values()]
 
 
 def _page(found: Monitored, name: str) -> str:
@@ -70,6 +72,7 @@ def _page(found: Monitored, name: str) -> str:
         words=WORDS, day=_day, failure=found.failures.get(name), opened=_opened(found, name), untold=untold(health),
         notes=[one for one in health.findings if one.severity == "note" and one not in untold(health)],
         well=well(watched) if watched else (), next=waiting(shown) if shown else "", tiles=_tiles(shown) if shown else [],
+        worth=differences(watched.worth) if watched else "",
         plots=_plots(shown) if shown else {}, tables=_tables(shown) if shown else [], figures=FIGURES, told=_told,
     )  # fmt: skip
 

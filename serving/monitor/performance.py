@@ -109,7 +109,7 @@ class _Table:
         hashed = pd.util.hash_array(np.asarray(names, dtype=object))
         self._draw = (hashed / 2.0**64)[self._entities]  # from 0 to 1, of an entity always the same
         self._earned: Floats | None = None if earned is None else earned.reindex(rows.index).to_numpy(float)
-        self._versions = rows["model_version"].astype(str).to_numpy()
+        self._version, self._versions = pd.factorize(rows["model_version"])
         at = rows["scored_at"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
         self.mondays = at - (at - microseconds(FIRST_MONDAY)) % (WEEK // MICROSECOND)
 
@@ -126,20 +126,24 @@ class _Table:
         return figures(self._probability[mask], self._labels[mask], self._entities[mask], earned, sampled)
 
     def by(self, column: pd.Series) -> dict[str, Figures]:
-        names = column.astype(str).to_numpy()
-        return {name: self.figures(names == name) for name in sorted(set(names), key=lambda name: (len(name), name))}
+        codes, names = pd.factorize(column)
+        found = {str(name): self.figures(codes == code) for code, name in enumerate(names)}
+        return {name: found[name] for name in sorted(found, key=lambda name: (len(name), name))}
 
     def weekly(self) -> tuple[Weekly, ...]:
-        pairs = sorted(set(zip(self.mondays.tolist(), self._versions.tolist(), strict=True)))
-        return tuple(Weekly(instant(at), name, self.figures(self.of(name) & self._at(at))) for at, name in pairs)
+        pairs = pd.DataFrame({"monday": self.mondays, "version": self._version}).groupby(["monday", "version"]).indices.items()
+        found = [(instant(int(key[0])), str(self._versions[int(key[1])]), np.asarray(rows)) for key, rows in pairs]  # type: ignore[index]
+        made = [Weekly(monday, version, self.figures(self._mask(rows))) for monday, version, rows in found]
+        return tuple(sorted(made, key=lambda one: (one.monday, one.version)))
 
     def of(self, version: str) -> np.ndarray:
-        mine: np.ndarray = self._versions == version
+        mine: np.ndarray = np.isin(self._version, [code for code, name in enumerate(self._versions) if str(name) == version])
         return mine
 
-    def _at(self, at: int) -> np.ndarray:
-        there: np.ndarray = self.mondays == at
-        return there
+    def _mask(self, rows: np.ndarray) -> np.ndarray:
+        mask = np.zeros(len(self.mondays), dtype=bool)
+        mask[rows] = True
+        return mask
 
 
 def _windows(
@@ -169,7 +173,8 @@ def _findings(
 ) -> tuple[Finding, ...]:
     """What differs from the promise, or why that cannot be told."""
     if promise is None:
-        return (_note(propensity, version, "Its report promises nothing: it was registered without a test."),)
+        lacking = "its report has no test, or it was trained for another horizon than the propensity file says"
+        return (_note(propensity, version, f"Version {version} promises nothing to hold outcomes against: {lacking}."),)
     if windows and windows[-1].is_enough:
         return judge(propensity, version, promise, windows)
     found = windows[-1].figures if windows else None

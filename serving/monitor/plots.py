@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features.drawing import ACCENT, COOL, FAINT, INK, WARM, percent, svg
 from serving.monitor.matured import Coverage
@@ -40,7 +40,7 @@ def calibration(found: Performance) -> str:
     def draw(axes: Axes) -> None:
         _points(axes, weeks, "happened", INK, "happened")
         said = [one.figures["predicted"].value for one in weeks]
-        axes.plot([one.monday for one in weeks], said, color=WARM, marker="s", markersize=3, linewidth=1.5, label="predicted")
+        axes.plot(_days(weeks), said, color=WARM, marker="s", markersize=3, linewidth=1.5, label="predicted")
         axes.set(ylim=(0, None), ylabel="outcome")
         percent(axes.yaxis)
         _dated(axes)
@@ -52,7 +52,7 @@ def coverage(weeks: Sequence[Coverage]) -> str:
     """How many scores of each week are known, wait, or cannot be labelled."""
 
     def draw(axes: Axes) -> None:
-        mondays, below = [week.monday for week in weeks], [0] * len(weeks)
+        mondays, below = _days(weeks), [0] * len(weeks)
         for name, color, label in (
             ("matured", ACCENT, "outcome known"), ("unlabelled", WARM, "cannot be told"), ("waiting", COOL, "waits"),
         ):  # fmt: skip
@@ -65,13 +65,18 @@ def coverage(weeks: Sequence[Coverage]) -> str:
     return svg(draw, WIDTH, HEIGHT)
 
 
+def _days(weeks: Sequence[Coverage | Weekly]) -> Any:
+    """The Mondays, of which Matplotlib makes dates, though its types do not say so."""
+    return [one.monday for one in weeks]
+
+
 def _points(axes: Axes, weeks: Sequence[Weekly], name: str, color: str, label: str) -> None:
     if not weeks:
         return
     figures = [one.figures[name] for one in weeks]
     errors = [[max(f.value - f.low, 0.0) for f in figures], [max(f.high - f.value, 0.0) for f in figures]]
     axes.errorbar(
-        [one.monday for one in weeks], [f.value for f in figures], errors, color=color, marker="o", markersize=4,
+        _days(weeks), [f.value for f in figures], errors, color=color, marker="o", markersize=4,
         linewidth=1.2, elinewidth=1, label=label,
     )  # fmt: skip
 

@@ -175,33 +175,31 @@ class Profile:
         ).fetchall()
         return {(column, value): self._silence(*figures) for column, value, *figures in rows}
 
-    def newcomers(self, days: int) -> list[Newcomer]:
-        """The values of category columns that were first there within the newest days, oldest first."""
-        if not self.sheet.categories:
-            return []
-        firsts = " union all ".join(
-            f"select '{quote(column)}', {identifier(column)}, min(came_at), count(*) from came "
-            f"where {identifier(column)} is not null group by {identifier(column)} having max(came_day) < {days}"
-            for column in self.sheet.categories
-        )
-        rows = self._connection.execute(f"{firsts} order by 3, 1, 2").fetchall()
-        return [
-            Newcomer(column, value, _utc(first), count, *self._around(identifier(column), first))
-            for column, value, first, count in rows
-        ]
+    def newcomers(self, days: int, least: int) -> list[Newcomer]:
+        """The values of category columns with at least so many rows whose first came within the newest days, oldest first."""
+        found = [one for column in self.sheet.categories for one in self._newcomers(column, days, least)]
+        return sorted(found, key=lambda one: (one.first, one.column, one.value))
+
+    def _newcomers(self, column: str, days: int, least: int) -> list[Newcomer]:
+        """Those of one column, counted together: of a column of free text there may be as many as there are rows."""
+        name = identifier(column)
+        rows = self._connection.execute(
+            f"with told as (select {name} as value, came_at, came_day from came where {name} is not null), "
+            "firsts as (select value, min(came_at) as first, count(*) as rows from told "
+            f"group by value having max(came_day) < {days} and count(*) >= {least}), "
+            "since as (select came_at as first, sum(count(*)) over (order by came_at desc) as rows from told "
+            f"where came_day < {days} group by came_at) "
+            f"select value, first, firsts.rows, since.rows, (select count(*) from told where came_day < {DAYS}) - since.rows "
+            "from firsts join since using (first)"
+        ).fetchall()
+        return [Newcomer(column, value, _utc(first), int(many), int(since), int(before))
+                for value, first, many, since, before in rows]  # fmt: skip
 
     def arrivals(self, column: str, days: int, least: int) -> int:
         """How many values with at least so many rows were new in the year before the newest days; not in the first 12 weeks."""
         name, oldest = identifier(column), min(364 + days, self.age - LEAST_DAYS)
         firsts = f"select max(came_day) as first from came where {name} is not null group by {name} having count(*) >= {least}"
         return int(self._row(f"select count(*) from ({firsts}) where first >= {days} and first < {oldest}")[0])
-
-    def _around(self, name: str, first: datetime) -> tuple[int, int]:
-        """How many rows with a value came in from an instant on, and in the 56 weeks before `until` up to it."""
-        counts = "count(*) filter (came_at >= $first), count(*) filter (came_at < $first)"
-        query = f"select {counts} from came where {name} is not null and came_day < {DAYS}"
-        row = self._connection.execute(query, {"first": first}).fetchone() or (0, 0)
-        return int(row[0]), int(row[1])
 
     def _silence(self, at: datetime, gaps: list[int] | None, count: int, half: int, month: int, weeks: int) -> Silence:
         gap = (self.until - _utc(at)) / timedelta(hours=1)

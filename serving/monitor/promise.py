@@ -58,11 +58,17 @@ class Promise:
         test = report.get("test")
         if not test:
             return None
-        names = ("auc", "auc_low", "auc_high", "calibration_error", "calibration_error_high")
         rate = test["positives"] / test["rows"]
-        error = float(np.sqrt(rate * (1 - rate) / max(test["entities"], 1)))
-        numbers = {name: float(value) for name, value in test.items() if isinstance(value, int | float)}
-        return cls(*(float(test[name]) for name in names), base_rate=rate, base_rate_error=error, figures=numbers)
+        return cls(
+            auc=float(test["auc"]),
+            auc_low=float(test["auc_low"]),
+            auc_high=float(test["auc_high"]),
+            calibration_error=float(test["calibration_error"]),
+            calibration_error_high=float(test["calibration_error_high"]),
+            base_rate=rate,
+            base_rate_error=float(np.sqrt(rate * (1 - rate) / max(test["entities"], 1))),
+            figures={name: float(value) for name, value in test.items() if isinstance(value, int | float)},
+        )
 
     @property
     def ranking(self) -> Figure:
@@ -205,7 +211,11 @@ def _percent(share: float) -> str:
 
 _Look = Callable[[Promise, Window], _Sign | None]
 _KINDS: tuple[tuple[Kind, _Look, str], ...] = (
-    ("performance", _performance, "train again: `foresell train {propensity}`; a list by this version finds fewer than promised"),
-    ("calibration", _calibration, "use ranks and grades rather than probabilities until `foresell train {propensity}` was run"),
-    ("base_rate", _base_rate, "ask what changed: prices, a campaign, how outcomes are recorded; then train again"),
+    (
+        "performance",
+        _performance,
+        "Train again: `foresell train {propensity}`; a list by this version finds fewer than promised.",
+    ),
+    ("calibration", _calibration, "Use ranks and grades rather than probabilities until `foresell train {propensity}` was run."),
+    ("base_rate", _base_rate, "Ask what changed: prices, a campaign, how outcomes are recorded; then train again."),
 )

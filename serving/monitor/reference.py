@@ -28,6 +28,7 @@ from features.snapshot import select_sql
 from features.strict import Strict
 from serving.monitor.bins import Bins
 from serving.monitor.expectation import LEAST_AT_A_DATE, LEVELS, Past
+from serving.monitor.youth import young
 from training import label, registry
 from training.contract import Column, Floats
 from training.evaluation import Ranking
@@ -67,6 +68,7 @@ class Reference(Strict):
         aucs: the AUC to be expected on each date if every probability is right.
         base_rates: eligible rows and positives of each date; empty where outcomes cannot be told.
         importance: the share that each feature has in the model; they add up to 1.
+        young: the features that were still filling at the newest date, for their history was shorter than their window.
     """
 
     format: int = Field(default=1, ge=1, le=1)
@@ -82,6 +84,7 @@ class Reference(Strict):
     aucs: tuple[float, ...]
     base_rates: tuple[tuple[int, int], ...] = ()
     importance: dict[str, float] = Field(default_factory=dict)
+    young: tuple[str, ...] = ()
 
     def past(self, counted: Counted) -> Past:
         """One of its features as it was, at the dates that have enough rows, or at all where none has."""
@@ -256,7 +259,8 @@ def _make(workspace: Workspace, registered: Registered, name: str, watch: Watch)
         raise _nobody(name, registered.version, dates)
     further = {date: matrices[date] for date in days if len(matrices[date])}
     rates = _base_rates(workspace, model.propensity, known)
-    return of(registered, {date: matrices[date] for date in known}, further, rates, report.get("importance", {}))
+    made = of(registered, {date: matrices[date] for date in known}, further, rates, report.get("importance", {}))
+    return made.model_copy(update={"young": young(workspace, model.propensity.entity, model.columns, known[-1])})
 
 
 def _dates(report: Mapping[str, Any], name: str, version: str) -> list[datetime]:

@@ -9,7 +9,7 @@ from features.catalog import Catalog
 from features.condition import Condition
 from features.errors import ForesellError
 from features.feature import Feature, View
-from features.propensity import Propensity, load_all
+from features.propensity import Propensity, propensity_files
 from features.settings import Workspace
 from features.tables import ATTRIBUTE_HISTORY, TABLES
 from features.views import DECLARED, views
@@ -46,11 +46,13 @@ class Use:
 def uses(workspace: Workspace, catalog: Catalog) -> tuple[Use, ...]:
     """What the champion of every propensity reads, by name; a propensity without a champion reads nothing.
 
+    A propensity file that is wrong keeps nobody from it: what a champion reads stands in the champion.
+
     Raises:
-        PropensityError, FeatureError: a file of the workspace is wrong.
+        FeatureError: a declaration of the workspace is wrong.
     """
-    fed = views(workspace, catalog)
-    return tuple(use for one in load_all(workspace) if (use := _use(workspace, fed, one)) is not None)
+    fed, names = views(workspace, catalog), sorted(propensity_files(workspace.root, workspace.settings))
+    return tuple(use for name in names if (use := _use(workspace, fed, name)) is not None)
 
 
 def touched(incident: Incident, used: Iterable[Use]) -> tuple[str, ...]:
@@ -58,14 +60,14 @@ def touched(incident: Incident, used: Iterable[Use]) -> tuple[str, ...]:
     return tuple(sorted(use.propensity for use in used if use.is_touched(incident)))
 
 
-def _use(workspace: Workspace, fed: Iterable[View], propensity: Propensity) -> Use | None:
+def _use(workspace: Workspace, fed: Iterable[View], name: str) -> Use | None:
     try:
-        if registry.champion_version(workspace, propensity.name) is None:
+        if registry.champion_version(workspace, name) is None:
             return None
-        model = registry.champion(workspace, propensity.name).model
+        model = registry.champion(workspace, name).model
         trained = model.propensity
     except ForesellError:  # the registry is away, or the model of another release: what it reads cannot be told
-        return Use(propensity.name, {}, is_known=False)
+        return Use(name, {}, is_known=False)
     return use_of(trained, model.columns, fed)
 
 

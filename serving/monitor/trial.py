@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.catalog import Catalog
@@ -33,6 +34,7 @@ from training import registry
 from training.label import labels
 
 MICROSECOND = timedelta(microseconds=1)
+WEEK = timedelta(days=7)
 ROWS_LOOKED_AT = 2_000  # of a partition, to see which holdout was in force
 COLUMNS = ("entity_id", "as_of", "policy", "probability", "grade", "model_version", "explore")
 
@@ -45,11 +47,13 @@ class Trial:
         firsts: each entity once, at the first as_of that counts: `entity_id`, `as_of`, `held` (whether held out), `grade` (of the
             held out as their score would have been; None where it cannot be made any more), `model_version`, `explore`; of those
             whose outcome is mature `label` and `acted`, and `worth` where the propensity has a value.
-        drawn: the same of those who have a score, once in each stretch of a horizon, because who is explored is drawn anew; none
-            where nobody was explored.
+        drawn: the same of those who have a score, once in each stretch of a horizon, because who is explored is drawn anew every
+            week: those who were drawn at the as_of, and those whom no week of the horizon draws. Who is drawn only later is
+            neither, and so is every night under another exploration.
         waiting: of the others, when the outcome of each is mature, ascending.
         foreseen: the mean probability of those who have a score, mature or not; None where nobody has one.
         other_holdout: how many partitions were made under another holdout and do not count.
+        other_exploration: how many of the others explored, but otherwise than the policy does now.
         ungraded: of how many as_ofs no grade of the held out can be made any more.
     """
 
@@ -58,6 +62,7 @@ class Trial:
     waiting: pd.Series
     foreseen: float | None
     other_holdout: int
+    other_exploration: int
     ungraded: int
 
 
@@ -75,42 +80,66 @@ def hold(workspace: Workspace, propensity: Propensity, observed_until: datetime,
         ForesellError: the outcome's tables are not there, or the ledger does not answer.
     """
     policy = Policy(workspace.settings.policy, propensity.entity)
-    files, others = _files(workspace, propensity.name, policy, since)
-    rows = _rows(workspace, propensity, files, policy)
-    firsts = rows.drop_duplicates("entity_id", ignore_index=True)
+    whole = _whole(workspace, propensity.name, since)
+    mine = [files for files in whole if _is_in_force(files[0], policy)]
+    firsts = _rows(workspace, propensity, mine, policy).drop_duplicates("entity_id", ignore_index=True)
     is_mature = firsts["as_of"] + propensity.horizon <= observed_until
     waiting = (firsts.loc[~is_mature, "as_of"] + propensity.horizon).sort_values(ignore_index=True)
     graded, ungraded = _graded(workspace, propensity, firsts[is_mature].reset_index(drop=True))
-    drawn = _apart(rows[~rows["held"]] if rows["explore"].any() else rows[:0], propensity)
-    drawn = drawn[drawn["as_of"] + propensity.horizon <= observed_until].reset_index(drop=True)
+    exploring = [files for files in mine if policy.explores and _explores_as_now(files[0], propensity.name, policy)]
+    drawn = _drawn(_rows(workspace, propensity, exploring, policy), propensity, policy, observed_until)
     known = [_happened(workspace, propensity, ledger, part) for part in (graded, drawn)]
     foreseen = firsts["probability"].mean() if firsts["probability"].notna().any() else None
-    return Trial(known[0], known[1], waiting, foreseen, others, ungraded)
+    others = sum(_explored(files) for files in mine if files not in exploring)
+    return Trial(known[0], known[1], waiting, foreseen, len(whole) - len(mine), others, ungraded)
 
 
-def _files(workspace: Workspace, name: str, policy: Policy, since: datetime | None) -> tuple[list[Path], int]:
-    """The files of whole partitions that were made under the holdout that is in force now, and how many others there are."""
-    whole = [
+def _whole(workspace: Workspace, name: str, since: datetime | None) -> list[list[Path]]:
+    """The files of each whole partition."""
+    found = [
         parts(folder)
         for at, folder in partitions(workspace).get(name, [])
         if (folder / RECEIPT).is_file() and (since is None or at >= since)
     ]
-    mine = [files for files in whole if files and _is_in_force(files[0], policy)]
-    return [file for files in mine for file in files], len(whole) - len(mine)
+    return [files for files in found if files]
 
 
 def _is_in_force(path: Path, policy: Policy) -> bool:
     """Whether a file parts its entities as the policy does now, by its first rows; an id says nothing of anything else."""
-    with pq.ParquetFile(path) as file:
-        batch = next(file.iter_batches(ROWS_LOOKED_AT, columns=["entity_id", "policy"]), None)
-    told = [] if batch is None else zip(batch["entity_id"].to_pylist(), batch["policy"].to_pylist(), strict=True)
+    told = _first_rows(path, ["entity_id", "policy"])
     return all(policy.is_held_out(who) == (found == "holdout") for who, found in told if found != "suppressed")
 
 
-def _rows(workspace: Workspace, propensity: Propensity, files: list[Path], policy: Policy) -> pd.DataFrame:
+def _explores_as_now(path: Path, name: str, policy: Policy) -> bool:
+    """Whether a file explores as the policy does now, by its first rows: who was scored before anybody was explored, or while
+    more or fewer were, was so at another time, and time is not chance.
+    """
+    if not _tells_explored(path):
+        return False
+    told = _first_rows(path, ["entity_id", "scored_at", "explore", "score"])
+    return all(policy.is_explored(name, who, at) == bool(found) for who, at, found, score in told if score is not None)
+
+
+def _explored(files: list[Path]) -> bool:
+    """Whether anybody in a partition is explored."""
+    return any(_tells_explored(path) and pc.any(pq.read_table(path, columns=["explore"])["explore"]).as_py() for path in files)
+
+
+def _tells_explored(path: Path) -> bool:
+    return "explore" in pq.read_schema(path).names  # older releases did not
+
+
+def _first_rows(path: Path, columns: list[str]) -> list[tuple[Any, ...]]:
+    with pq.ParquetFile(path) as file:
+        batch = next(file.iter_batches(ROWS_LOOKED_AT, columns=columns), None)
+    return [] if batch is None else list(zip(*(batch[name].to_pylist() for name in columns), strict=True))
+
+
+def _rows(workspace: Workspace, propensity: Propensity, nights: list[list[Path]], policy: Policy) -> pd.DataFrame:
     """Of every entity with a score or held out the first row of each stretch of a horizon, by as_of; and none of whoever is
     elsewhere than the policy puts them now.
     """
+    files = [file for night in nights for file in night]
     frame = _read(workspace, propensity, files) if files else pd.DataFrame(columns=list(COLUMNS))
     frame["as_of"] = frame["as_of"].astype("datetime64[us, UTC]")
     frame["explore"] = frame["explore"].astype(bool)
@@ -121,8 +150,7 @@ def _rows(workspace: Workspace, propensity: Propensity, files: list[Path], polic
 
 def _read(workspace: Workspace, propensity: Propensity, files: list[Path]) -> pd.DataFrame:
     listed = ", ".join(f"'{quote(str(path))}'" for path in files)
-    is_told = any("explore" in pq.read_schema(path).names for path in files)  # older releases did not
-    explore = "coalesce(explore, false)" if is_told else "false"
+    explore = "coalesce(explore, false)" if any(map(_tells_explored, files)) else "false"
     stretch = f"(epoch_us(as_of) - min(epoch_us(as_of)) over (partition by entity_id)) // {propensity.horizon // MICROSECOND}"
     with connect(workspace) as connection:
         return connection.execute(
@@ -133,6 +161,22 @@ def _read(workspace: Workspace, propensity: Propensity, files: list[Path]) -> pd
             f"select {', '.join(COLUMNS)} from stretched "
             "qualify row_number() over (partition by entity_id, stretch order by as_of) = 1 order by as_of, entity_id"
         ).df()
+
+
+def _drawn(rows: pd.DataFrame, propensity: Propensity, policy: Policy, observed_until: datetime) -> pd.DataFrame:
+    """Mature rows of those who have a score, who were explored at the as_of or are so in no week of the horizon.
+
+    As many weeks are looked at whatever the weekday, and by the draw itself, not by who still had a score then: only chance
+    decides who is in which group.
+    """
+    apart = _apart(rows[~rows["held"]], propensity)
+    mature = apart[apart["as_of"] + propensity.horizon <= observed_until]
+    weeks = [number * WEEK for number in range(1, -(-propensity.horizon // WEEK) + 1)]
+    is_one = [
+        explore or not any(policy.is_explored(propensity.name, who, as_of + later) for later in weeks)
+        for who, as_of, explore in zip(mature["entity_id"], mature["as_of"], mature["explore"], strict=True)
+    ]
+    return mature[np.asarray(is_one, dtype=bool)].reset_index(drop=True)
 
 
 def _apart(rows: pd.DataFrame, propensity: Propensity) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from features.settings import Workspace
 from serving.ledger import Ledger
 from serving.monitor import difference
 from serving.monitor.trial import Trial, hold
+from serving.monitor.worth_notes import notes
 from serving.monitor.worth_words import sentences
 from serving.score import Grade
 from training.evaluation import Figure, wilson
@@ -158,9 +159,10 @@ def worth(workspace: Workspace, propensity: str, observed_until: datetime, since
     with closing(Ledger.open(workspace)) as ledger:
         trial = hold(workspace, question, until, since, ledger)
         logged = ledger.count_actions(propensity=propensity)
+    kept_since = until - workspace.settings.serving.keep if logged else None
     facts: dict[str, Any] = {
         "propensity": propensity, "entity": question.entity, "observed_until": until, "is_wanted": question.is_wanted,
-        "holdout": share, "waiting": len(trial.waiting), "notes": _notes(question, trial, bool(logged)),
+        "holdout": share, "waiting": len(trial.waiting), "notes": notes(question, trial, kept_since, LEAST),
         "breaches": sum(number for (*_, held_out), number in logged.items() if held_out),
         "next_matures": trial.waiting.iloc[0].to_pydatetime() if len(trial.waiting) else None,
         "exploration": _explored(question, trial.drawn, bool(logged)), **_power(question, trial, share or PROPOSED),
@@ -255,18 +257,3 @@ def _power(question: Propensity, trial: Trial, share: float) -> dict[str, Any]:
     enough_at = trial.waiting.iloc[lacking - 1].to_pydatetime() if is_coming and lacking else None
     visible = difference.seen(rate, len(treated), len(control)) if len(treated) and len(control) else None
     return {"visible": visible, "difference": abs(wanted) if needed else None, "needed": needed, "enough_at": enough_at}
-
-
-def _notes(question: Propensity, trial: Trial, is_logged: bool) -> tuple[str, ...]:
-    found = []
-    if trial.other_holdout:
-        found.append(f"Scored under another holdout, and not counted: {_nights(trial.other_holdout)}.")
-    if trial.ungraded:
-        found.append(f"Counted in no grade, because the version or the snapshots are gone: {_nights(trial.ungraded)}.")
-    if question.value and question.value.cost and not is_logged:
-        found.append(f"No action is logged, so the {question.value.cost:,.2f} that a contact costs are not taken off.")
-    return tuple(found)
-
-
-def _nights(number: int) -> str:
-    return "1 night" if number == 1 else f"{number:,} nights"

@@ -10,6 +10,9 @@ from training.evaluation import Figure
 if TYPE_CHECKING:
     from serving.monitor.worth import Comparison, Worth
 
+ONE_LOOK = (
+    "Each interval is that of one look at one group: where acting does nothing, one look in twenty finds something all the same."
+)
 WHERE = {"all": "overall", "A": "among the best, grade A"}
 
 
@@ -22,7 +25,7 @@ def _verdict(worth: Worth) -> list[str]:
     if worth.status in ("told", "open"):
         told = [one for segment in ("all", "A") if (one := worth.of(segment)) is not None]
         found = [sentence for one in told for sentence in _compared(worth, one)]
-        return found + (_missing(worth) if worth.status == "open" else [])
+        return found + (_missing(worth) if worth.status == "open" else [ONE_LOOK])
     why = {
         "no holdout": "nobody is held out; `[policy] holdout = 0.05` keeps a stable twentieth apart, against which it shows",
         "not scored": "no night has been scored under the holdout of now",

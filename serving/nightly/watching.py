@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from features.catalog import Catalog
 from features.console import Watch
@@ -37,11 +38,12 @@ class Monitor:
         catalog, settings = Catalog.load(self.workspace), self.workspace.settings
         files = propensity_files(self.workspace.root, settings)
         champions = {name: [one.version, one.run_id] for name, one in self.champions.items()}
-        told = {"monitor", "policy", "nightly"}
+        told: Any = {"monitor": True, "policy": True, "nightly": {"late_after", "late_after_of"}}
         return {
-            "as_of": self.as_of.isoformat(), "catalog": catalog.digest, "views": declared(self.workspace, catalog),
-            "champions": champions, "pin": settings.serving.pin, "questions": {name: digest(files[name]) for name in champions},
-            "scores": self._scores(), "asked": self._asked(list(champions)), "ledger": settings.serving.ledger,
+            "as_of": self.as_of.isoformat(), "catalog": [catalog.version, catalog.observed_until],
+            "views": declared(self.workspace, catalog), "champions": champions, "pin": settings.serving.pin,
+            "questions": {name: digest(files[name]) for name in champions}, "scores": self._scores(),
+            "asked": self._asked(list(champions)), "ledger": settings.serving.ledger,
             "settings": settings.model_dump(mode="json", include=told), "release": release(),
         }  # fmt: skip
 

@@ -61,6 +61,12 @@ def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, change: tuple[str,
     assert str(path) in caught.value.where
 
 
+@pytest.mark.parametrize("name", ["actions", "scores"])
+def test_a_name_that_is_a_path_of_the_service_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PropensityError, match="paths of the service"):
+        read_file(write(tmp_path, CHURN, name))
+
+
 def test_the_worth_of_an_outcome_is_a_column_times_a_factor_or_one_amount() -> None:
     year = Value(column="mrr", times=12)
     assert [year.worth({"mrr": known}) for known in (10.0, 0, None, float("nan"), "10")] == [120.0, 0, None, None, None]

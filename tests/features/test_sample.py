@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from features.errors import CallError
 from features.sample.block import Block
 from features.sample.calendar import Calendar
 from features.sample.risk import Risk, Shock, moment, probability
+from features.sample.turn import Turn, pace
 from features.settings import SETTINGS_FILE, Workspace
 from features.tables import TABLES
 
@@ -162,6 +163,46 @@ def test_survival_is_what_simulation_shows() -> None:
     assert survival == pytest.approx(seen, abs=0.008)
 
 
+def test_survival_is_what_simulation_shows_in_a_world_that_turns() -> None:
+    """As above, with a rate that doubles in the third step after the as_of."""
+    rng, size, steps, at = np.random.default_rng(0), 40_000, 12, 4
+    shock = Shock.draw(rng, np.full((size, steps), 0.1), np.array([0.0, 0.3, 0.2]), np.zeros(size, dtype=np.int64))
+    shock.happened[:, :at] = [False, True, False, True]
+    turned = np.where(np.arange(steps) >= at + 2, 2.0, 1.0) * np.ones((size, 1))
+    risk = Risk(np.full(size, 0.8), np.full((size, steps), 0.05), (shock,), turned)
+    time = moment(risk.rate(), np.full(size, float(at)), rng.exponential(size=size)) - at
+    survival = risk.survival(np.array([0]), np.array([at]), 5.5)[0]
+    assert survival == pytest.approx([(time >= after).mean() for after in (0, 1, 2, 3, 4, 5, 5.5)], abs=0.008)
+
+
+def test_a_turn_changes_no_rate_before_it_and_turns_who_is_likeliest() -> None:
+    start, lean = datetime(2026, 1, 5, tzinfo=UTC), np.array([-1.0, 0.0, 0.5, 1.0])
+    steps = np.arange(20.0)
+    since = start + timedelta(weeks=8)
+    doubled = pace([Turn(since, rate=2.0)], start, steps, lean)
+    assert (doubled[:, :8] == 1).all() and (doubled[:, 8:] == 2).all()
+    turned = np.exp(lean)[:, None] * pace([Turn(since, weeks=10)], start, steps, lean)
+    assert (turned[:, :9] == np.exp(lean)[:, None]).all()
+    assert turned.mean(axis=0) == pytest.approx(np.exp(lean).mean())
+    assert (np.argsort(turned[:, -1]) == [3, 2, 1, 0]).all() and np.ptp(turned[:, 13]) == pytest.approx(0)
+
+
+def test_no_lead_is_won_otherwise_before_the_world_turns_and_its_truth_stays_true() -> None:
+    since = Calendar.until(NOW).start + timedelta(weeks=60)
+    turns = (Turn(since, rate=2.0), Turn(since, weeks=20))
+    blocks = [
+        Block.draw(np.random.default_rng(5), Calendar.until(NOW, turns=some), np.arange(2000), np.arange(6000))
+        for some in ((), turns)
+    ]
+    before, after = (block.leads for block in blocks)
+    assert (before.created == after.created).all()
+    early = (before.won < 420) | (after.won < 420)
+    assert (before.won[early] == after.won[early]).all() and (before.won != after.won).any()
+    for name, rows in _foreseen(blocks[1]).items():
+        surplus = (rows["outcome"] - rows["probability"]).groupby(rows["entity"]).sum()
+        assert abs(surplus.sum()) < 4 * np.sqrt((surplus**2).sum()), name
+
+
 def test_survival_knows_nothing_of_shocks_at_or_after_the_as_of() -> None:
     happened = np.zeros((1, 10), dtype=bool)
     shock = Shock(np.full((1, 10), 0.2), np.ones(3), happened)
@@ -200,6 +241,12 @@ def test_the_calendar_begins_on_the_grid_and_holds_now() -> None:
     midnight = Calendar.until(datetime(2026, 11, 2, tzinfo=UTC))
     assert midnight.end == midnight.weeks - 1
     assert np.isnat(calendar.instants(np.array([np.inf]))[0])
+
+
+def test_in_quiet_weeks_no_price_rises_and_no_campaign_runs() -> None:
+    calendar = Calendar.until(NOW, quiet_weeks=52)
+    assert max(*calendar.price_rises(), *calendar.spike()) <= calendar.weeks - 52
+    assert Calendar.until(NOW).spike() != calendar.spike()
 
 
 def _bytes(made: sample.Sample) -> dict[str, bytes]:

@@ -41,16 +41,24 @@ def open_shop(
 
     Customers are C0000, C0001 and so on, leads L0000 and so on, each with the next of the suffixes.
     """
+    workspace = open_world(root, settings, customers, leads, suffixes)
+    store.apply(workspace)
+    store.materialize(workspace, NOW)
+    for name in MODEL_COLUMNS:
+        crown(workspace, name)
+    return workspace
+
+
+def open_world(
+    root: Path, settings: str, customers: int = CUSTOMERS, leads: int = LEADS, suffixes: Sequence[str] = ("",)
+) -> Workspace:
+    """The same customers and leads without stores and champions, which may be those of a shop: by `[mlflow] tracking_uri`."""
     attributes = {"leads": {"origin": Attribute(fixed=True, meaning="origin"), "budget": Attribute(type="number", fixed=True)}}
     tables = _tables(random.Random(3), _ids("C", customers, suffixes), _ids("L", leads, suffixes))
     make_workspace(root, tables, now="2018-05-15", attributes=attributes)
     (root / SETTINGS_FILE).write_text(settings, encoding="utf-8")
     workspace = Workspace.open(root)
     snapshot.build(workspace, [NOW])
-    store.apply(workspace)
-    store.materialize(workspace, NOW)
-    for name in MODEL_COLUMNS:
-        crown(workspace, name)
     return workspace
 
 

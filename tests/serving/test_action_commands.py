@@ -70,6 +70,12 @@ def test_a_file_is_kept_once_however_often_it_is_imported(root: Path) -> None:
     assert found["task:2"].at == datetime(2018, 5, 15, tzinfo=UTC) and found["task:2"].held_out
 
 
+def test_a_row_that_comes_again_a_thousand_rows_later_is_counted_once(root: Path) -> None:
+    rows = [f"churn,C{i % 1_500},call,task:{i % 1_500}\n" for i in range(1_501)]
+    told = run(root, "--import", written(root, "propensity,entity_id,kind,id\n" + "".join(rows)), "--json").stdout
+    assert len(kept(root)) == json.loads(told)["kept"] == 1_500 and json.loads(told)["known"] == 1
+
+
 def test_a_row_that_is_wrong_is_named_by_its_line_and_loses_no_other(root: Path) -> None:
     lines = [
         "propensity,entity_id,kind,id,at", "churn,C1,call,a,", "chrun,C2,call,b,", "churn,C3,called Ana,c,", ",C4,call,d,", "",
@@ -137,8 +143,15 @@ def test_more_rows_than_go_at_once_are_kept_and_what_is_listed_is_counted_whole(
     assert "nothing of the kind" in run(root, "--propensity", "upsell").stderr
 
 
-def test_what_lies_in_the_future_is_refused_beyond_the_skew_of_a_clock() -> None:
-    diary = Diary({"churn": "customer"}, PolicySettings())
+def test_of_somebody_who_was_forgotten_nothing_is_kept(root: Path) -> None:
+    Forgotten(Workspace.open(root)).add(Person.of([("customer", FREE)]))
+    told = json.loads(run(root, "--import", written(root, GOOD), "--json").stdout)
+    assert set(told["flaws"][0].values()) >= {"line 2.entity_id", "somebody who was forgotten"} and len(told["flaws"]) == 1
+    assert {one.entity_id for one in kept(root).values()} == {HELD, OTHER}
+
+
+def test_what_lies_in_the_future_is_refused_beyond_the_skew_of_a_clock(root: Path) -> None:
+    diary = Diary({"churn": "customer"}, PolicySettings(), Forgotten(Workspace.open(root)))
 
     def said(at: datetime | None) -> Action | Flaw:
         return diary.action(Told("churn", "C1", "call", "a", at), "line 2", NOW, "r", None)

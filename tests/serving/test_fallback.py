@@ -57,7 +57,7 @@ def answers(office: Office, asks: list[Ask], now: datetime = NOW) -> list[Score]
 def stored(office: Office, number: int = 40) -> list[Score]:
     """The scores of some leads who have one, as they are stored."""
     found = answers(office, [Ask(f"L{position:04d}") for position in range(number)])
-    assert office.recorder.stop(30)
+    assert office.archive.recorder.stop(30)
     return [one for one in found if one.score is not None]
 
 
@@ -134,7 +134,7 @@ def test_somebody_who_was_not_eligible_is_told_so_again(opened: Opened) -> None:
     office = opened()
     found = answers(office, [Ask(f"L{position:04d}") for position in range(100)])
     gone = next(one for one in found if one.score is None and one.feature_as_of is not None)
-    assert office.recorder.stop(30)
+    assert office.archive.recorder.stop(30)
     office = opened()
     without_store(office)
     (shown,) = answers(office, [Ask(gone.entity_id)])

@@ -53,7 +53,7 @@ def of_origin(workspace: Workspace, origin: str) -> str:
 def ask(office: Office, entity_id: str, call: Call = HTTP, **given: str) -> str | None:
     ((answer,),) = office.answer(["lead-conversion"], [Ask(entity_id, given, may_be_new=True)], LATER, call)
     assert (answer.score.score is None) == (answer.score.policy is not None)
-    assert office.recorder.flush(10)
+    assert office.archive.recorder.flush(10)
     return answer.score.policy
 
 
@@ -91,7 +91,7 @@ def test_a_stored_score_is_not_read_back_once_somebody_has_objected(office: Offi
     assert read(office, objector) == ["suppressed"] and read(office, other) == [None]
     (stored,) = office.stored("lead", objector, LATER, HTTP)
     assert json.loads(stored.document)["score"] is None and b"radio" in stored.document
-    assert office.recorder.flush(10)
+    assert office.archive.recorder.flush(10)
     with closing(Ledger.open(filled)) as ledger:
         assert ledger.audit(entity_id=objector)[-1].probability is None
 

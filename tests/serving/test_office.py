@@ -31,8 +31,8 @@ def office(filled: Workspace) -> Iterator[Office]:
     with (filled.root / SETTINGS_FILE).open("a", encoding="utf-8") as settings:
         settings.write('[hooks.crm]\nentity = "lead"\nid = "id"\n')
     opened = Office(Workspace.open(filled.root))
-    opened.recorder.stop(10)
-    opened.recorder = Recorder(opened.ledger, every_seconds=AN_HOUR)
+    opened.archive.recorder.stop(10)
+    opened.archive.recorder = Recorder(opened.ledger, every_seconds=AN_HOUR)
     opened.start(lambda: NOW)
     yield opened
     opened.stop()
@@ -65,7 +65,7 @@ def test_the_next_webhook_finds_what_the_one_before_brought(office: Office) -> N
 def test_an_answer_over_http_just_before_does_not_come_behind(office: Office) -> None:
     ask(office, origin="web")
     bring(office, "1", budget=10_000)
-    office.recorder.flush(10)
+    office.archive.recorder.flush(10)
     assert remembered(office)["lead_budget"] == 10_000
 
 
@@ -86,7 +86,7 @@ def test_a_ledger_that_does_not_answer_makes_no_webhook_forget(office: Office, m
 
 def test_somebody_asked_about_twice_is_compared_with_the_stored_score_twice(office: Office) -> None:
     ask(office, origin="web", budget=10_000)
-    assert office.recorder.flush(10)
+    assert office.archive.recorder.flush(10)
     stored = office.ledger.of_entity(["lead-conversion"], "new")[0]
     given = [{"origin": origin, "budget": budget} for origin in ("web", "fair", "phone") for budget in (10_000, 1, 90_000)]
 

@@ -235,7 +235,7 @@ def test_the_page_that_shows_the_api_needs_nothing_from_outside(client: httpx.Cl
 def test_the_api_is_described_with_types_and_examples(client: httpx.Client) -> None:
     document = client.get("/docs.json").json()
     assert set(document["paths"]) == {
-        "/v1/churn", "/v1/lead-conversion", "/v1/upsell", "/v1/scores", "/v1/scores/{entity}/{id}",
+        "/v1/churn", "/v1/lead-conversion", "/v1/upsell", "/v1/scores", "/v1/scores/{entity}/{id}", "/v1/actions",
         "/v1/hooks/{source}/{token}", "/v1/status", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]

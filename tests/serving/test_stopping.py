@@ -62,9 +62,10 @@ def test_all_parts_together_take_no_longer_than_one_deadline(filled: Workspace, 
         stop_scoring, stop_sending = staticmethod(parts.taking("scoring")), staticmethod(parts.taking("sending"))
 
     monkeypatch.setattr(office, "Deadline", partial(Deadline, clock=clock))
-    monkeypatch.setattr(opened, "_mail", Mail)
-    for name in ("recorder", "_shadow", "lineup"):
-        monkeypatch.setattr(getattr(opened, name), "stop", parts.taking(name))
+    monkeypatch.setattr(opened, "_reception", Mail)
+    stopping = {"recorder": opened.archive.recorder, "_shadow": opened._shadow, "lineup": opened.lineup}
+    for name, part in stopping.items():
+        monkeypatch.setattr(part, "stop", parts.taking(name))
     began = clock.seconds
     opened.stop()
     assert list(parts.log) == ["scoring", "recorder", "_shadow", "lineup", "sending"]

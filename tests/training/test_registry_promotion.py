@@ -112,6 +112,23 @@ def test_of_two_rollbacks_at_once_the_second_is_refused(trained):
     assert champions(trained) == ["1", "2", "3", "2"]
 
 
+def test_whoever_was_held_against_one_champion_replaces_no_other(trained, monkeypatch):
+    """Also where the other's alias has not yet followed when it is looked at."""
+    add(trained, times=3)
+    registry.promote(trained, "churn", ME, "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "_set_alias", killed)
+        with pytest.raises(KeyboardInterrupt):
+            registry.promote(trained, "churn", LATER, "2")
+    monkeypatch.setattr(promotion, "PATIENCE", 1)
+    with pytest.raises(RegistryError, match=r"expected: version 1 as champion(.|\n)*received: version 2"):
+        registry.promote(trained, "churn", LATEST, "3", over="1")
+    with pytest.raises(RegistryError, match=r"expected: version 1 as champion(.|\n)*received: version 2"):
+        registry.rollback(trained, "churn", LATEST, over="1")
+    assert champions(trained) == ["1", "2"] and aliases(trained)["champion"] == "2"
+    assert registry.promote(trained, "churn", LATEST, "3", over="2").event.before == "2"
+
+
 def test_a_gate_that_was_checked_at_the_move_stands_in_its_evidence(trained):
     add(trained)
     asked = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from features.catalog import Catalog
@@ -29,6 +31,20 @@ def test_a_champion_of_another_release_does_not_stop_its_replacement(trained, ol
     assert verdict.gates[-1].sentence == (
         "Not compared with champion version 1: its contract does not fit this version of Foresell, or these columns."
     )
+
+
+@pytest.mark.parametrize(("last", "said"), [("2023-10-28", "On the same rows "), ("2023-10-29", "Not compared with champion ")])
+def test_a_champion_that_has_learned_from_the_older_test_rows_is_compared_on_the_newer_ones(trained, last, said):
+    """The newest as_of is of 2023-11-27, a horizon after the first of the two dates."""
+    registry.promote(trained, "churn", ME)
+    contract = next((trained.mlruns / "artifacts").rglob("contract.json"))
+    document = json.loads(contract.read_text())
+    document["windows"]["calibration"]["last"] = document["windows"]["calibration"]["last"].replace(
+        document["windows"]["calibration"]["last"][:10], last
+    )
+    contract.write_text(json.dumps(document))
+    verdict = train(trained, load(trained, "churn"), NOW, QUIET).verdict
+    assert verdict.gates[-1].sentence.startswith(said)
 
 
 def test_a_champion_whose_feature_vanished_is_not_compared_and_the_feature_is_named(trained):

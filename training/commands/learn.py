@@ -71,12 +71,14 @@ def train(
 
 def _train_one(workspace: Workspace, name: str, trials: int | None, minutes: float | None, engine: Name) -> Trained:
     from features.propensity import Tuning, load
+    from training.commands.turn import turn
     from training.train import train as train_propensity
 
     propensity = load(workspace, name)
     if trials or minutes:
         propensity = propensity.model_copy(update={"tuning": Tuning(trials=trials or 0, minutes=minutes or 0)})
-    trained = train_propensity(workspace, propensity, datetime.now(UTC), progress, engine)
+    with turn(workspace, name):
+        trained = train_propensity(workspace, propensity, datetime.now(UTC), progress, engine)
     auc = trained.test["auc"]
     tested = "out of time" if trained.by == "time" else f"on other {propensity.entity}s, for there is a single date"
     verdict = "it may be promoted" if trained.verdict.passed else "it may not be promoted"

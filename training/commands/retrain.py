@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -73,14 +71,14 @@ def retrain(
     _require(because, as_of, now)
     signature = Signature(BY, as_of or now, None if as_of else partial(datetime.now, UTC))
     call = Call(workspace, signature, progress, because or "", dry_run, engine)
-    done, failed = _all(call, names, now)
+    done, failed = _all(call, names)
     if as_json:
         emit({"as_of": signature.at.isoformat(), "retrained": [_document(one) for one in done], "failed": failed})
     ctx.exit(1 if failed else 0)
 
 
 def _names(workspace: Workspace, named: tuple[str, ...]) -> list[str]:
-    """Those that were named, each of which exists; else every one that has a champion or had one."""
+    """Those that were named, each of which exists; else every one that has a champion."""
     from features.propensity import file_of, load_all
     from training import registry
 
@@ -109,20 +107,21 @@ def _require(because: str | None, as_of: datetime | None, now: datetime) -> None
         )
 
 
-def _all(call: Call, names: list[str], now: datetime) -> tuple[list[Retrained], dict[str, dict[str, str]]]:
+def _all(call: Call, names: list[str]) -> tuple[list[Retrained], dict[str, dict[str, str]]]:
     """One after the other; one that fails does not stop the others."""
-    from features.lock import held, holder
+    from features.lock import held
+    from training.commands.turn import me, turn
     from training.retraining.recipe import retrain as retrain_one
 
     done: list[Retrained] = []
     failed: dict[str, dict[str, str]] = {}
     if not names:
         step("there is no champion to train again: `foresell train`, then `foresell promote`")
-    path, me = call.workspace.retraining / LOCK, holder(shlex.join(["foresell", *sys.argv[1:]]), f"{now:%Y-%m-%d %H:%M:%S} UTC")
-    with held(path, me, f"workspace {call.workspace.root}", "one retraining at a time"):
+    with held(call.workspace.retraining / LOCK, me(), f"workspace {call.workspace.root}", "one retraining at a time"):
         for name in names:
             try:
-                done.append(retrain_one(call, name))
+                with turn(call.workspace, name):
+                    done.append(retrain_one(call, name))
                 _tell(done[-1])
             except ForesellError as error:
                 failed[name] = error.as_dict()

@@ -6,7 +6,7 @@ alias `champion` names the version that serves, `challenger` the newest one that
 
 from training.registry.door import store_uri
 from training.registry.event import CONTRACT_GATE, Entry, Event, Evidence, History, Judged, Served, Signature, judged, words
-from training.registry.promotion import LONGEST_REASON, Check, history, promote, rollback
+from training.registry.promotion import LONGEST_REASON, Check, finish, history, promote, rollback
 from training.registry.pyfunc import Pyfunc, _load_pyfunc
 from training.registry.record import REPORT_CARD, REPORT_FOLDER, REPORT_HTML, VERSION_MARK, Child, Record
 from training.registry.run import REQUIREMENTS, register
@@ -53,6 +53,7 @@ __all__ = [
     "champion",
     "champion_version",
     "figures",
+    "finish",
     "history",
     "incomplete",
     "judged",

@@ -35,6 +35,7 @@ def promote(
     reason: str = "",
     check: Check | None = None,
     because: str = "",
+    over: str | None = None,
 ) -> Entry:
     """Make a version the champion; without one, the newest, if it has never served. Returns its entry in the history.
 
@@ -48,9 +49,10 @@ def promote(
         reason: why it may serve although it failed a gate; without a reason such a version is refused.
         check: judges one more gate of exactly the version that is promoted; it stands in the history with those of the report.
         because: what it was trained for; it stands in the history as the reason, and lets nothing pass.
+        over: the champion that it was held against, the only one that it may replace; None: whichever serves.
 
     Raises:
-        RegistryError: there is no such version, or none waits.
+        RegistryError: there is no such version, or none waits, or somebody else moved the champion meanwhile.
         GateError: the version failed a gate and no reason was given; each is named with its sentence.
         CallError: the reason or the name is too long.
     """
@@ -69,12 +71,21 @@ def promote(
         )
 
     def decide(history: History) -> Event | None:
+        if over is not None and history.alias != over:
+            raise _moved_meanwhile(name, over, history.alias)
         return None if history.alias == chosen else _event("promotion", history, chosen, signature, found, reason or because)
 
     return _move(workspace, name, signature, decide)
 
 
-def rollback(workspace: Workspace, name: str, signature: Signature, reason: str = "", check: Check | None = None) -> Entry:
+def rollback(
+    workspace: Workspace,
+    name: str,
+    signature: Signature,
+    reason: str = "",
+    check: Check | None = None,
+    over: str | None = None,
+) -> Entry:
     """Bring back the champion before the one that serves when this is called. Returns its entry in the history.
 
     Each rollback goes one step further back along the promotions, until the first.
@@ -85,13 +96,14 @@ def rollback(workspace: Workspace, name: str, signature: Signature, reason: str 
         signature: who does it, and when.
         reason: why; it goes into the history.
         check: judges one more gate of exactly the version that is brought back, or raises.
+        over: the champion that is taken away; None: the one that serves when this is called.
 
     Raises:
         RegistryError: there was no champion before, or its version was deleted, or somebody else moved the champion meanwhile.
         CallError: the reason or the name is too long.
     """
     _require_short(reason, signature)
-    seen = history(workspace, name).alias
+    seen = over or history(workspace, name).alias
     if not exists(workspace):
         raise _no_previous(name, None)
 
@@ -118,6 +130,12 @@ def history(workspace: Workspace, name: str) -> History:
     with open_client(workspace) as client:
         ledger = Ledger.find(client, name)
         return _look(client, ledger, name) if ledger else History((), alias(client, name, CHAMPION))
+
+
+def finish(workspace: Workspace, name: str, signature: Signature) -> History:
+    """Finish a move whose writer was killed, as every move does before its own. Returns the history."""
+    with open_client(workspace) as client:
+        return _settled(workspace, client, Ledger.open(client, workspace, name), name, signature)
 
 
 def _move(workspace: Workspace, name: str, signature: Signature, decide: Decide) -> Entry:
@@ -223,9 +241,9 @@ def _judged(report: Mapping[str, Any], version: str, check: Check | None) -> Evi
 def _moved_meanwhile(name: str, seen: str | None, present: str | None) -> RegistryError:
     return RegistryError(
         f"propensity {name!r}",
-        expected=f"{named(seen)} as champion, as when the rollback began",
+        expected=f"{named(seen)} as champion, as when this began",
         received=f"{named(present)}: somebody else, or an earlier move that was not finished, came first",
-        repair=f"`foresell history {name}` shows who; roll back again if one step back from there is still wanted",
+        repair=f"`foresell history {name}` shows who; what they did stands, and this may be done again if it is still wanted",
     )
 
 

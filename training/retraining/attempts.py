@@ -8,7 +8,7 @@ or is still at work; whoever holds the lock knows that it is not.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -140,16 +140,23 @@ class Log:
         except OSError as problem:
             raise broken(f"log {self.path}", problem) from problem
 
-    def settle(self) -> tuple[Attempt, ...]:
-        """Mark attempts without an end as broken off, which holds for who has the lock; returns them."""
-        cut = tuple(attempt for attempt in self.attempts() if attempt.ended is None)
-        for attempt in cut:
-            self.add(Ended(id=attempt.begun.id, end="broken off"))
-        return cut
+    def settle(self, promoted: Callable[[Begun], str | None]) -> tuple[Attempt, ...]:
+        """End the attempts that were killed, which holds for who has the lock; returns them.
+
+        Args:
+            promoted: the version that an attempt had promoted by then; None: it is marked as broken off.
+        """
+        cut = []
+        for begun in [attempt.begun for attempt in self.attempts() if attempt.ended is None]:
+            version = promoted(begun)
+            ended = Ended(id=begun.id, end="promoted" if version else "broken off", version=version)
+            self.add(ended)
+            cut.append(Attempt(begun, ended))
+        return tuple(cut)
 
 
 def next_possible(attempts: Sequence[Attempt], settings: RetrainSettings, at: datetime) -> datetime | None:
-    """When another attempt may begin; None: now. One counts in `[its beginning, its beginning + within)`."""
+    """When another attempt may begin; None: now. One counts until `its beginning + within`, which it is not itself."""
     counted = sorted(attempt.begun.at for attempt in attempts if at < attempt.begun.at + settings.window)
     return None if len(counted) < settings.attempts else counted[-settings.attempts] + settings.window
 

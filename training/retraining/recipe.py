@@ -20,10 +20,11 @@ from features.finding import Health, read_health
 from features.propensity import Propensity, load
 from features.settings import Workspace
 from training import dataset, registry
+from training.compatibility import contract_check
 from training.registry import History, Signature
 from training.retraining.attempts import Attempt, Begun, End, Ended, Log, next_possible
 from training.retraining.relapse import Relapse, judge, on_trial, roll_back
-from training.retraining.standing import Serving, serving, short, unmoved
+from training.retraining.standing import BY, Serving, serving, short
 from training.retraining.trigger import Trigger, incidents, triggers
 from training.train import Trained, train
 
@@ -107,8 +108,8 @@ def retrain(call: Call, name: str) -> Retrained:
         DataFloorError, LeakageError, QualityError, ...: as `training.train.train`; the attempt counts, and is logged as failed.
     """
     propensity, log = load(call.workspace, name), Log(call.workspace, name)
-    cut = () if call.dry else log.settle()
-    history = registry.history(call.workspace, name)
+    history = _history(call, name)
+    cut = () if call.dry else log.settle(lambda begun: _promoted(history, begun))
     champion = serving(history)
     if champion is None:
         return Retrained(name, "idle", None, sentences=(_no_champion(name),))
@@ -118,6 +119,24 @@ def retrain(call: Call, name: str) -> Retrained:
     back = relapse is not None and relapse.judgement == "rolled back"
     done = _rolled_back(call, case, relapse) if relapse and back else _retrained(call, case)
     return replace(done, relapse=relapse, sentences=told + done.sentences)
+
+
+def _history(call: Call, name: str) -> History:
+    """What happened to the champion; a move that a kill cut off is finished first, for else nobody would."""
+    history = registry.history(call.workspace, name)
+    return registry.finish(call.workspace, name, call.signature) if history.unfinished and not call.dry else history
+
+
+def _promoted(history: History, begun: Begun) -> str | None:
+    """The version that an attempt without an end had promoted before it was killed; None: it had not come so far."""
+    moves = (entry.event for entry in history.entries if entry.event.kind == "promotion" and entry.event.by == BY)
+    mine = (event for event in moves if event.at >= begun.at and event.before == begun.before)
+    return next((event.version for event in mine if event.reason == _reason(begun.why)), None)
+
+
+def _reason(why: tuple[str, ...]) -> str:
+    """Why it was trained, as the history keeps it."""
+    return short(" ".join(why))
 
 
 def _judged(call: Call, case: Case, history: History) -> Relapse | None:
@@ -198,9 +217,9 @@ def _through_the_gates(call: Call, case: Case, trained: Trained, why: tuple[str,
     stays = f"Version {version} is refused and version {before} stays."
     if not trained.verdict.passed:
         return "refused", (stays, *(gate.sentence for gate in trained.verdict.gates if not gate.passed))
-    check = unmoved(call.workspace, name, before)
+    check = contract_check(call.workspace, name, forced=False)
     try:
-        registry.promote(call.workspace, name, call.signature, version, check=check, because=short(" ".join(why)))
+        registry.promote(call.workspace, name, call.signature, version, check=check, because=_reason(why), over=before)
     except GateError as refused:
         return "refused", (stays, refused.received)
     compared = (gate.sentence for gate in trained.verdict.gates if gate.gate == COMPARED)
@@ -228,7 +247,8 @@ def _since(started: float) -> float:
 
 
 def _broken_off(attempt: Attempt) -> str:
-    return f"The attempt of {attempt.begun.at:%Y-%m-%d %H:%M:%S} UTC was broken off; it counts."
+    so_far = f" once version {attempt.ended.version} served" if attempt.ended and attempt.ended.version else ""
+    return f"The attempt of {attempt.begun.at:%Y-%m-%d %H:%M:%S} UTC was broken off{so_far}; it counts."
 
 
 def _no_champion(name: str) -> str:
@@ -236,12 +256,12 @@ def _no_champion(name: str) -> str:
 
 
 def _no_reason(case: Case) -> str:
-    looked = (
-        f"monitoring of {case.health.as_of:%Y-%m-%d} has no alarm that calls for it"
-        if case.health
-        else "`foresell monitor` has not looked at it yet"
-    )
-    return f"No reason to train again: {looked}, and version {case.serving.version} is not too old."
+    looked, version = "`foresell monitor` has not looked at it yet", case.serving.version
+    if case.health and case.health.version == version:
+        looked = f"monitoring of {case.health.as_of:%Y-%m-%d} has no alarm that calls for it"
+    elif case.health:
+        looked = f"monitoring of {case.health.as_of:%Y-%m-%d} looked at version {case.health.version}"
+    return f"No reason to train again: {looked}, and version {version} is not too old."
 
 
 def _blocked(case: Case) -> tuple[str, ...]:

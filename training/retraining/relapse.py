@@ -2,8 +2,10 @@
 
 What the champion said is read back as it was served; what the version before would have said is computed from the same
 snapshots, which by the law of parity is what it would have served. Only scores of batches are compared: a snapshot is of exactly
-their as_of. Where acting on scores changes the outcome, it changes it most for those whom the champion, not the other, put first;
-that counts against the champion, and a holdout (`policy: holdout`) is what would tell how much.
+their as_of. Days that were scored afterwards, from whose outcomes one of the two has learned, do not count.
+
+Where acting on scores changes the outcome, it changes it most for those whom the champion, not the other, put first; that counts
+against the champion, and a holdout (`policy: holdout`) is what would tell how much.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from features.propensity import Propensity
 from features.settings import Workspace
 from training import registry
 from training.boosting import SEED
-from training.evaluation import Figure, differences
+from training.compatibility import contract_check
+from training.contract import Floats
+from training.evaluation import differences
 from training.registry import Entry, History, Signature
 from training.retraining.attempts import Judged, Judgement
-from training.retraining.standing import BY, short, unmoved
-from training.rival import said
+from training.retraining.standing import BY, short
+from training.rival import learned_until, said
 
 ROAD = "batch"
 WEEK = timedelta(days=7)
@@ -110,23 +114,30 @@ def judge(workspace: Workspace, propensity: Propensity, trial: Trial, watch: Wat
         engine: what builds and joins.
 
     Raises:
-        StoreError: the matured outcomes cannot be read, or an entity is in no snapshot.
+        StoreError: the matured outcomes cannot be read.
     """
+    try:
+        return _held_up(workspace, propensity, trial, watch, engine)
+    except (ContractError, FeatureError, RegistryError) as lost:
+        versions = f"Version {trial.version} cannot be compared with version {trial.against} now"
+        return Relapse(trial, None, f"{versions}: {lost.where}, {lost.received}.")
+
+
+def _held_up(workspace: Workspace, propensity: Propensity, trial: Trial, watch: Watch, engine: Name) -> Relapse:
     rows = matured_file.of_version(workspace, propensity.name, trial.version, trial.since)
-    rows = rows[rows["road"] == ROAD]
-    health = read_health(workspace, propensity.name)
-    known_until = health.matured_until if health else None
-    if rows.empty or known_until is None:
+    rows, health = rows[rows["road"] == ROAD], read_health(workspace, propensity.name)
+    if rows.empty or health is None or health.matured_until is None:
         return Relapse(trial, None, _unseen(trial, propensity))
-    first = rows["scored_at"].min().to_pydatetime()
-    weeks = (known_until - first) // WEEK
-    if weeks < 1:
-        known = first + WEEK + propensity.horizon
-        return Relapse(trial, None, f"The first week of version {trial.version} is known from {known:%Y-%m-%d} on.")
-    enough = _enough(rows, first, weeks)
-    if enough is None:
-        return Relapse(trial, None, _too_few(trial, rows[rows["scored_at"] < first + weeks * WEEK]))
-    return _compared(workspace, propensity, trial, enough, watch, engine)
+    champion, other = (registry.load(workspace, propensity.name, version).model for version in (trial.version, trial.against))
+    fresh = rows[rows["scored_at"] >= max(learned_until(champion), learned_until(other))]
+    enough = _first_weeks(propensity, trial, fresh, health.matured_until)
+    if isinstance(enough, str):
+        return Relapse(trial, None, enough)
+    there = _there(workspace, propensity, enough, watch, engine)
+    if _rarer(there) < LEAST:
+        return Relapse(trial, None, _too_few(trial, there))
+    spine = there[["entity_id", "scored_at"]].rename(columns={"scored_at": "as_of"})
+    return _judged(trial, there, said(workspace, propensity.entity, other, spine, engine), workspace.settings.retrain.rollback)
 
 
 def roll_back(workspace: Workspace, propensity: str, relapse: Relapse, signature: Signature) -> Entry:
@@ -136,46 +147,51 @@ def roll_back(workspace: Workspace, propensity: str, relapse: Relapse, signature
         RegistryError: somebody moved the champion since.
         GateError: the workspace no longer gives the features of the version before.
     """
-    check = unmoved(workspace, propensity, relapse.trial.version)
-    return registry.rollback(workspace, propensity, signature, short(relapse.sentence), check)
+    check = contract_check(workspace, propensity, forced=False)
+    return registry.rollback(workspace, propensity, signature, short(relapse.sentence), check, over=relapse.trial.version)
 
 
-def _enough(rows: pd.DataFrame, first: datetime, weeks: int) -> pd.DataFrame | None:
-    """The first week, or as many of the first weeks as it takes to have `LEAST` of both outcomes."""
-    for number in range(1, weeks + 1):
-        chosen = rows[rows["scored_at"] < first + number * WEEK]
-        if np.bincount(chosen["label"].to_numpy(np.int64), minlength=2).min() >= LEAST:
-            return chosen.reset_index(drop=True)
-    return None
+def _first_weeks(propensity: Propensity, trial: Trial, rows: pd.DataFrame, known_until: datetime) -> pd.DataFrame | str:
+    """The first week, or as many of the first weeks as it takes to have `LEAST` of both outcomes; else why there are none."""
+    if rows.empty:
+        return _unseen(trial, propensity)
+    first = rows["scored_at"].min().to_pydatetime()
+    weeks = (known_until - first) // WEEK
+    if weeks < 1:
+        known = first + WEEK + propensity.horizon
+        return f"The first week of version {trial.version} is known from {known:%Y-%m-%d} on."
+    growing = (rows[rows["scored_at"] < first + number * WEEK] for number in range(1, weeks + 1))
+    enough = next((chosen for chosen in growing if _rarer(chosen) >= LEAST), None)
+    return _too_few(trial, rows[rows["scored_at"] < first + weeks * WEEK]) if enough is None else enough
 
 
-def _compared(
-    workspace: Workspace, propensity: Propensity, trial: Trial, rows: pd.DataFrame, watch: Watch, engine: Name
-) -> Relapse:  # fmt: skip
-    try:
-        model = registry.load(workspace, propensity.name, trial.against).model
-        spine = pd.DataFrame({"entity_id": rows["entity_id"], "as_of": rows["scored_at"]})
-        _prepare(workspace, propensity, spine, watch, engine)
-        other = said(workspace, propensity.entity, model, spine, engine)
-    except (ContractError, FeatureError, RegistryError) as lost:
-        sentence = f"Version {trial.version} cannot be compared with version {trial.against}: {lost.where}, {lost.received}."
-        return Relapse(trial, "kept", sentence)
+def _rarer(rows: pd.DataFrame) -> int:
+    """How many rows have the rarer outcome."""
+    return int(np.bincount(rows["label"].to_numpy(np.int64), minlength=2).min())
+
+
+def _there(workspace: Workspace, propensity: Propensity, rows: pd.DataFrame, watch: Watch, engine: Name) -> pd.DataFrame:
+    """The rows of those who are still in the snapshots, which are built where they are missing; who was forgotten is not."""
+    entity, days = propensity.entity, [day.to_pydatetime() for day in sorted(rows["scored_at"].unique())]
+    with watch(f"{propensity.name}: first week, snapshots", snapshot.to_build(workspace, days, [entity])) as tick:
+        snapshot.build(workspace, days, tick, [entity], engine=engine)
+    store.apply(workspace)
+    parts = [rows[(rows["scored_at"] == day) & rows["entity_id"].isin(store.population(workspace, day)[entity])] for day in days]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _judged(trial: Trial, rows: pd.DataFrame, other: Floats, may: bool) -> Relapse:
+    """Worse where one of the two figures is worse beyond chance, and neither is better beyond chance.
+
+    Args:
+        trial: which.
+        rows: what the champion said, and what happened.
+        other: what the version before says of them.
+        may: whether a rollback is allowed.
+    """
     labels, probability = rows["label"].to_numpy(np.int8), rows["probability"].to_numpy(np.float64)
     found = differences(probability, other, labels, rows["entity_id"], SEED, REPLICATES, LEVEL)
-    return _judged(trial, rows, found["auc"], found["log_loss"], workspace.settings.retrain.rollback)
-
-
-def _prepare(workspace: Workspace, propensity: Propensity, spine: pd.DataFrame, watch: Watch, engine: Name) -> None:
-    """Build the snapshots of the weeks that are missing, and tell Feast."""
-    instants = [instant.to_pydatetime() for instant in sorted(spine["as_of"].unique())]
-    entity = [propensity.entity]
-    with watch(f"{propensity.name}: first week, snapshots", snapshot.to_build(workspace, instants, entity)) as tick:
-        snapshot.build(workspace, instants, tick, entity, engine=engine)
-    store.apply(workspace)
-
-
-def _judged(trial: Trial, rows: pd.DataFrame, auc: Figure, loss: Figure, may: bool) -> Relapse:
-    """Worse where one of the two figures is worse beyond chance, and neither is better beyond chance."""
+    auc, loss = found["auc"], found["log_loss"]
     worse, better = auc.high < 0 or loss.low > 0, auc.low > 0 or loss.high < 0
     words = "worse in one, better in the other" if worse and better else f"{'' if worse else 'not '}significantly worse"
     first, last = rows["scored_at"].min(), rows["scored_at"].max()
@@ -193,7 +209,7 @@ def _judged(trial: Trial, rows: pd.DataFrame, auc: Figure, loss: Figure, may: bo
 
 def _unseen(trial: Trial, propensity: Propensity) -> str:
     return (
-        f"No outcome of a batch of version {trial.version} is known yet; the first is "
+        f"No outcome of a batch of version {trial.version} is known yet that neither version has learned from; the first is "
         f"{propensity.horizon.days} days after its batch, once `foresell monitor` has run."
     )
 

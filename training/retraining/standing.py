@@ -1,15 +1,13 @@
-"""How the champion stands when a decision begins, and that it still stands so when the decision is carried out."""
+"""How the champion stands when a decision begins."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from features.errors import RegistryError
-from features.settings import Workspace, parse_instant
+from features.settings import parse_instant
 from training import registry
-from training.compatibility import contract_check
-from training.registry import Check, History, Judged
+from training.registry import History
 
 BY = "foresell retrain"  # who signs in the history
 
@@ -41,26 +39,3 @@ def serving(history: History) -> Serving | None:
 def short(reason: str) -> str:
     """As much of a reason as an event of the history holds."""
     return reason if len(reason) <= registry.LONGEST_REASON else f"{reason[: registry.LONGEST_REASON - 3]}..."
-
-
-def unmoved(workspace: Workspace, name: str, version: str) -> Check:
-    """The contract check, and that a version is still the champion: what somebody else did since stands.
-
-    What it returns raises GateError where the workspace cannot feed a version, RegistryError where somebody moved the champion.
-    """
-    fed = contract_check(workspace, name, forced=False)
-
-    def check(coming: str) -> Judged:
-        present = registry.champion_version(workspace, name)
-        if present != version:
-            raise RegistryError(
-                f"propensity {name!r}",
-                expected=f"version {version} as champion, as when this began",
-                received=f"version {present}: somebody moved it meanwhile"
-                if present
-                else "none: somebody took it away meanwhile",
-                repair=f"`foresell history {name}` shows who; what they did stands",
-            )
-        return fed(coming)
-
-    return check

@@ -136,10 +136,10 @@ def test_a_service_that_runs_gives_no_score_and_keeps_nothing(filled: Workspace)
 def test_what_waits_to_be_kept_about_them_is_not(filled: Workspace, propensity: str) -> None:
     with office(filled) as opened:
         Forgotten(filled).add(Person.of([("customer", CUSTOMER)]))
-        before = {one: len(opened.ledger.audit(entity_id=one)) for one in (CUSTOMER, LONGER, LEAD)}
-        opened.recorder.put([Entry(NOW, "r", None, "http", propensity, one, "1", 0.5) for one in before])
-        assert opened.recorder.flush(10)
-        after = {one: len(opened.ledger.audit(entity_id=one)) for one in before}
+        before = {one: len(opened.archive.ledger.audit(entity_id=one)) for one in (CUSTOMER, LONGER, LEAD)}
+        opened.archive.recorder.put([Entry(NOW, "r", None, "http", propensity, one, "1", 0.5) for one in before])
+        assert opened.archive.recorder.flush(10)
+        after = {one: len(opened.archive.ledger.audit(entity_id=one)) for one in before}
     assert after == {CUSTOMER: before[CUSTOMER], LONGER: before[LONGER] + 1, LEAD: before[LEAD] + 1}
 
 

@@ -16,11 +16,11 @@ import pytest
 
 from features.errors import ContractError, StoreError
 from features.settings import Settings, Workspace
+from serving.answer import Answer
 from serving.hooks.kept import rows
 from serving.hooks.rounds import Rounds
 from serving.hooks.worker import STALE_AFTER, Worker
 from serving.ledger import Ledger
-from serving.office import Answer
 from serving.reader import Ask
 from serving.score import Score
 from tests.serving.hooks.payloads import NOW, hook, unpacked

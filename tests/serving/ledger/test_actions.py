@@ -21,6 +21,13 @@ def action(name: str, entity_id: str = "1", **other: object) -> Action:
     return told._replace(**other)  # type: ignore[arg-type]
 
 
+def older(ledger: Ledger) -> None:
+    """What a release left that knew no actions."""
+    ledger.keep([entry("1")])
+    with ledger._database.writing() as connection:
+        connection.execute(text("drop table action"))
+
+
 def test_what_is_told_twice_is_kept_once_and_says_who_told_it_first(ledger: Ledger) -> None:
     first = ledger.log([action("a"), action("b", "2"), action("a")])
     again = ledger.log([action("b", "2", request_id="request 2", at=NOW + MICROSECOND), action("c", "3", request_id="request 2")])
@@ -68,16 +75,21 @@ def test_two_who_tell_the_same_at_once_keep_it_once(open_ledger: Callable[..., L
     assert len(ledgers[0].actions()) == 300
 
 
-def test_what_is_older_goes_and_what_is_of_the_instant_stays(ledger: Ledger) -> None:
-    ledger.log([action("old", at=NOW - MICROSECOND), action("new")])
-    assert ledger.forget(NOW).actions == 1 and [one.id for one in ledger.actions()] == ["new"]
+def test_several_who_open_the_ledger_of_an_older_release_at_once_make_the_table_once(open_ledger: Callable[..., Ledger]) -> None:
+    older(open_ledger())
+    ledgers = [open_ledger() for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: ledgers[number].log([action("a"), action(f"of {number}")]), range(4)))
+    assert len(ledgers[0].actions()) == 5
+
+
+def test_what_was_told_longer_ago_goes_and_what_is_of_the_instant_stays_whenever_it_was_done(ledger: Ledger) -> None:
+    ledger.log([action("old", told_at=NOW - MICROSECOND), action("new"), action("late", at=NOW - timedelta(days=900))])
+    assert ledger.forget(NOW).actions == 1 and [one.id for one in ledger.actions()] == ["late", "new"]
 
 
 def test_a_ledger_of_an_older_release_gets_the_table_when_it_is_needed(open_ledger: Callable[..., Ledger]) -> None:
-    old = open_ledger()
-    old.keep([entry("1")])
-    with old._database.writing() as connection:
-        connection.execute(text("drop table action"))
+    older(open_ledger())
     mine = open_ledger()
     assert mine.actions() == [] and mine.count_actions() == {} and mine.forget(NOW).actions == 0
     assert mine.log([action("a")]) == {"a": action("a")} and len(mine.audit()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,50 @@ def test_one_that_comes_back_after_a_week_is_new(workspace: Workspace, late: tim
 def test_the_same_look_again_and_an_earlier_one_change_nothing(workspace: Workspace) -> None:
     first = update(workspace, [finding()], NIGHT)
     kept = path_of(workspace).read_bytes()
-    assert update(workspace, [finding("surveys")], NIGHT) == first
-    update(workspace, [], NIGHT - timedelta(microseconds=1))
+    assert update(workspace, [finding()], NIGHT) == first
+    assert update(workspace, [], NIGHT) == first
+    update(workspace, [finding("surveys")], NIGHT - timedelta(microseconds=1))
     assert path_of(workspace).read_bytes() == kept
+
+
+def test_a_second_look_at_an_as_of_opens_what_the_first_did_not_see_and_ends_nothing(workspace: Workspace) -> None:
+    nights(workspace, [finding()], [])
+    again = [update(workspace, [finding("surveys")], NIGHT + timedelta(days=1)) for _ in range(3)]
+    assert [(keys(one.open), keys(one.new), one.ended) for one in again] == [(["orders", "surveys"], ["surveys"], ())] * 3
+
+
+def test_a_table_that_touches_one_more_is_the_same_alarm_and_told_to_whom_it_touches_now(workspace: Workspace) -> None:
+    alarms.tell(workspace, update(workspace, [finding()], NIGHT))
+    more = update(workspace, [finding(propensities=("churn", "upsell"))], NIGHT + timedelta(days=1))
+    assert (len(more.open), more.new, keys(more.untold)) == (1, (), ["orders"])
+    alarms.tell(workspace, more)
+    fewer = [update(workspace, [finding(propensities=("upsell",))], NIGHT + timedelta(days=night)) for night in (2, 3, 4)]
+    assert [(len(one.open), one.untold, one.ended) for one in fewer] == [(1, (), ())] * 3
+
+
+def test_what_was_wrong_with_a_table_does_not_end_because_the_table_stops(workspace: Workspace) -> None:
+    places = ("orders.amount", "orders.channel=web", "orders", "orders_of_others.amount")
+    wrong = [finding(where, kind="scale") for where in places]
+    update(workspace, wrong, NIGHT)
+    for night in (1, 2, 3):
+        after = update(workspace, [finding()], NIGHT + timedelta(days=night))
+    assert keys(after.open) == [*places[:3], "orders"] and keys(after.past) == ["orders_of_others.amount"]
+    for night in (4, 5):
+        after = update(workspace, [], NIGHT + timedelta(days=night))
+    assert after.open == ()
+
+
+def test_a_second_look_waits_until_the_first_is_told(workspace: Workspace) -> None:
+    place = path_of(workspace).with_name(".alarms.json.lock")
+    with alarms.alone(workspace), place.open("w") as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with place.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_model_of_each_propensity_is_an_alarm_of_its_own(workspace: Workspace) -> None:
+    of_models = [finding("version 1", subject="model", kind="performance", propensities=(name,)) for name in ("churn", "upsell")]
+    assert len(update(workspace, of_models, NIGHT).open) == 2
 
 
 def test_what_was_not_told_stays_untold_until_it_is(workspace: Workspace) -> None:

@@ -78,6 +78,8 @@ def test_what_was_told_is_not_told_again_and_its_end_is_told_once(tmp_path: Path
         alert.send(workspace, look(workspace, *found, night=night))
     assert [letter["Subject"] for letter in box.letters] == ["Foresell: 1 new: orders", "Foresell: 1 ended: orders"]
     assert [(len(said["new"]), len(said["ended"])) for said in pager.documents] == [(1, 0), (0, 1)]
+    opened, ended = pager.documents
+    assert opened["new"][0]["key"] == ended["ended"][0]["key"] == finding().key, "a pager closes what it opened"
 
 
 def test_the_webhook_gets_a_signed_document_without_ids_of_entities(
@@ -200,7 +202,7 @@ def test_without_a_way_nothing_is_kept_and_it_is_said_how_much_was_not_told(tmp_
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from serving.monitor import alarms, alert
+from serving.monitor import alert
 from tests.serving.monitor.test_alert import finding, look, workspace_of
 where, root, url = sys.argv[1:]
 def die(*given, **named): os.kill(os.getpid(), signal.SIGKILL)

@@ -107,6 +107,16 @@ def test_small_features_that_move_together_are_one_alarm(version: Registered, re
     assert any("7 features that carry little each and 21 % of the model together moved" in one.sentence for one in alarms)
 
 
+def test_a_window_that_was_still_filling_is_a_warning_at_most(
+    version: Registered, references: Callable[[int], Reference]
+) -> None:
+    frame = people(2_000, 5)
+    young = references(2_000).model_copy(update={"young": ("usage",)})
+    found = see(version, young, frame.assign(usage=frame["usage"] + 2)).findings
+    assert [(one.severity, one.where) for one in found] == [("alarm", "score"), ("warning", "usage")]
+    assert "whose history was shorter than it looks back" in found[1].sentence
+
+
 def test_the_second_december_is_no_surprise_and_such_a_june_is_one(
     version: Registered, references: Callable[[int], Reference]
 ) -> None:
@@ -229,3 +239,14 @@ def test_a_median_that_stayed_is_not_told(version: Registered, references: Calla
     frame = people(2_000, 13)
     found = see(version, references(2_000), frame.assign(visits=frame["visits"] * 24))
     assert "of the rows are '4 and more'" in what_moved(next(one for one in found.moved if one.name == "visits"))
+
+
+def test_a_line_is_not_drawn_on_for_ever(version: Registered) -> None:
+    """A champion two years old, trained on twelve weeks: its short line excuses nothing, and what only grew older is no drift."""
+    weeks = tuple(DATES[-1] + timedelta(weeks=number) for number in range(12))
+    reference, now = known(version, 2_000, dates=weeks), weeks[-1] + timedelta(days=700)
+    aged = people(2_000, 3, now).assign(lifetime_orders=people(2_000, 3, weeks[-1])["lifetime_orders"])
+    stayed = aged.assign(known_for=people(2_000, 3, weeks[-1])["known_for"])
+    assert [one.where for one in see(version, reference, stayed, now).findings] == []
+    moved = stayed.assign(usage=stayed["usage"] + 1)
+    assert {one.where for one in see(version, reference, moved, now).findings} == {"usage", "score"}

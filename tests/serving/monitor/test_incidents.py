@@ -6,16 +6,31 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from features import ingest, sample
 from features.catalog import Catalog
+from features.database import connect
 from features.settings import SETTINGS_FILE, Workspace
 from serving.monitor.incident import Incident
 from serving.monitor.incidents import wrong
+from serving.monitor.profile import Profile
+from serving.monitor.sheet import sheets
 from tests.serving.monitor.quiet import NOW, World, before, changed, quiet, workspace_of
 
 DAY = timedelta(days=1)
+
+
+class Counted:
+    """A connection that counts what it is asked."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection, self.queries = connection, 0
+
+    def execute(self, *given: Any) -> Any:
+        self.queries += 1
+        return self._connection.execute(*given)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +111,45 @@ def test_a_new_channel_is_named_from_its_first_row_on(world: World, tmp_path: Pa
     assert list(found) == ["category interactions.channel=video"]
     first = min(row["occurred_at"] for row in faulty["interactions"] if row["channel"] == "video")
     assert found["category interactions.channel=video"].since == first.replace(tzinfo=NOW.tzinfo)
+
+
+@pytest.mark.parametrize("value", ["anna@example.com", "+49 170 123 45 67", "DE89 3704 0044 0532"])
+def test_a_value_that_names_somebody_is_not_told(world: World, tmp_path: Path, value: str) -> None:
+    faulty = changed(world, "interactions", before(3), lambda row, chance: {**row, "channel": value} if chance < 0.1 else row)
+    [(place, found)] = alarms(workspace_of(tmp_path, faulty)).items()
+    assert place.startswith("category interactions.channel=(withheld ") and value not in repr(found)
+
+
+def test_a_value_of_any_signs_is_a_value(world: World, tmp_path: Path) -> None:
+    value = "'; drop table came; --\n\"<b>"
+    faulty = changed(world, "interactions", before(3), lambda row, chance: {**row, "channel": value} if chance < 0.1 else row)
+    assert list(alarms(workspace_of(tmp_path, faulty))) == ["category interactions.channel='; drop table came; -- \"<b>"]
+
+
+def test_new_values_are_counted_with_the_rows_since_each_came(world: World, tmp_path: Path) -> None:
+    later = before(1).replace(tzinfo=None)
+    faulty = changed(world, "interactions", before(3), lambda row, chance: {**row, "channel": "video"} if chance < 0.1 else (
+        {**row, "channel": "fax"} if chance > 0.8 and row["occurred_at"] >= later else row))  # fmt: skip
+    rows = faulty["interactions"]
+    found = alarms(workspace_of(tmp_path, faulty))
+    for value in ("video", "fax"):
+        mine = [row["occurred_at"] for row in rows if row["channel"] == value]
+        figures = found[f"category interactions.channel={value}"].figures
+        since = sum(row["occurred_at"] >= min(mine) for row in rows)
+        assert figures["rows"] == len(mine) and figures["share"] == len(mine) / since
+        assert figures["rows_before"] == len(rows) - since
+
+
+def test_a_column_of_free_text_is_looked_at_in_one_pass(world: World, tmp_path: Path) -> None:
+    """Each value once or a dozen times: none is common enough to be told, and no query is made for each of them."""
+    free = [{**row, "campaign": f"text {i // 12 if i % 2 else -i}"} for i, row in enumerate(world["interactions"])]
+    workspace = workspace_of(tmp_path, {**world, "interactions": free})
+    catalog = Catalog.load(workspace)
+    sheet = next(one for one in sheets(catalog) if one.table == "interactions")
+    with connect(workspace) as connection:
+        asked = Counted(connection)
+        found = Profile(asked, workspace, catalog, sheet, NOW).newcomers(28, 6)  # type: ignore[arg-type]
+    assert len(found) > 50 and asked.queries < 10
 
 
 def test_a_new_value_of_a_column_that_always_has_new_ones_is_no_alarm(world: World, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import fcntl
 import json
 import re
 import shutil
@@ -12,18 +14,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.fitted import PASSED
 from features import snapshot
 from features.catalog import Catalog
 from features.errors import PropensityError, RegistryError
-from features.finding import read_health
+from features.finding import Finding, Health, read_health, write_health
 from features.settings import Workspace
 from foresell import main
 from serving import batch
 from serving.monitor import matured, page
 from serving.monitor import monitor as recipe
+from serving.monitor.alarms import Alarms
+from serving.monitor.alert import Alerts
 from serving.monitor.monitor import Monitored, monitor
 from tests.serving.monitor.worlds import DAY, asked, keep, silent
 from tests.serving.shop import NOW
+from training import registry
 
 pytestmark = pytest.mark.xdist_group("shop")
 EARLIER = NOW - 30 * DAY
@@ -114,6 +120,66 @@ def test_a_failure_of_the_tables_is_told_and_the_rest_is_done(mine: Workspace, m
     assert "Not looked at" in (mine.monitor / "index.html").read_text()
 
 
+def test_alarms_are_told_by_one_look_at_a_time(mine: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, send = [], recipe.alert.send
+
+    def sending(workspace: Workspace, found: Alarms) -> Alerts:
+        with (workspace.watch / ".alarms.json.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(True)
+        return send(workspace, found)
+
+    monkeypatch.setattr(recipe.alert, "send", sending)
+    look(mine, "churn")
+    assert held == [True]
+
+
+def test_a_look_at_an_earlier_day_leaves_what_a_later_one_found(mine: Workspace) -> None:
+    look(mine)
+    stood = read_health(mine, "churn")
+    monitor(mine, NOW - timedelta(microseconds=1), silent)
+    assert stood is not None and read_health(mine, "churn") == stood
+
+
+def test_what_could_not_be_looked_at_ahead_stands_and_of_another_version_does_not(mine: Workspace) -> None:
+    moved = Finding(
+        kind="drift", subject="feature", severity="alarm", where="orders_count_90d", propensities=("churn",), sentence="It moved."
+    )
+    for version, stands in (("1", True), ("0", False)):
+        earlier = NOW - DAY
+        write_health(mine, Health(propensity="churn", as_of=earlier, version=version, matured_until=None, findings=(moved,)))
+        found = monitor(mine, NOW, silent)
+        assert found.watched["churn"].ahead.drift is None, "the shop's reports do not say what a version was trained on"
+        assert (moved in found.health["churn"].findings) is stands
+
+
+def test_what_is_wrong_with_a_table_that_no_model_reads_is_shown(mine: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Finding(
+        kind="late", subject="data", severity="warning", where="vehicles", propensities=(), sentence="Vehicles are late."
+    )
+    monkeypatch.setattr(recipe.incidents, "incidents", lambda *_: (alone,))
+    assert look(mine).untouched == (alone,) and "Vehicles are late." in (mine.monitor / "index.html").read_text()
+
+
+def test_where_the_source_of_the_outcome_has_stopped_nobody_counts_as_one_to_whom_it_did_not_happen(
+    mine: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def matured() -> int:
+        return sum(week.matured for week in look(mine, "lead-conversion").watched["lead-conversion"].performance.coverage)
+
+    assert matured() > 0
+    gone = Finding(
+        kind="stopped", subject="data", severity="alarm", where="leads.converted_at", propensities=("lead-conversion",),
+        sentence="It brings nothing.", since=EARLIER,
+    )  # fmt: skip
+    with monkeypatch.context() as patched:
+        patched.setattr(recipe.incidents, "incidents", lambda *_: (gone,))
+        assert matured() == 0
+    assert matured() > 0
+
+
 def test_without_a_champion_there_is_nothing_to_watch(mine: Workspace) -> None:
     with pytest.raises(RegistryError, match="upsell"):
         look(mine, "upsell")
@@ -139,6 +205,35 @@ def test_the_command_tells_and_ends_with_a_code(mine: Workspace) -> None:
     )
     assert CliRunner().invoke(main, ["monitor", "--workspace", str(mine.root)]).exit_code == 1
     assert CliRunner().invoke(main, ["monitor", "--workspace", str(mine.root), "nope"]).exit_code == 2
+
+
+def test_a_version_with_a_report_is_held_against_it_in_whole_and_in_parts(mine: Workspace, tmp_path: Path) -> None:
+    shutil.copyfile(registry.store_uri(mine).removeprefix("sqlite:///"), tmp_path / "mlflow.db")
+    address = mine.settings.mlflow.model_copy(update={"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"})
+    workspace = dataclasses.replace(mine, settings=mine.settings.model_copy(update={"mlflow": address}))
+    figures = {"auc": 0.95, "log_loss": 0.2, "brier": 0.1, "calibration_error": 0.01, "lift_at_10pct": 3.0}
+    bounds = {f"{name}_{side}": value for name, value in figures.items() for side in ("low", "high")}
+    test = {**figures, **bounds, "rows": 5_000, "positives": 1_000, "entities": 5_000, "from": "2018-01-01", "to": "2018-03-01"}
+    part = {"attribute": "lead_origin", "value": "web", "auc": {"value": 0.9, "low": 0.8, "high": 0.95}}
+    gone = {"attribute": "lead_of_before", "value": "x", "auc": {"value": 0.9, "low": 0.8, "high": 0.95}}
+    report = {"gates": [], "horizon": "30d", "test": test, "audit": {"slices": [part, gone]},
+              "provenance": {"as_ofs": [EARLIER.isoformat()]}}  # fmt: skip
+    model = registry.champion(workspace, "lead-conversion").model
+    registry.register(workspace, model, dataclasses.replace(PASSED, report=report))
+    registry.promote(workspace, "lead-conversion", registry.Signature("anna", NOW))
+    assert not batch.run(workspace, EARLIER, ["lead-conversion"], silent).failures
+    found = look(workspace).watched["lead-conversion"]
+    assert found.version == "2" and found.performance.promise is not None and found.performance.promise.auc == 0.95
+    document = told(workspace, "lead-conversion")
+    assert document["promise"]["auc"] == 0.95 and document["newest"]["weeks"] == 1 and "profit" not in document["newest"]
+    assert {one["kind"] for one in document["findings"] if one["kind"] in ("performance", "calibration", "base_rate")}
+    html = (workspace.monitor / "lead-conversion.html").read_text()
+    assert "promised 0.950" in html and "By road" in html
+    workspace.own_propensities.mkdir()
+    (workspace.own_propensities / "lead-conversion.toml").write_text(
+        'question = "?"\nentity = "lead"\nhorizon = "7d"\n[outcome]\ntable = "leads"\nat = "converted_at"\n'
+    )
+    assert look(workspace).watched["lead-conversion"].performance.promise is None, "it promised something else"
 
 
 def test_before_anything_was_scored_it_says_so(own: Workspace) -> None:

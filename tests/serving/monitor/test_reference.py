@@ -17,6 +17,7 @@ from features.settings import SETTINGS_FILE, Workspace
 from serving.monitor import look as looks
 from serving.monitor import reference
 from serving.monitor.drift import drift
+from serving.monitor.youth import young
 from tests.serving.shop import MODEL_COLUMNS, NOW, fit
 from training import registry
 from training.registry import Registered
@@ -80,6 +81,15 @@ def test_it_counts_the_eligible_at_each_date_and_on_six_more_days(trained: tuple
     assert set(made.base_rate) <= set(DATES)
     assert all(0 <= rate <= 1 for rate in made.base_rate.values())
     assert all(0.5 <= auc <= 1 for auc in made.aucs)
+
+
+def test_features_whose_window_is_longer_than_their_history_are_named(trained: tuple[Workspace, Registered]) -> None:
+    """Interactions begin 60 days before now, the newest reference date is 49 days before it."""
+    workspace, version = trained
+    made = reference.reference(workspace, version, watch)
+    assert set(made.young) == {"interactions_count_30d", "interactions_days_since_last", "channel_latest"}
+    names = ["interactions_count_30d", "interactions_days_since_last", "lead_age_days"]
+    assert young(workspace, "lead", names, NOW) == ("interactions_days_since_last",)
 
 
 def test_a_spoilt_file_or_one_of_another_model_is_made_anew(trained: tuple[Workspace, Registered]) -> None:

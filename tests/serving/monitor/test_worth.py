@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,16 +24,20 @@ from serving.ledger import Action, Ledger
 from serving.monitor import trial
 from serving.monitor.worth import Worth, worth
 from serving.monitor.worth_plots import differences
-from serving.partition import PART, folder
+from serving.partition import PART, SCHEMA, folder
 from serving.policy import Policy
-from tests.serving.shop import NOW, open_shop
+from tests.serving.shop import NOW, open_world
 from tests.serving.test_batch import quiet
 from training import registry
 
 pytestmark = pytest.mark.xdist_group("shop")
 HORIZON, DAY, MICROSECOND = timedelta(days=90), timedelta(days=1), timedelta(microseconds=1)
 MATURE = NOW + HORIZON
-POLICY = "holdout = 0.2\nexploration = 0.3"
+POLICY = "holdout = 0.2\nexploration = 0.1"
+
+
+def settings(models: Workspace, policy: str) -> str:
+    return f'adapter = "canonical"\n[mlflow]\ntracking_uri = "{registry.store_uri(models)}"\n[policy]\n{policy}\n'
 
 
 def set_policy(workspace: Workspace, lines: str) -> Workspace:
@@ -42,10 +47,10 @@ def set_policy(workspace: Workspace, lines: str) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A shop with a night of scores, of which a fifth is held out, and what its subscriptions were beside it."""
-    root = tmp_path_factory.mktemp("worth") / "shop"
-    workspace = open_shop(root, f'adapter = "canonical"\n[policy]\n{POLICY}\n', customers=3_000, leads=300)
+def scored(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A night of scores by the shop's champion, of which a fifth is held out, and what subscriptions were beside it."""
+    root = tmp_path_factory.mktemp("worth") / "world"
+    workspace = open_world(root, settings(shop, POLICY), customers=3_000, leads=1)
     assert not batch.run(workspace, NOW, ["churn"], quiet).failures
     shutil.copyfile(Catalog.load(workspace).path(workspace, "subscriptions"), root / "subscriptions.parquet")
     return workspace
@@ -58,10 +63,8 @@ def night(scored: Workspace) -> pd.DataFrame:
 
 @pytest.fixture
 def own(scored: Workspace, tmp_path: Path) -> Workspace:
-    """A copy whose ledger and partitions a test may change; its models stay where they are."""
-    shutil.copytree(scored.root, tmp_path / "own", ignore=shutil.ignore_patterns("mlruns", "serving"))
-    text = f'adapter = "canonical"\n[mlflow]\ntracking_uri = "{registry.store_uri(scored)}"\n[policy]\n{POLICY}\n'
-    (tmp_path / "own" / SETTINGS_FILE).write_text(text, encoding="utf-8")
+    """A copy whose ledger and partitions a test may change."""
+    shutil.copytree(scored.root, tmp_path / "own", ignore=shutil.ignore_patterns("serving"))
     return Workspace.open(tmp_path / "own")
 
 
@@ -80,6 +83,18 @@ def happen(workspace: Workspace, rates: pd.Series, seed: int = 1, until: datetim
         )
         connection.execute(f"copy changed to '{plan.path(workspace, 'subscriptions')}' (format parquet)")
     Catalog(**{**vars(plan), "version": f"{seed}", "observed_until": until.isoformat()}).save(workspace)
+
+
+def another_night(workspace: Workspace, as_of: datetime) -> pd.DataFrame:
+    """The same scores at another as_of, of whom the policy explores others."""
+    policy, target = Policy(workspace.settings.policy, "customer"), folder(workspace, "churn", as_of)
+    if as_of != NOW:
+        shutil.copytree(folder(workspace, "churn", NOW), target)
+    frame = pd.read_parquet(target / PART).assign(scored_at=pd.Timestamp(as_of))
+    drawn = [policy.is_explored("churn", one, as_of) for one in frame["entity_id"]]
+    frame["explore"] = frame["score"].notna() & pd.Series(drawn, index=frame.index)
+    pq.write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), target / PART)
+    return frame.set_index("entity_id")
 
 
 def rates(night: pd.DataFrame, held: float, other: float) -> pd.Series:
@@ -106,8 +121,23 @@ def test_what_acting_prevented_is_told_within_its_interval(scored: Workspace, ni
     assert everybody.treated.entities == night["score"].notna().sum() and found.first == found.last == NOW
     assert everybody.gain is not None and everybody.gain.low > 0
     words = " ".join(found.sentences)
-    assert "Acting on scores prevented about" in words and "a customer (between" in words and "held out" in words
+    assert (
+        "Acting on scores prevented about" in words
+        and "one look in twenty" in words
+        and "a customer (between" in words
+        and "held out" in words
+    )
     assert everybody.acted is None and not found.compliance  # nobody told what was done
+
+
+def test_what_is_older_than_actions_are_kept_is_said_to_be(own: Workspace, night: pd.DataFrame) -> None:
+    happen(own, rates(night, 0.4, 0.25), until=MATURE + 10 * DAY)
+    path = own.root / SETTINGS_FILE
+    for days, is_said in ((100, False), (99, True)):
+        path.write_text(settings(own, f"{POLICY}\n[serving]\nkeep_days = {days}"), encoding="utf-8")
+        act(Workspace.open(own.root), ["C0001"])
+        found = worth(Workspace.open(own.root), "churn", MATURE + 10 * DAY)
+        assert any("may be forgotten" in note for note in found.notes) is is_said
 
 
 def test_harm_is_called_harm(scored: Workspace, night: pd.DataFrame) -> None:
@@ -118,12 +148,12 @@ def test_harm_is_called_harm(scored: Workspace, night: pd.DataFrame) -> None:
 
 def test_without_an_effect_nothing_is_claimed_but_once_in_twenty(scored: Workspace, night: pd.DataFrame) -> None:
     claims, inside = 0, 0
-    for seed in range(8):
+    for seed in range(4):
         happen(scored, rates(night, 0.3, 0.3), seed)
         one = worth(scored, "churn", MATURE).of("all")
         assert one is not None
         claims, inside = claims + one.is_told, inside + (one.rate.low <= 0 <= one.rate.high)
-    assert claims <= 2 and claims + inside == 8  # more than two of eight come once in 170 times
+    assert claims <= 1 and claims + inside == 4  # more than one of four come once in 70 times
 
 
 def test_what_is_open_says_how_many_it_takes(scored: Workspace, night: pd.DataFrame) -> None:
@@ -154,14 +184,15 @@ def test_what_the_tables_do_not_tell_yet_is_not_mature_whoever_asks(scored: Work
 
 def test_a_second_night_counts_nobody_twice(own: Workspace, night: pd.DataFrame) -> None:
     happen(own, rates(night, 0.4, 0.25), until=MATURE + 30 * DAY)
-    nights = [NOW + days * DAY for days in (0, 1, 8, 15)]
+    nights = [NOW + days * DAY for days in (0, 1, 15)]
     for as_of in nights[1:]:
-        assert not batch.run(own, as_of, ["churn"], quiet).failures
+        another_night(own, as_of)
+    part = folder(own, "churn", NOW) / PART
+    pq.write_table(pq.read_table(part).slice(100), part)  # a hundred of them take part from the second night on
     found = worth(own, "churn", MATURE + 30 * DAY)
     everybody = found.of("all")
-    known = {one for as_of in nights for one in pd.read_parquet(folder(own, "churn", as_of) / PART)["entity_id"]}
-    assert everybody is not None and found.last == nights[-1]
-    assert everybody.treated.entities + everybody.control.entities == len(known) < 1.2 * len(night)
+    assert everybody is not None and (found.first, found.last) == (NOW, nights[1])
+    assert everybody.treated.entities + everybody.control.entities == len(night)
     assert worth(own, "churn", MATURE + 30 * DAY, since=NOW + 200 * DAY).status == "not scored"
 
 
@@ -217,7 +248,7 @@ def test_disfavoured_segments_that_prove_themselves_are_told(own: Workspace, nig
     act(own, night.index[explored].tolist())
     found = worth(own, "churn", MATURE)
     below = next(one for one in found.exploration if one.segment == "below A")
-    assert below.treated.entities == explored.sum() > 300 and below.rate.low < -0.25 < below.rate.high < 0
+    assert below.treated.entities == explored.sum() > 120 and below.rate.low < -0.25 < below.rate.high < 0
     assert below.acted is not None and below.treated.acted == below.treated.entities
     assert "have proved themselves" in " ".join(found.sentences)
 
@@ -225,6 +256,44 @@ def test_disfavoured_segments_that_prove_themselves_are_told(own: Workspace, nig
 def test_who_is_explored_without_an_effect_proves_nothing(scored: Workspace, night: pd.DataFrame) -> None:
     happen(scored, rates(night, 0.3, 0.3), 5)
     assert "cannot be told yet whether these segments" in " ".join(worth(scored, "churn", MATURE).sentences)
+
+
+def test_who_is_drawn_in_another_week_of_the_horizon_is_not_compared_with(scored: Workspace, night: pd.DataFrame) -> None:
+    happen(scored, rates(night, 0.3, 0.3))
+    policy, below = Policy(scored.settings.policy, "customer"), night[night["grade"].isin(["B", "C", "D"]) & ~night["explore"]]
+    weeks = [NOW + number * 7 * DAY for number in range(14)]
+    never = [one for one in below.index if not any(policy.is_explored("churn", one, week) for week in weeks)]
+    found = next(one for one in worth(scored, "churn", MATURE).exploration if one.segment == "below A")
+    assert found.control.entities == len(never) < len(below) / 2
+
+
+def test_nights_before_anybody_was_explored_are_not_compared_with(own: Workspace, night: pd.DataFrame) -> None:
+    """Half of them gone in those nights would look like what exploring prevents."""
+    later = NOW + 8 * DAY
+    happen(own, rates(night, 0.3, 0.3), until=later + HORIZON)
+    another_night(set_policy(own, "holdout = 0.2"), NOW)
+    set_policy(own, POLICY)
+    explored = another_night(own, later)
+    found = worth(own, "churn", later + HORIZON)
+    below = next(one for one in found.exploration if one.segment == "below A")
+    assert below.treated.entities == (explored["explore"] & (explored["grade"] != "A")).sum() > 100
+    assert below.control.entities < 4 * below.treated.entities
+
+
+def test_nights_under_another_exploration_do_not_count(own: Workspace, night: pd.DataFrame) -> None:
+    happen(own, rates(night, 0.4, 0.25))
+    for lines in ("holdout = 0.2\nexploration = 0.2", "holdout = 0.2"):
+        found = worth(set_policy(own, lines), "churn", MATURE)
+        assert found.status == "told" and found.exploration == ()
+        assert any("Explored otherwise" in note and "1 night" in note for note in found.notes)
+
+
+def test_too_few_whom_no_week_draws_are_said_to_be_too_few(own: Workspace, night: pd.DataFrame) -> None:
+    happen(own, rates(night, 0.4, 0.25))
+    much = set_policy(own, "holdout = 0.2\nexploration = 0.6")
+    another_night(much, NOW)
+    found = worth(much, "churn", MATURE)
+    assert found.exploration == () and "a smaller `[policy] exploration`" in " ".join(found.sentences)
 
 
 def test_nights_under_another_holdout_do_not_count(own: Workspace, night: pd.DataFrame) -> None:

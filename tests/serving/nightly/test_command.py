@@ -21,11 +21,11 @@ def run(workspace: Workspace, *words: str) -> Result:
 def test_a_night_is_told_in_words_and_as_json(workspace: Workspace) -> None:
     first = run(workspace)
     assert first.exit_code == 0 and "part-0.parquet" in first.stdout
-    assert "score churn: 284 of 400 scored by version 1" in first.stderr and "9 done, 0 skipped, 0 failed" in first.stderr
+    assert "score churn: 284 of 400 scored by version 1" in first.stderr and "10 done, 0 skipped, 0 failed" in first.stderr
     assert "467 scores of 2 propensities: A 48, B 92, C 140, D 187; 0 withheld by policy" in first.stderr
     again = run(workspace, "--as-of", "2018-05-15", "--json")
     document = json.loads(again.stdout)
-    assert again.exit_code == 0 and "0 done, 9 skipped, 0 failed" in document["summary"][0]
+    assert again.exit_code == 0 and "0 done, 10 skipped, 0 failed" in document["summary"][0]
     assert {step["status"] for step in document["steps"].values()} == {"skipped"} and document["failed"] == {}
     assert document["scored"]["churn"]["rows"] == 284 and os.path.isfile(document["scored"]["churn"]["file"])  # noqa: PTH113
     assert not document["stopped"] and document["late"] == [] and document["forgotten"]["served"] == 0

@@ -263,7 +263,7 @@ def test_a_propensity_file_that_was_edited_badly_is_told_and_everybody_is_scored
     again.own_propensities.mkdir()
     (again.own_propensities / "churn.toml").write_text("question = [", encoding="utf-8")
     ended = night(again)
-    assert list(ended.failures) == ["propensity churn"] and ended.exit_code == 1
+    assert list(ended.failures) == ["propensity churn", "monitor churn"] and ended.exit_code == 1
     assert set(ended.partitions) == {"churn", "lead-conversion"}
 
 
@@ -347,7 +347,7 @@ def test_old_partitions_and_receipts_go_but_never_the_newest_partition(again: Wo
     (again.scores / "propensity=churn" / "as_of=2010-01-01").write_text("a file")
     short = with_nightly(again, keep_partitions_days=20)
     ended = night(short)
-    assert named(ended, "done") == ["retention"]
+    assert named(ended, "done") == ["monitor", "retention"]
     days = ["as_of=2018-04-25", "as_of=2018-05-14", "as_of=2018-05-15"]
     for path in others:
         path.rmdir()

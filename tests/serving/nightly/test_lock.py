@@ -54,6 +54,13 @@ def test_a_holder_that_has_not_yet_written_who_it_is_is_told_of_all_the_same(wor
             pass
 
 
+def test_who_comes_while_the_file_is_made_does_not_empty_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    with held(workspace, holder("one", "now")):
+        monkeypatch.setattr(Path, "is_file", lambda path: False)  # as it was when both looked
+        with pytest.raises(BusyError, match="`one`"), held(workspace, holder("two", "now")):
+            pass
+
+
 def test_a_user_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)

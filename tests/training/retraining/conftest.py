@@ -48,6 +48,16 @@ def shop(october: Workspace, tmp_path: Path) -> Workspace:
     return copied(october, tmp_path / "shop")
 
 
+@pytest.fixture(scope="session")
+def refused(october: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Performance was lost, and retraining refused version 2, of one feature that says little; only read it."""
+    workspace = copied(october, tmp_path_factory.mktemp("refused") / "shop")
+    narrow(workspace)
+    say(workspace, alarm("performance", "model", "AUC fell to 0.60."))
+    (workspace.root / "told.txt").write_text(call(workspace, "churn").stderr)
+    return workspace
+
+
 def call(workspace: Workspace, *words: str, code: int = 0) -> Result:
     done = CliRunner().invoke(main, ["retrain", *words, "--workspace", str(workspace.root)])
     assert done.exit_code == code, done.output
@@ -84,7 +94,14 @@ def narrow(workspace: Workspace) -> None:
     )
 
 
-def mature(workspace: Workspace, version: str, nights: list[datetime], by: str | None = None, rows: int | None = None) -> None:
+def mature(
+    workspace: Workspace,
+    version: str,
+    nights: list[datetime],
+    by: str | None = None,
+    rows: int | None = None,
+    road: str = "batch",
+) -> None:
     """What version `by` says of everybody at these instants, under the name of a version, with what happened.
 
     Args:
@@ -93,6 +110,7 @@ def mature(workspace: Workspace, version: str, nights: list[datetime], by: str |
         nights: as_ofs.
         by: which version says it; None: the same.
         rows: of each night only so many.
+        road: on which it was said.
     """
     propensity, model = load(workspace, "churn"), registry.load(workspace, "churn", by or version).model
     snapshot.build(workspace, nights, entities=["customer"])
@@ -103,7 +121,7 @@ def mature(workspace: Workspace, version: str, nights: list[datetime], by: str |
             {
                 "entity_id": people["entity_id"],
                 "scored_at": people["as_of"],
-                "road": "batch",
+                "road": road,
                 "model_version": version,
                 "probability": said(workspace, "customer", model, people),
                 "score": 50,

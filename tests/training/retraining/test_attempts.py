@@ -49,9 +49,12 @@ def test_a_line_that_was_cut_off_is_no_line_and_spoils_none(log):
 
 
 def test_an_attempt_without_an_end_is_marked_once(log):
-    log.add(begun("a"))
-    assert [attempt.begun.id for attempt in log.settle()] == ["a"]
-    assert log.settle() == () and log.attempts()[0].ended == Ended(id="a", end="broken off")
+    for id in ("a", "b"):
+        log.add(begun(id))
+    settled = log.settle(lambda begun: "2" if begun.id == "b" else None)
+    ends = [Ended(id="a", end="broken off"), Ended(id="b", end="promoted", version="2")]
+    assert [attempt.ended for attempt in settled] == [attempt.ended for attempt in log.attempts()] == ends
+    assert log.settle(lambda begun: None) == ()
 
 
 def test_an_attempt_counts_until_its_microsecond(log):
