@@ -32,11 +32,16 @@ class Archive:
             forgotten: of whom nothing is kept any more.
         """
         self.ledger, self._entities, self._forgotten = ledger, entities, forgotten
-        self.recorder, self._breaker = Recorder(ledger, may_be_kept=self._may_be_kept), Breaker()
+        self.recorder, self._breaker = Recorder(ledger, kept=self._kept), Breaker()
 
-    def _may_be_kept(self, entry: Entry) -> bool:
-        """Whether an entry is about nobody who is forgotten; what a webhook brought is asked about when it comes."""
-        return not self._gone(entry.propensity, [entry.entity_id])
+    def _kept(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Those about nobody who is forgotten, whatever kind they are of where no propensity tells it, as of a webhook's."""
+        gone = {kind: self._forgotten.among(kind, (one.entity_id for one in entries)) for kind in ENTITIES}
+        if not any(gone.values()):
+            return entries
+        kinds = {one: gone[entity] for one, entity in self._entities.items()}
+        either = set().union(*gone.values())
+        return [one for one in entries if one.entity_id not in kinds.get(one.propensity, either)]
 
     def _gone(self, propensity: str, ids: Sequence[str | None]) -> set[str]:
         entity = self._entities.get(propensity)

@@ -5,7 +5,7 @@ It is for the record, so it does not look at the clock: `scored_at` is the as_of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ from serving.ledger import Ledger
 from serving.objection import told_since
 from serving.partition import PART, Receipt, folder, publish
 from serving.renewal import Renewal, Renewed
+from serving.score import Score
 from serving.scorer import scorer_of
 from training.registry import Named, Registered, champion, standing
 from training.registry import load as load_version
@@ -180,11 +181,7 @@ def score_propensity(
     catalog, question = Catalog.load(workspace), registered.model.propensity
     is_newest = as_of >= catalog.midnight  # an older night changes nobody's last score, and nobody acts on it
     told = told_since(workspace, question.entity, as_of) if is_newest else {}
-    scorer = ColumnScorer(
-        scorer_of(workspace, views(workspace, catalog), registered),
-        workspace.settings.nightly.reasons,
-        {one: score.why or "" for one, score in told.items()},
-    )
+    scorer = _scorer(workspace, catalog, registered, told)
     counts = eligibility(workspace, question, as_of)
     facts = {
         "propensity": question.name, "as_of": as_of.isoformat(), "model_version": registered.version,
@@ -207,6 +204,12 @@ def score_propensity(
         if failure is None:  # what the ledger did not take must be made anew
             inputs.put(digests, as_of, receipt.sha256)
     return receipt, failure and _not_stored(failure, target)
+
+
+def _scorer(workspace: Workspace, catalog: Catalog, registered: Registered, told: Mapping[str, Score]) -> ColumnScorer:
+    objections = {one: score.why or "" for one, score in told.items()}
+    one = scorer_of(workspace, views(workspace, catalog), registered)
+    return ColumnScorer(one, workspace.settings.nightly.reasons, objections)
 
 
 @contextmanager

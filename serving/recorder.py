@@ -36,19 +36,19 @@ class Recorder:
         ledger: Ledger,
         capacity: int = CAPACITY,
         every_seconds: float = EVERY_SECONDS,
-        may_be_kept: Callable[[Entry], bool] = lambda entry: True,
+        kept: Callable[[Sequence[Entry]], Sequence[Entry]] = lambda entries: entries,
     ) -> None:
         """Start the thread.
 
         Args:
             ledger: where to write.
             capacity: entries kept in memory while the database is away.
-            may_be_kept: asked of each entry just before it is written; who was forgotten meanwhile is not.
+            kept: told entries just before they are written, says which of them are: who was forgotten meanwhile is not.
             every_seconds: how long to gather entries for one write; also the first pause after a failure.
         """
         self.dropped = 0
         self.failures = 0
-        self._ledger, self._capacity, self._every, self._may_be_kept = ledger, capacity, every_seconds, may_be_kept
+        self._ledger, self._capacity, self._every, self._kept = ledger, capacity, every_seconds, kept
         self._entries: deque[Entry] = deque()
         self._writing: deque[Sequence[Entry]] = deque()
         self._failing = False
@@ -140,7 +140,7 @@ class Recorder:
         """Write all there is; False when the database failed."""
         while chunk := self._next():
             try:
-                self._ledger.keep([one for one in chunk if self._may_be_kept(one)])
+                self._ledger.keep(self._kept(chunk))
             except StoreError as error:
                 self._tell(error)
                 return False

@@ -16,9 +16,12 @@ import pytest
 from click.testing import CliRunner
 
 from features import snapshot
+from features.forgetting.forgotten import Forgotten
+from features.forgetting.person import Person
 from features.settings import Workspace
 from foresell import main
 from serving import latest
+from serving.ledger import Entry
 from serving.ledger.address import Address
 from serving.partition import RECEIPT, digest, joint, parts
 from serving.reader import Ask
@@ -127,6 +130,17 @@ def test_a_service_that_runs_gives_no_score_and_keeps_nothing(filled: Workspace)
         assert opened.receive("crm", "again", None, webhook(CUSTOMER), NOW).received == ()
         assert opened.receive("crm", "other", None, webhook(LONGER), NOW).received
     assert found(filled.root) == set()
+
+
+@pytest.mark.parametrize("propensity", ["churn", "received"])
+def test_what_waits_to_be_kept_about_them_is_not(filled: Workspace, propensity: str) -> None:
+    with office(filled) as opened:
+        Forgotten(filled).add(Person.of([("customer", CUSTOMER)]))
+        before = {one: len(opened.archive.ledger.audit(entity_id=one)) for one in (CUSTOMER, LONGER, LEAD)}
+        opened.archive.recorder.put([Entry(NOW, "r", None, "http", propensity, one, "1", 0.5) for one in before])
+        assert opened.archive.recorder.flush(10)
+        after = {one: len(opened.archive.ledger.audit(entity_id=one)) for one in before}
+    assert after == {CUSTOMER: before[CUSTOMER], LONGER: before[LONGER] + 1, LEAD: before[LEAD] + 1}
 
 
 class Killed(BaseException):
