@@ -15,9 +15,10 @@ from functools import cached_property
 import numpy as np
 
 from features.monitoring import MonitorSettings
-from serving.monitor.bins import Counts
+from serving.monitor.bins import Bins, Counts
 from serving.monitor.distance import chance, effect, jensen_shannon, shares
 from serving.monitor.expectation import Expected, Nearest, Past
+from serving.monitor.incident import shown
 from serving.monitor.look import Look
 from serving.monitor.reference import Counted, Reference, day
 
@@ -159,6 +160,11 @@ def _ordinary_effect(past: Past, at: float) -> float:
     return UNKNOWN * SMALL if known is None else MARGIN * known
 
 
+def _labels(bins: Bins) -> tuple[str, ...]:
+    """Of bins, as they may be told: a category may name somebody, and a sentence goes out by mail."""
+    return bins.labels if bins.categories is None else tuple(map(shown, bins.labels))
+
+
 def _moved(
     name: str, importance: float, counted: Counted, counts: Counts, told: Nearest, threshold: float, has_drifted: bool,
     missing: Share | None, unseen: Share | None, median: float | None, expected_median: float | None,
@@ -168,7 +174,7 @@ def _moved(
         name=name,
         importance=importance,
         rows=int(counts.sum()),
-        labels=counted.bins.labels,
+        labels=_labels(counted.bins),
         shares=tuple((counts / max(int(counts.sum()), 1)).tolist()),
         expected=tuple(told.expected.shares.tolist()),
         compared_with=told.expected.words,
