@@ -253,7 +253,7 @@ def test_since_when_is_the_first_night_of_those_that_lead_to_today(
     before = tuple(look(model, reference, at, frame)[0] for at, frame in nights)
     found = see(version, reference, night(0, 24)[1], before=before).findings
     assert [one.since for one in found if one.where == "hours"] == [TODAY - timedelta(days=3)]
-    assert f"since {TODAY - timedelta(days=3):%Y-%m-%d}" in found[0].sentence
+    assert found[0].sentence.startswith(f"hours since {TODAY - timedelta(days=3):%Y-%m-%d}: ")
 
 
 def test_a_document_is_json_and_plots_are_svg(version: Registered, references: Callable[[int], Reference]) -> None:
