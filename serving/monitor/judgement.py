@@ -9,7 +9,7 @@ them has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -121,15 +121,18 @@ class Judge:
 
     def scores(self, look: Look) -> Moved:
         """The scores of one day; what is ordinary for them is above all what the model said of rows it was not fitted on."""
-        counted, at = self._reference.scores, day(look.as_of)
-        past = self._reference.past(counted)
-        rows = float(min(self._reference_rows, max(self._reference.rows[: len(self._reference.dates)])))
-        tested = Expected("the rows it was tested on", shares(np.array(self._reference.promised) * rows), rows)
-        past = Past(past.days, past.counts, past.spots, past.edges, past.further, (tested,))
+        counted, at, past = self._reference.scores, day(look.as_of), self._past_scores
         counts = np.array(look.scores, dtype=np.int64)
         told = past.nearest(counts, at)
         has_drifted, threshold = self._has_drifted(past, counts, at, told)
         return _moved("score", 1.0, counted, counts, told, threshold, has_drifted, None, None, None, None)
+
+    @cached_property
+    def _past_scores(self) -> Past:
+        past = self._reference.past(self._reference.scores)
+        rows = float(min(self._reference_rows, max(self._reference.rows[: len(self._reference.dates)])))
+        tested = Expected("the rows it was tested on", shares(np.array(self._reference.promised) * rows), rows)
+        return replace(past, besides=(tested,))
 
     def _has_drifted(self, past: Past, counts: Counts, at: float, told: Nearest | None = None) -> tuple[bool, float]:
         """Whether rows are distributed otherwise, and from which excess on that would be said."""

@@ -44,8 +44,8 @@ def test_nothing_is_found_where_nothing_has_changed(
     version: Registered, references: Callable[[int], Reference], rows: int, seeds: int
 ) -> None:
     """Ages, tenures and lifetime counts have grown by four months since the newest reference date, and raise nothing either."""
-    reference = references(rows)
-    found = [see(version, reference, people(rows, 1000 + seed)).findings for seed in range(seeds)]
+    reference, by = references(rows), judge(references(rows))
+    found = [see(version, reference, people(rows, 1000 + seed), by=by).findings for seed in range(seeds)]
     assert [one.sentence for findings in found for one in findings] == []
 
 
