@@ -150,7 +150,7 @@ class Watched:
         if made is None or made.rows < MonitorSettings().least_rows:
             return []
         promised = evaluation.Figure(self.promise.auc, self.promise.auc_low, self.promise.auc_high)
-        found = estimate.finding(made, self.asked.name, "1", promised, self.known.aucs)
+        found = estimate.finding(made, self.asked.name, "1", promised, self.known.ordinary_aucs)
         return [found] if found else []
 
 

@@ -196,7 +196,7 @@ def _findings(known: Reference, one: Moved, since: Mapping[str, datetime], unkno
             severity=severity,
             where=one.name,
             propensities=(known.propensity,),
-            sentence=f"{one.name}{though}: {what}{_since_told(first)}; it carries {_percent(one.importance)} of the model.",
+            sentence=f"{one.name}{_since_told(first)}{though}: {what}; it carries {_percent(one.importance)} of the model.",
             repair=f"see whether the source still means the same by it; if it does, `foresell retrain {known.propensity}`",
             since=first,
             figures={

@@ -213,7 +213,7 @@ def weekly(
         probability: of each eligible row, as `serving.monitor.drift` brings it.
         matured: rows as `serving.monitor.matured` keeps them.
     """
-    checked = check(kept(workspace, propensity, version), matured, version)
+    checked = check([one for one in kept(workspace, propensity, version) if one.as_of < as_of], matured, version)
     made = estimate(probability, as_of, checked)
     if made is not None:
         remember(workspace, propensity, version, made)
@@ -228,7 +228,7 @@ def finding(made: Estimate, propensity: str, version: str, promised: Figure, ord
         made: the estimate.
         propensity, version: whose.
         promised: the AUC that the version's report promises.
-        ordinary: the AUC that is to be expected at each reference date (`Reference.aucs`).
+        ordinary: the AUC that is to be expected at each reference date (`Reference.ordinary_aucs`).
     """
     auc = made["auc"]
     fall = promised.value - auc.value

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -67,8 +68,8 @@ class Past:
 
     def expected(self, at: float) -> Iterator[Expected]:
         """Everything that would be ordinary on a day."""
-        yield Expected("its reference dates together", shares(self.counts.sum(axis=0)), self._rows)
-        yield Expected("its newest reference date", shares(self.counts[-1]), float(self.counts[-1].sum()))
+        yield Expected("its reference dates together", self._together, self._rows)
+        yield Expected("its newest reference date", self._shares[-1], float(self.counts[-1].sum()))
         yield from self.besides
         yield from self._season(at)
         yield from self._weekday(at)
@@ -122,7 +123,16 @@ class Past:
         seasonal = [one for one, is_in in zip(sizes, in_season, strict=True) if is_in]
         return max(*seasonal, float(np.quantile(sizes, MOST_DATES, method="higher")), 0.0)
 
-    @property
+    @cached_property
+    def _shares(self) -> Floats:
+        """Of each date."""
+        return shares(self.counts)
+
+    @cached_property
+    def _together(self) -> Floats:
+        return shares(self.counts.sum(axis=0))
+
+    @cached_property
     def _rows(self) -> float:
         """As sure as one date is: the same entities are in several, and a sum of them would seem surer than it is."""
         return float(np.median(self.counts.sum(axis=1)))
@@ -133,16 +143,16 @@ class Past:
             then = at - years * YEAR
             around = [place for place, day in enumerate(self.days) if abs(day - then) <= REACH]
             for place in around:
-                yield Expected("the same weeks a year before", shares(self.counts[place]), float(self.counts[place].sum()))
+                yield Expected("the same weeks a year before", self._shares[place], float(self.counts[place].sum()))
             if len(around) > 1 and self.days[around[0]] <= then <= self.days[around[-1]]:
-                yield Expected("the same weeks a year before", _between(self.days, shares(self.counts), then), self._rows)
+                yield Expected("the same weeks a year before", _between(self.days, self._shares, then), self._rows)
 
     def _weekday(self, at: float) -> Iterator[Expected]:
         for day, counts in zip(*self.further, strict=True):
             if round(at - day) % WEEK == 0:
                 yield Expected("the same day of the week", shares(counts), float(counts.sum()))
 
-    @property
+    @cached_property
     def _newest(self) -> slice:
         """The dates of the newest year."""
         return slice(int(np.searchsorted(self.days, self.days[-1] - YEAR)), None)
@@ -158,7 +168,7 @@ class Past:
         if len(days) < LEAST_DATES:
             return
         end = min(at, 2 * days[-1] - days[0])
-        roots, unsure = _line(days, np.sqrt(shares(self.counts[self._newest])), end)
+        roots, unsure = _line(days, np.sqrt(self._shares[self._newest]), end)
         drawn = np.maximum(roots, 0) ** 2
         rows = self._rows / max(unsure, 1.0)
         yield Expected("its trend", shares(drawn / drawn.sum() * rows), rows)

@@ -9,15 +9,16 @@ them has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from features.monitoring import MonitorSettings
-from serving.monitor.bins import Counts
+from serving.monitor.bins import Bins, Counts
 from serving.monitor.distance import chance, effect, jensen_shannon, shares
 from serving.monitor.expectation import Expected, Nearest, Past
+from serving.monitor.incident import shown
 from serving.monitor.look import Look
 from serving.monitor.reference import Counted, Reference, day
 
@@ -120,15 +121,18 @@ class Judge:
 
     def scores(self, look: Look) -> Moved:
         """The scores of one day; what is ordinary for them is above all what the model said of rows it was not fitted on."""
-        counted, at = self._reference.scores, day(look.as_of)
-        past = self._reference.past(counted)
-        rows = float(min(self._reference_rows, max(self._reference.rows[: len(self._reference.dates)])))
-        tested = Expected("the rows it was tested on", shares(np.array(self._reference.promised) * rows), rows)
-        past = Past(past.days, past.counts, past.spots, past.edges, past.further, (tested,))
+        counted, at, past = self._reference.scores, day(look.as_of), self._past_scores
         counts = np.array(look.scores, dtype=np.int64)
         told = past.nearest(counts, at)
         has_drifted, threshold = self._has_drifted(past, counts, at, told)
         return _moved("score", 1.0, counted, counts, told, threshold, has_drifted, None, None, None, None)
+
+    @cached_property
+    def _past_scores(self) -> Past:
+        past = self._reference.past(self._reference.scores)
+        rows = float(min(self._reference_rows, max(self._reference.rows[: len(self._reference.dates)])))
+        tested = Expected("the rows it was tested on", shares(np.array(self._reference.promised) * rows), rows)
+        return replace(past, besides=(tested,))
 
     def _has_drifted(self, past: Past, counts: Counts, at: float, told: Nearest | None = None) -> tuple[bool, float]:
         """Whether rows are distributed otherwise, and from which excess on that would be said."""
@@ -159,6 +163,11 @@ def _ordinary_effect(past: Past, at: float) -> float:
     return UNKNOWN * SMALL if known is None else MARGIN * known
 
 
+def _labels(bins: Bins) -> tuple[str, ...]:
+    """Of bins, as they may be told: a category may name somebody, and a sentence goes out by mail."""
+    return bins.labels if bins.categories is None else tuple(map(shown, bins.labels))
+
+
 def _moved(
     name: str, importance: float, counted: Counted, counts: Counts, told: Nearest, threshold: float, has_drifted: bool,
     missing: Share | None, unseen: Share | None, median: float | None, expected_median: float | None,
@@ -168,7 +177,7 @@ def _moved(
         name=name,
         importance=importance,
         rows=int(counts.sum()),
-        labels=counted.bins.labels,
+        labels=_labels(counted.bins),
         shares=tuple((counts / max(int(counts.sum()), 1)).tolist()),
         expected=tuple(told.expected.shares.tolist()),
         compared_with=told.expected.words,

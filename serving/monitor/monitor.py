@@ -208,7 +208,7 @@ def _ahead(
     try:
         registered = registry.load(workspace, name, version)
         moved = drift(workspace, registered, as_of, watch)
-        ordinary = reference(workspace, registered, watch).aucs
+        ordinary = reference(workspace, registered, watch).ordinary_aucs
     except RegistryError as error:
         return Ahead(None, None, Check(), (_unknown(name, version, error),))
     made, checked = weekly(workspace, name, version, as_of, moved.probability, rows)

@@ -159,7 +159,7 @@ def _windows(
     for size in sorted({min(size, len(whole)) for size in WINDOWS} - {0}):
         since, until = whole[-size], whole[-1]
         inside = (table.mondays >= microseconds(since)) & (table.mondays <= microseconds(until))
-        made.append(Window(since, size, table.figures(mine & inside)))
+        made.append(Window(since, size, table.figures(mine & inside), until + WEEK))
     return made
 
 

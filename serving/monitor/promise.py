@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Any
 
@@ -87,13 +87,15 @@ class Window:
 
     Attributes:
         since: when the first of them begins.
-        weeks: how many they are.
+        weeks: how many they are; where not every week has scores they are farther apart.
         figures: of their rows.
+        until: when the last of them ends.
     """
 
     since: datetime
     weeks: int
     figures: Figures
+    until: datetime
 
     @property
     def is_enough(self) -> bool:
@@ -104,6 +106,8 @@ class Window:
     @property
     def told(self) -> str:
         week = "the week" if self.weeks == 1 else f"the {self.weeks} weeks"
+        if self.until - self.since > timedelta(weeks=self.weeks):
+            return f"{week} with scores between {self.since:%Y-%m-%d} and {self.until:%Y-%m-%d}"
         return f"{week} from {self.since:%Y-%m-%d} on"
 
 

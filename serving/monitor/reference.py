@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from features import snapshot
@@ -88,15 +89,24 @@ class Reference(Strict):
 
     def past(self, counted: Counted) -> Past:
         """One of its features as it was, at the dates that have enough rows, or at all where none has."""
-        counts, dates = np.array(counted.counts, dtype=np.int64), len(self.dates)
-        rows = counts[:dates].sum(axis=1)
-        kept = rows >= min(LEAST_AT_A_DATE, int(rows.max()))
+        counts, dates, kept = np.array(counted.counts, dtype=np.int64), len(self.dates), self._telling
         further = (np.array([day(one) for one in self.further], dtype=np.float64), counts[dates:])
         edges = np.array(counted.bins.edges)
         spots = np.array(counted.spots)[kept] if counted.spots else None
         if spots is not None and not (np.isfinite(spots).all() and (np.diff(spots[-1]) > 0).all()):
             spots = None  # of values with ties quantiles jump, and no line leads through them
         return Past(np.array([day(one) for one in self.dates])[kept], counts[:dates][kept], spots, edges, further)
+
+    @property
+    def ordinary_aucs(self) -> tuple[float, ...]:
+        """The AUC to be expected on each date that has enough rows: of three entities any may come out, of one always 0.5."""
+        return tuple(auc for auc, tells in zip(self.aucs, self._telling, strict=True) if tells)
+
+    @property
+    def _telling(self) -> NDArray[np.bool_]:
+        """Which dates have enough rows; where none has, those that have most."""
+        rows = np.array(self.rows[: len(self.dates)])
+        return np.asarray(rows >= min(LEAST_AT_A_DATE, int(rows.max())))
 
     @property
     def base_rate(self) -> dict[datetime, float]:

@@ -71,11 +71,12 @@ def judge(reference: Reference, **settings: float) -> Judge:
 
 
 def see(
-    registered: Registered, reference: Reference, frame: pd.DataFrame, at: datetime = TODAY, before: tuple[Look, ...] = ()
-) -> Drift:
-    """The judgement of these rows."""
+    registered: Registered, reference: Reference, frame: pd.DataFrame, at: datetime = TODAY, before: tuple[Look, ...] = (),
+    by: Judge | None = None,
+) -> Drift:  # fmt: skip
+    """The judgement of these rows, by this judge, who may have judged others before."""
     today, probability = look(registered.model, reference, at, frame)
-    return judged(registered, reference, frame, today, probability, judge(reference), lambda: before)
+    return judged(registered, reference, frame, today, probability, by or judge(reference), lambda: before)
 
 
 def _column(values: pd.Series) -> Column:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serving.monitor import reference as made
+from serving.monitor.bins import Bins
 from serving.monitor.drift import what_moved
 from serving.monitor.drift_plots import multiples
 from serving.monitor.look import look
@@ -42,8 +44,8 @@ def test_nothing_is_found_where_nothing_has_changed(
     version: Registered, references: Callable[[int], Reference], rows: int, seeds: int
 ) -> None:
     """Ages, tenures and lifetime counts have grown by four months since the newest reference date, and raise nothing either."""
-    reference = references(rows)
-    found = [see(version, reference, people(rows, 1000 + seed)).findings for seed in range(seeds)]
+    reference, by = references(rows), judge(references(rows))
+    found = [see(version, reference, people(rows, 1000 + seed), by=by).findings for seed in range(seeds)]
     assert [one.sentence for findings in found for one in findings] == []
 
 
@@ -83,6 +85,42 @@ def test_a_real_shift_is_found_and_told_by_name(version: Registered, references:
         assert [(one.where, one.kind) for one in found.findings if one.subject == "feature"] == [(name, kind)]
         assert told in next(one.sentence for one in found.findings if one.where == name)
         assert found.moved[0].name == name
+
+
+def test_a_category_that_names_somebody_is_not_told(version: Registered, references: Callable[[int], Reference]) -> None:
+    """Who owns an account is a category of its own, and sentences go out by mail."""
+    column = references(2_000).features["plan"]
+    named = column.model_copy(update={"bins": Bins(categories=("ana@example.com", "max", "plus"))})
+    reference = references(2_000).model_copy(update={"features": {**references(2_000).features, "plan": named}})
+    found = see(version, reference, people(2_000, 3).assign(plan="basic"))
+    moved = next(one for one in found.findings if one.where == "plan")
+    assert "100 % of the rows are '(withheld " in moved.sentence
+    assert "ana" not in json.dumps(found.document())
+
+
+def test_values_that_always_were_others_than_before_are_no_drift(version: Registered) -> None:
+    """A campaign's name is another one every month: at the newest dates the model knew none of them, and was tested so."""
+
+    def campaign(frame: pd.DataFrame, number: int) -> pd.DataFrame:
+        return frame.assign(plan=("basic", "max", "plus")[number % 3] if number < 16 else f"campaign {number}")
+
+    matrices = {at: version.model.matrix(campaign(people(500, number, at), number)) for number, at in enumerate(DATES)}
+    reference = made.of(version, matrices, {})
+    now = see(version, reference, campaign(people(500, 99), 24))
+    assert [one.where for one in now.findings] == []
+    unseen = next(one.unseen for one in now.moved if one.name == "plan")
+    assert unseen is not None and unseen.now == 1 and unseen.expected > 0.99, "it is shown, and called nothing"
+
+
+def test_a_date_of_one_entity_does_not_make_every_expected_auc_ordinary(version: Registered) -> None:
+    """Of one entity an AUC of 0.5 is to be expected: no estimate would ever lie below."""
+    rows = {at: 1 if number == 3 else 200 for number, at in enumerate(DATES)}
+    matrices = {at: version.model.matrix(people(rows[at], number, at)) for number, at in enumerate(DATES)}
+    reference = made.of(version, matrices, {})
+    assert min(reference.aucs) == 0.5 and len(reference.aucs) == len(DATES)
+    assert min(reference.ordinary_aucs) > 0.7 and len(reference.ordinary_aucs) == len(DATES) - 1
+    few = made.of(version, {at: matrix[:9] for at, matrix in matrices.items()}, {})
+    assert len(few.ordinary_aucs) == len(DATES) - 1, "where none has enough rows, those that have most"
 
 
 def test_a_feature_that_carries_the_model_is_an_alarm_and_one_that_carries_little_a_warning(
@@ -143,8 +181,6 @@ def test_a_day_of_the_week_is_no_drift(version: Registered) -> None:
         frame = people(rows, seed, at)
         return frame.assign(visits=frame["visits"] * (5 if at.weekday() == 6 else 1))
 
-    from serving.monitor import reference as made
-
     days = [*DATES, *(DATES[-1] + timedelta(days=number) for number in range(1, 7))]
     matrices = {at: version.model.matrix(week(2_000, number, at)) for number, at in enumerate(days)}
     reference = made.of(version, {at: matrices[at] for at in DATES}, {at: matrices[at] for at in days[len(DATES) :]})
@@ -157,8 +193,6 @@ def test_a_day_of_the_week_is_no_drift(version: Registered) -> None:
 
 def test_the_same_entities_at_every_date_raise_nothing(version: Registered) -> None:
     """Rows of two dates are not independent: what somebody is now he was then, with little change."""
-    from serving.monitor import reference as made
-
     base = people(2_000, 8)
 
     def later(number: int) -> np.ndarray:
@@ -174,7 +208,6 @@ def test_the_same_entities_at_every_date_raise_nothing(version: Registered) -> N
 
 def test_what_always_varied_from_date_to_date_is_no_drift(version: Registered) -> None:
     """`hours` are multiplied by anything from a third to three, at random, at every date."""
-    from serving.monitor import reference as made
 
     def vary(number: int, at: datetime) -> pd.DataFrame:
         factor = np.exp(np.random.default_rng(number).uniform(-1.1, 1.1))
@@ -220,7 +253,7 @@ def test_since_when_is_the_first_night_of_those_that_lead_to_today(
     before = tuple(look(model, reference, at, frame)[0] for at, frame in nights)
     found = see(version, reference, night(0, 24)[1], before=before).findings
     assert [one.since for one in found if one.where == "hours"] == [TODAY - timedelta(days=3)]
-    assert f"since {TODAY - timedelta(days=3):%Y-%m-%d}" in found[0].sentence
+    assert found[0].sentence.startswith(f"hours since {TODAY - timedelta(days=3):%Y-%m-%d}: ")
 
 
 def test_a_document_is_json_and_plots_are_svg(version: Registered, references: Callable[[int], Reference]) -> None:

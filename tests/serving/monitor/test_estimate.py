@@ -178,6 +178,9 @@ def test_the_first_estimate_of_a_week_is_kept_and_the_others_are_not(tmp_path: P
     kept = estimate.kept(workspace, "churn", "1")
     assert [one.as_of for one in kept] == [MONDAY, MONDAY + timedelta(days=7)]
     assert estimate.kept(workspace, "churn", "2") == ()
+    outcomes = matured(said(200, 7), happened(said(200, 7), 1), kept[1].as_of)
+    for at, weeks in [(kept[1].as_of, 0), (kept[1].as_of + timedelta(microseconds=1), 1)]:
+        assert len(estimate.weekly(workspace, "churn", "1", at, said(200, 8), outcomes)[1].weeks) == weeks, "earlier ones only"
     assert estimate.week(MONDAY + timedelta(days=7) - timedelta(microseconds=1)) == "2018-05-14"
     estimate.place(workspace, "churn", "1").write_text("{", encoding="utf-8")
     assert estimate.kept(workspace, "churn", "1") == ()

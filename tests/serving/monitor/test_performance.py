@@ -86,7 +86,7 @@ def test_right_scores_of_50_half_years_raise_no_more_false_findings_than_stated(
 def window(weeks: Sequence[pd.DataFrame], size: int) -> Window:
     rows = pd.concat(weeks[-size:])
     shown = figures(rows["probability"].to_numpy(), rows["label"].to_numpy(), rows["entity_id"].astype(int).to_numpy())
-    return Window(MONDAY, size, shown)
+    return Window(MONDAY, size, shown, MONDAY + 7 * size * DAY)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,15 @@ def test_a_broken_model_is_found_in_its_first_weeks(broken: dict[str, float], ki
     found = {one.kind: one for one in judged(promised(), weeks).findings}
     assert kinds <= set(found) and all(found[kind].severity == "alarm" for kind in kinds)
     assert all(one.where == "version 3" and one.repair and one.since for one in found.values())
+
+
+def test_weeks_that_lie_a_month_apart_are_not_told_as_if_they_followed_each_other() -> None:
+    figures_of_one = window([served(0, 0)], 1).figures
+    assert Window(MONDAY, 4, figures_of_one, MONDAY + 28 * DAY).told == f"the 4 weeks from {MONDAY:%Y-%m-%d} on"
+    monthly = [served(week, week, more=2.0) for week in (0, 4, 8, 12)]
+    found = judged(promised(), monthly, [known(week) for week in (0, 4, 8, 12)])
+    assert found.window is not None
+    assert found.window.told == f"the 4 weeks with scores between {MONDAY:%Y-%m-%d} and {MONDAY + 91 * DAY:%Y-%m-%d}"
 
 
 def test_slow_decay_shows_in_many_weeks_though_in_no_single_one() -> None:
