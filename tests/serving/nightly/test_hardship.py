@@ -96,6 +96,7 @@ def test_a_full_disk_under_the_scores_leaves_no_part_of_a_partition(
         "score churn",
         "score lead-conversion",
         "latest",
+        "monitor",
         "retention",
     }
     assert state(workspace) == expected
