@@ -30,9 +30,10 @@ from features.finding import Finding, read_health
 from features.monitoring import MonitorSettings
 from features.propensity import load_all
 from features.settings import SETTINGS_FILE, Workspace
-from serving.monitor import drift, estimate, matured, performance, reference
-from serving.monitor.judgement import Judge
-from serving.monitor.look import Look, look
+from serving.monitor import estimate, matured, performance
+from serving.monitor.drift import drift, reference
+from serving.monitor.drift.judgement import Judge
+from serving.monitor.drift.look import Look, look
 from serving.monitor.promise import Promise
 from serving.nightly import job
 from serving.partition import PART, folder

@@ -9,7 +9,7 @@ from features.console import emit, note, step
 from features.settings import Workspace
 
 if TYPE_CHECKING:
-    from serving.monitor.alert import Alerts
+    from serving.monitor.alerts.alert import Alerts
 
 
 def test_alert(workspace: Workspace, now: datetime, as_json: bool) -> None:
@@ -19,7 +19,7 @@ def test_alert(workspace: Workspace, now: datetime, as_json: bool) -> None:
         WorkspaceError: the settings name no way to tell anybody.
         BusyError: a message was not taken; why is in it.
     """
-    from serving.monitor import alert
+    from serving.monitor.alerts import alert
 
     done = alert.test(workspace, now)
     print_alerts(done, as_json)

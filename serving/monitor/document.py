@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from features.finding import Finding, Health
 from features.settings import Workspace
-from serving.monitor.alarms import Alarm
+from serving.monitor.alerts.alarms import Alarm
 from serving.monitor.figures import Figures
 from serving.monitor.monitor import Monitored, Watched
 from serving.monitor.performance import Performance

@@ -210,7 +210,7 @@ def weekly(
         workspace: where estimates are kept.
         propensity, version: whose.
         as_of: the day.
-        probability: of each eligible row, as `serving.monitor.drift` brings it.
+        probability: of each eligible row, as `serving.monitor.drift.drift` brings it.
         matured: rows as `serving.monitor.matured` keeps them.
     """
     checked = check([one for one in kept(workspace, propensity, version) if one.as_of < as_of], matured, version)

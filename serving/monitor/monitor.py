@@ -22,19 +22,21 @@ from features.finding import Finding, Health, read_health, write_health
 from features.propensity import Propensity, load, propensity_files
 from features.settings import Workspace
 from features.tables import TABLES
-from serving.monitor import alarms, alert, incidents, matured
-from serving.monitor.alarms import Alarm, Alarms
-from serving.monitor.alert import Alerts
-from serving.monitor.drift import Drift, drift
+from serving.monitor import matured
+from serving.monitor.alerts import alarms, alert
+from serving.monitor.alerts.alarms import Alarm, Alarms
+from serving.monitor.alerts.alert import Alerts
+from serving.monitor.drift.drift import Drift, drift
+from serving.monitor.drift.reference import reference
 from serving.monitor.estimate import Check, Estimate, weekly
 from serving.monitor.estimate import finding as expected
 from serving.monitor.known import earned
 from serving.monitor.parts import Part, parts
 from serving.monitor.performance import SHOWN_WEEKS, Performance, performance
 from serving.monitor.promise import WINDOWS, Promise
-from serving.monitor.reference import reference
 from serving.monitor.served import WEEK
-from serving.monitor.worth import Worth, worth
+from serving.monitor.tables import incidents
+from serving.monitor.worth.worth import Worth, worth
 from training import registry
 
 GRAVITY = {"alarm": 0, "warning": 1, "note": 2}

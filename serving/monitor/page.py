@@ -16,7 +16,7 @@ from serving.monitor.document import document, status, untold
 from serving.monitor.figures import Figures
 from serving.monitor.monitor import Monitored, Watched
 from serving.monitor.performance import Performance
-from serving.monitor.worth_plots import differences
+from serving.monitor.worth.plots import differences
 
 WORDS = {"ok": "Well", "warning": "Watch", "alarm": "Act", "unknown": "Cannot be told yet"}
 FIGURES = (

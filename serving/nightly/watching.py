@@ -16,7 +16,7 @@ from features.propensity import propensity_files
 from features.settings import Workspace
 from serving.ledger import Ledger
 from serving.monitor import page
-from serving.monitor.message import kept
+from serving.monitor.alerts.message import kept
 from serving.monitor.monitor import monitor
 from serving.monitor.served import PATIENCE_MS
 from serving.nightly.step import Facts, Made, declared, release

@@ -24,8 +24,8 @@ from foresell import main
 from serving import batch
 from serving.monitor import matured, page
 from serving.monitor import monitor as recipe
-from serving.monitor.alarms import Alarms
-from serving.monitor.alert import Alerts
+from serving.monitor.alerts.alarms import Alarms
+from serving.monitor.alerts.alert import Alerts
 from serving.monitor.monitor import Monitored, monitor
 from tests.serving.monitor.worlds import DAY, asked, keep, silent
 from tests.serving.shop import NOW

@@ -1,0 +1,1 @@
+"""Alerts: what is open, and who is told of it."""

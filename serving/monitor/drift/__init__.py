@@ -1,0 +1,1 @@
+"""Drift: what was served held against what its version was trained on."""

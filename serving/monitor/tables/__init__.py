@@ -1,0 +1,1 @@
+"""The tables: what is wrong with them by their own history."""

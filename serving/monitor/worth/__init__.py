@@ -1,0 +1,1 @@
+"""What acting on scores was worth: held out against scored, explored against not."""
