@@ -48,7 +48,7 @@ def test_a_night_removes_from_the_ledger_what_is_older_than_keep_days(own: Works
         ledger.keep([entry("old", at=now - timedelta(days=31)), entry("new", at=now - timedelta(days=29))])
         result = run("score", "churn", "--workspace", str(own.root), "--json")
         assert result.exit_code == 0 and "1 answers, 0 comparisons" in result.stderr
-        assert json.loads(result.stdout)["forgotten"] == {"served": 1, "shadow": 0, "given_up": 0}
+        assert json.loads(result.stdout)["forgotten"] == {"served": 1, "shadow": 0, "given_up": 0, "actions": 0}
         assert [row.entity_id for row in ledger.audit()] == ["new"] and set(ledger.latest("churn", ["old", "new"])) == {
             "old",
             "new",
