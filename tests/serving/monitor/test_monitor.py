@@ -219,11 +219,11 @@ def test_a_version_with_a_report_is_held_against_it_in_whole_and_in_parts(mine: 
     report = {"gates": [], "horizon": "30d", "test": test, "audit": {"slices": [part, gone]},
               "provenance": {"as_ofs": [EARLIER.isoformat()]}}  # fmt: skip
     model = registry.champion(workspace, "lead-conversion").model
-    registry.register(workspace, model, dataclasses.replace(PASSED, report=report))
-    registry.promote(workspace, "lead-conversion", registry.Signature("anna", NOW))
+    version = registry.register(workspace, model, dataclasses.replace(PASSED, report=report))
+    registry.promote(workspace, "lead-conversion", registry.Signature("anna", NOW), version)
     assert not batch.run(workspace, EARLIER, ["lead-conversion"], silent).failures
     found = look(workspace).watched["lead-conversion"]
-    assert found.version == "2" and found.performance.promise is not None and found.performance.promise.auc == 0.95
+    assert found.version == version and found.performance.promise is not None and found.performance.promise.auc == 0.95
     document = told(workspace, "lead-conversion")
     assert document["promise"]["auc"] == 0.95 and document["newest"]["weeks"] == 1 and "profit" not in document["newest"]
     assert {one["kind"] for one in document["findings"] if one["kind"] in ("performance", "calibration", "base_rate")}

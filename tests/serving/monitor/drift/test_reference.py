@@ -58,7 +58,10 @@ def made(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A workspace with a version and its reference; tests that use it must not change it."""
     root = tmp_path_factory.mktemp("reference") / "own"
     shutil.copytree(shop.root, root, ignore=shutil.ignore_patterns("mlruns", "scores", "serving"))
-    address = f'[mlflow]\ntracking_uri = "{registry.store_uri(shop)}"\n'
+    shutil.copyfile(
+        registry.store_uri(shop).removeprefix("sqlite:///"), root / "mlflow.db"
+    )  # the shop's versions stay as they are
+    address = f'[mlflow]\ntracking_uri = "sqlite:///{root}/mlflow.db"\n'
     (root / SETTINGS_FILE).write_text(f'adapter = "canonical"\n{address}[monitor]\nleast_rows = 50\n', encoding="utf-8")
     workspace = Workspace.open(root)
     snapshot.build(workspace, DATES, entities=["lead"])
