@@ -17,7 +17,7 @@ import pandas as pd
 from features.catalog import Catalog
 from features.console import Watch
 from features.disk import broken
-from features.errors import ForesellError, RegistryError
+from features.errors import ContractError, FeatureError, ForesellError, RegistryError
 from features.finding import Finding, Health, read_health, write_health
 from features.propensity import Propensity, load, propensity_files
 from features.settings import Workspace
@@ -211,7 +211,7 @@ def _ahead(
         registered = registry.load(workspace, name, version)
         moved = drift(workspace, registered, as_of, watch)
         ordinary = reference(workspace, registered, watch).ordinary_aucs
-    except RegistryError as error:
+    except (RegistryError, FeatureError, ContractError) as error:
         return Ahead(None, None, Check(), (_unknown(name, version, error),))
     made, checked = weekly(workspace, name, version, as_of, moved.probability, rows)
     enough = made is not None and made.rows >= workspace.settings.monitor.least_rows
@@ -219,7 +219,7 @@ def _ahead(
     return Ahead(moved, made, checked, (*moved.findings, *((told,) if told else ())))
 
 
-def _unknown(name: str, version: str, error: RegistryError) -> Finding:
+def _unknown(name: str, version: str, error: ForesellError) -> Finding:
     sentence = f"Whether its features have moved cannot be told: {error.received}."
     return Finding(
         kind="drift", subject="model", severity="note", where=f"version {version}", propensities=(name,), sentence=sentence,

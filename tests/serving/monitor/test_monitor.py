@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from benchmarks.fitted import PASSED
 from features import snapshot
 from features.catalog import Catalog
-from features.errors import PropensityError, RegistryError
+from features.errors import FeatureError, PropensityError, RegistryError
 from features.finding import Finding, Health, read_health, write_health
 from features.settings import Workspace
 from foresell import main
@@ -153,6 +153,18 @@ def test_what_could_not_be_looked_at_ahead_stands_and_of_another_version_does_no
         found = monitor(mine, NOW, silent)
         assert found.watched["churn"].ahead.drift is None, "the shop's reports do not say what a version was trained on"
         assert (moved in found.health["churn"].findings) is stands
+
+
+def test_a_champion_whose_feature_is_declared_no_more_is_still_held_against_outcomes(
+    mine: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise FeatureError("feature 'budget'", expected="a declared feature", received="none of that name", repair="declare it")
+
+    monkeypatch.setattr(recipe, "drift", lost)
+    found = look(mine, "lead-conversion")
+    assert found.failures == {} and found.watched["lead-conversion"].performance.coverage
+    assert any("none of that name" in one.sentence for one in found.health["lead-conversion"].findings)
 
 
 def test_what_is_wrong_with_a_table_that_no_model_reads_is_shown(mine: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
