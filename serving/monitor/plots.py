@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, HEIGHT = 7.6, 2.4
+LEAST_DAYS = 56  # that an axis shows
 COLORS = (ACCENT, WARM, INK, FAINT)  # of versions, the one that serves first
 
 
@@ -28,7 +29,7 @@ def ranking(found: Performance) -> str:
             weeks = [one for one in found.weeks if one.version == version and "auc" in one.figures.figures]
             _points(axes, weeks, "auc", color, f"version {version}")
         axes.set(ylabel="AUC")
-        _dated(axes)
+        _dated(axes, found.weeks)
 
     return svg(draw, WIDTH, HEIGHT)
 
@@ -43,7 +44,7 @@ def calibration(found: Performance) -> str:
         axes.plot(_days(weeks), said, color=WARM, marker="s", markersize=3, linewidth=1.5, label="predicted")
         axes.set(ylim=(0, None), ylabel="outcome")
         percent(axes.yaxis)
-        _dated(axes)
+        _dated(axes, weeks)
 
     return svg(draw, WIDTH, HEIGHT)
 
@@ -60,7 +61,7 @@ def coverage(weeks: Sequence[Coverage]) -> str:
             axes.bar(mondays, counts, bottom=below, width=5.5, color=color, label=label)
             below = [a + b for a, b in zip(below, counts, strict=True)]
         axes.set(ylabel="scores")
-        _dated(axes)
+        _dated(axes, weeks)
 
     return svg(draw, WIDTH, HEIGHT)
 
@@ -81,9 +82,13 @@ def _points(axes: Axes, weeks: Sequence[Weekly], name: str, color: str, label: s
     )  # fmt: skip
 
 
-def _dated(axes: Axes) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+def _dated(axes: Axes, weeks: Sequence[Coverage | Weekly]) -> None:
+    """Dates below, of few weeks with some room beside them: of a single one the axis would else be hours or years."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
+    mondays = date2num(_days(weeks))
+    room = max(4.0, (LEAST_DAYS - (mondays.max() - mondays.min())) / 2)
+    axes.set_xlim(mondays.min() - room, mondays.max() + room)
     locator = AutoDateLocator(minticks=2, maxticks=9)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
