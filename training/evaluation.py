@@ -19,6 +19,7 @@ BINS = 10
 LIFT_SHARES = (0.01, 0.05, 0.10, 0.20)
 REPLICATES = 200
 LEVEL = 0.95
+Z = 1.959964  # beyond which, to both sides, a normal value lies with the rest of it
 AT_MOST_ONE = ("auc", "pr_auc", "brier", "calibration_error")  # a log loss and a lift may be more
 
 
@@ -268,10 +269,9 @@ def _reliability(probability: Floats, labels: Labels) -> tuple[tuple[float, floa
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
     """Wilson's score interval of a share at 95 %."""
-    z = 1.959964
-    share, shrink = successes / trials, 1 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / shrink
-    half = z * float(np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))) / shrink
+    share, shrink = successes / trials, 1 + Z * Z / trials
+    centre = (share + Z * Z / (2 * trials)) / shrink
+    half = Z * float(np.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))) / shrink
     return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)  # rounding may cross the share at 0 and 1
 
 

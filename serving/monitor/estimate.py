@@ -11,7 +11,7 @@ kept, held against what really happened as soon as that has matured, and shown w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from features.catalog import write_atomically
 from features.finding import Finding
 from features.settings import Workspace
 from features.strict import Strict
+from serving.monitor.served import monday_of
 from training.contract import Floats
 from training.evaluation import LEVEL, Figure, Ranking
 
@@ -146,7 +147,7 @@ def widening(checked: Check) -> dict[str, float]:
 def remember(workspace: Workspace, propensity: str, version: str, made: Estimate) -> tuple[Estimate, ...]:
     """Keep the estimate of a week, the first that is made in it, and return all that are kept, oldest first."""
     there = kept(workspace, propensity, version)
-    if week(made.as_of) in {week(one.as_of) for one in there}:
+    if monday_of(made.as_of) in {monday_of(one.as_of) for one in there}:
         return there
     together = tuple(sorted([*there, made], key=lambda one: one.as_of))
     write_atomically(place(workspace, propensity, version), _ESTIMATES.dump_json(together, indent=1) + b"\n")
@@ -164,11 +165,6 @@ def kept(workspace: Workspace, propensity: str, version: str) -> tuple[Estimate,
 def place(workspace: Workspace, propensity: str, version: str) -> Path:
     """Where the estimates of a version lie."""
     return workspace.watch / "estimates" / f"{propensity}-{version}.json"
-
-
-def week(instant: datetime) -> str:
-    """The Monday that a week is named after."""
-    return f"{instant - timedelta(days=instant.weekday()):%Y-%m-%d}"
 
 
 def check(estimates: Sequence[Estimate], matured: pd.DataFrame, version: str) -> Check:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation import BINS, Figure, Floats, Labels, Ranking, wilson
+from training.evaluation import BINS, Figure, Floats, Labels, Ranking, Z, wilson
 
-Z = 1.959964
 SHOWN = ("auc", "log_loss", "brier", "calibration_error", "lift_at_10pct")
 HIGHEST = {"auc": 1.0, "brier": 1.0, "calibration_error": 1.0, "predicted": 1.0}
 BEST = 0.1  # the part of a list whose lift is told

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from features.finding import Finding, Kind, Severity
-from serving.monitor.figures import Figures, Z
-from training.evaluation import Figure
+from serving.monitor.figures import Figures
+from training.evaluation import Figure, Z
 from training.slices import LEAST_OF_EACH
 
 FALSE_A_YEAR = 0.05

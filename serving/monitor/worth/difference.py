@@ -10,10 +10,9 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation import Figure, wilson
+from training.evaluation import Figure, Z, wilson
 
 Numbers = NDArray[np.float64]
-Z = 1.959964  # two-sided 5 %
 Z_POWER = 0.841621  # of four differences out of five
 LEAST_OUTCOMES = 5
 

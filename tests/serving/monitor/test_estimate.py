@@ -12,6 +12,7 @@ import pytest
 from features.settings import Settings, Workspace
 from serving.monitor import estimate
 from serving.monitor.estimate import FIGURES, LEAST_WEEKS, Check, Checked, Estimate
+from serving.monitor.served import monday_of
 from training.evaluation import Figure, Ranking
 
 MONDAY = datetime(2018, 5, 14, tzinfo=UTC)
@@ -181,6 +182,6 @@ def test_the_first_estimate_of_a_week_is_kept_and_the_others_are_not(tmp_path: P
     outcomes = matured(said(200, 7), happened(said(200, 7), 1), kept[1].as_of)
     for at, weeks in [(kept[1].as_of, 0), (kept[1].as_of + timedelta(microseconds=1), 1)]:
         assert len(estimate.weekly(workspace, "churn", "1", at, said(200, 8), outcomes)[1].weeks) == weeks, "earlier ones only"
-    assert estimate.week(MONDAY + timedelta(days=7) - timedelta(microseconds=1)) == "2018-05-14"
+    assert f"{monday_of(MONDAY + timedelta(days=7) - timedelta(microseconds=1)):%Y-%m-%d}" == "2018-05-14"
     estimate.place(workspace, "churn", "1").write_text("{", encoding="utf-8")
     assert estimate.kept(workspace, "churn", "1") == ()
