@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec.json import Encoder
 from pydantic import TypeAdapter
 
 from serving.change import Case, changes, trend
@@ -14,6 +15,7 @@ from serving.ledger import Entry, Kept, Road, Stored
 from serving.score import Score
 
 SCORE = TypeAdapter(Score)
+_ENCODER = Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,9 @@ class Answer:
     document: bytes
 
 
-def written(score: Score) -> bytes:
-    """A score as JSON."""
-    return SCORE.dump_json(score, by_alias=True)
+def written(value: object) -> bytes:
+    """A score, or a value in one, as JSON; what has no end, for which JSON has no word, as null."""
+    return _ENCODER.encode(value)
 
 
 def answered(said: Sequence[Said], before: Mapping[str, Stored]) -> list[Answer]:

@@ -53,7 +53,7 @@ def changes(scorer: Scorer, cases: Sequence[Case]) -> list[Change | None]:
         scorer: the one that made the new scores.
         cases: the entities.
     """
-    found = [_unmoved(case) if _is_same(scorer, case) else None for case in cases]
+    found = [_change(case, case.score.score or 0) if _is_same(scorer, case) else None for case in cases]
     moved = [i for i, one in enumerate(found) if one is None]
     for i, change in zip(moved, _moved(scorer, [cases[i] for i in moved]), strict=True):
         found[i] = change
@@ -62,7 +62,7 @@ def changes(scorer: Scorer, cases: Sequence[Case]) -> list[Change | None]:
 
 def trend(found: Change | None) -> Trend | None:
     """Where a score is heading; None without an earlier one."""
-    return None if found is None else heading(found.from_, found.to)
+    return None if found is None else heading(found["from"], found["to"])
 
 
 def _is_same(scorer: Scorer, case: Case) -> bool:
@@ -70,9 +70,8 @@ def _is_same(scorer: Scorer, case: Case) -> bool:
     return now is not None and before.probability == now and before.model_version == scorer.version
 
 
-def _unmoved(case: Case) -> Change:
-    points = case.score.score or 0
-    return Change(points, points, case.before.scored_at, ())
+def _change(case: Case, before: int, causes: tuple[Cause, ...] = ()) -> Change:
+    return {"from": before, "to": case.score.score or before, "since": case.before.scored_at, "causes": causes}
 
 
 def _moved(scorer: Scorer, cases: Sequence[Case]) -> list[Change | None]:
@@ -81,9 +80,7 @@ def _moved(scorer: Scorer, cases: Sequence[Case]) -> list[Change | None]:
     then = {i: read(cases[i].before.features) for i in others}
     again = dict(zip(others, _again(scorer, list(then.values())), strict=True))
     return [
-        None
-        if before is None
-        else Change(before, case.score.score or before, case.before.scored_at, _causes(scorer, case, again.get(i)))
+        None if before is None else _change(case, before, _causes(scorer, case, again.get(i)))
         for i, (case, before) in enumerate(zip(cases, points, strict=True))
     ]
 

@@ -1,4 +1,4 @@
-"""Documents by columns: scores, and values, as JSON, byte for byte what pydantic writes of each row."""
+"""Documents by columns, as JSON, byte for byte what is written of each row: scores by `serving.answer`, values by pydantic."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic_core import to_json
 
+from serving.answer import written
 from serving.reason_columns import floats, listed
 
 NULL = "null"
-LEAST, MOST = 1e-4, 1e9  # between them Arrow and pydantic write the same digits, but for the `.0` of whole numbers
+LEAST, MOST = 1e-4, 1e9  # between them Arrow and everybody else write the same digits, but for the `.0` of whole numbers
 _ESCAPED = r'[^\x20-\x{10FFFF}]|["\\]'
 _NOT_STORED = ',"degraded":false,"trend":null,"change":null}'
 
@@ -70,22 +71,22 @@ def _reasons(flat: pa.StructArray, categories: Collection[str]) -> pa.Array:
     )  # fmt: skip
 
 
-def _array(lists: pa.ListArray, written: Callable[[pa.Array], pa.Array]) -> pa.Array:
+def _array(lists: pa.ListArray, told: Callable[[pa.Array], pa.Array]) -> pa.Array:
     lengths = pc.list_value_length(lists).to_numpy()
-    return pc.binary_join_element_wise("[", pc.binary_join(listed(lengths, written(lists.flatten())), ","), "]", "")
+    return pc.binary_join_element_wise("[", pc.binary_join(listed(lengths, told(lists.flatten())), ","), "]", "")
 
 
 def _texts(column: pa.Array) -> pa.Array:
     """Strings and instants, in quotes."""
     if pa.types.is_timestamp(column.type):
         instants = column.dictionary_encode()
-        told = pa.array([to_json(one).decode() for one in instants.dictionary.to_pylist()], pa.string())
+        told = pa.array([written(one).decode() for one in instants.dictionary.to_pylist()], pa.string())
         return told.take(instants.indices).fill_null(NULL)
     texts = column.cast(pa.string())
     quoted = pc.binary_join_element_wise('"', texts, '"', "")
     is_special = pc.match_substring_regex(texts, _ESCAPED).fill_null(False)
     if pc.any(is_special).as_py():
-        quoted = _replaced(quoted, is_special, texts)
+        quoted = _replaced(quoted, is_special, texts, written)
     return quoted.fill_null(NULL)
 
 
@@ -98,14 +99,18 @@ def _numbers(column: pa.Array, infinite: bool = False) -> pa.Array:
     is_whole = (is_plain & (numbers == np.trunc(numbers))).astype(np.int8)
     text = pc.binary_join_element_wise(digits, pa.array(["", ".0"]).take(pa.array(is_whole)), "")
     if (is_known & ~is_plain).any():
-        text = _replaced(text, pa.array(is_known & ~is_plain), pa.array(numbers))
+        text = _replaced(text, pa.array(is_known & ~is_plain), pa.array(numbers), _constant if infinite else written)
     return pc.if_else(pa.array(is_known), text, NULL)
 
 
-def _replaced(text: pa.Array, mask: pa.Array, values: pa.Array) -> pa.Array:
-    """Where the mask says so, what pydantic writes of the value instead."""
-    told = [to_json(value, inf_nan_mode="constants").decode() for value in values.filter(mask).to_pylist()]
+def _replaced(text: pa.Array, mask: pa.Array, values: pa.Array, write: Callable[[object], bytes]) -> pa.Array:
+    """Where the mask says so, what is written of the value instead."""
+    told = [write(value).decode() for value in values.filter(mask).to_pylist()]
     return pc.replace_with_mask(text, mask, pa.array(told, pa.string()))
+
+
+def _constant(number: object) -> bytes:
+    return to_json(number, inf_nan_mode="constants")
 
 
 def _bytes(column: pa.Array) -> list[bytes]:

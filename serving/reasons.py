@@ -27,6 +27,8 @@ Direction = Literal["raises", "lowers"]
 Range = tuple[float, float]
 
 TOP = 5
+_RAISES: Direction = "raises"
+_LOWERS: Direction = "lowers"
 SENTENCES_KEPT = 1_000  # of each feature
 NOT_KNOWN: Range = (math.nan, math.nan)
 LEAST_CHANGE = 0.1  # of -1 to 1; a smaller one is not worth calling risen or fallen
@@ -188,10 +190,8 @@ class Reasoner:
         if not self.twins:
             return [() for _ in rows]
         largest, sums = self.largest(contributions)
-        return [
-            tuple([self._reason(row, measure, total, each) for measure, total in zip(measures, totals, strict=True) if total])
-            for row, measures, totals, each in zip(rows, largest.tolist(), sums.tolist(), contributions, strict=True)
-        ]
+        found = zip(rows, largest.tolist(), sums.tolist(), contributions, strict=True)
+        return [self._told(row, measures, totals, each) for row, measures, totals, each in found]
 
     def largest(self, contributions: Floats) -> tuple[NDArray[np.intp], Floats]:
         """The measures that moved each score most, largest first, and by how much: places in `twins`, and log-odds."""
@@ -206,15 +206,22 @@ class Reasoner:
             return _nothing(feature)
         return value if isinstance(value, str) else shown(feature, value)
 
-    def _reason(self, row: Mapping[str, Value], measure: int, total: float, contributions: Floats) -> Reason:
-        """Spoken about the twin that moved the score most in the direction of them all."""
-        twins, names = self.twins[measure], self._spoken[measure]
-        spoken = twins[0] if len(twins) == 1 else max(twins, key=lambda i: contributions[i] if total > 0 else -contributions[i])
-        name = self._names[spoken]
-        value = row[name]
-        if value != value:
-            value = None
-        return Reason(name, names, value, self._sentences[spoken](value), "raises" if total > 0 else "lowers", total)
+    def _told(
+        self, row: Mapping[str, Value], measures: Sequence[int], totals: Sequence[float], contributions: Floats
+    ) -> tuple[Reason, ...]:
+        """The reasons of one score. Of twins the one is spoken about that moved the score most in the direction of them all."""
+        told = []
+        for measure, total in zip(measures, totals, strict=True):
+            if not total:
+                continue
+            twins = self.twins[measure]
+            spoken = twins[0] if len(twins) == 1 else max(twins, key=(contributions if total > 0 else -contributions).__getitem__)
+            value = row[self._names[spoken]]
+            if value != value:
+                value = None
+            text, direction = self._sentences[spoken](value), _RAISES if total > 0 else _LOWERS
+            told.append(Reason(self._names[spoken], self._spoken[measure], value, text, direction, total))
+        return tuple(told)
 
 
 def shown(feature: Feature, value: float) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from typing_extensions import TypedDict  # pydantic does not take Python 3.11's own
 
 from serving.policy import Held
 from serving.reasons import Reason, Value
@@ -35,21 +35,15 @@ class Cause:
     contribution: float
 
 
-@dataclass(slots=True)
-class Change:
-    """From the last stored score to this one.
+Change = TypedDict("Change", {"from": int, "to": int, "since": datetime, "causes": tuple[Cause, ...]})
+Change.__doc__ = """From the last stored score to this one.
 
-    Attributes:
-        from_: the score before, 1 to 100; in JSON `from`.
-        to: the score now, 1 to 100.
-        since: when the stored score was made.
-        causes: what moved it, largest first; empty when nothing did.
-    """
-
-    from_: Annotated[int, Field(alias="from")]
-    to: int
-    since: datetime
-    causes: tuple[Cause, ...]
+Attributes:
+    from: the score before, 1 to 100.
+    to: the score now, 1 to 100.
+    since: when the stored score was made.
+    causes: what moved it, largest first; empty when nothing did.
+"""
 
 
 @dataclass(slots=True)  # not frozen: a request makes a thousand, and to freeze one takes twice as long as to make it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import compress
@@ -50,7 +51,7 @@ class Model:
         self.predictor = predictor
         if predictor.columns != self.columns:
             raise mismatch("the predictor", list(self.columns), list(predictor.columns))
-        self._codes = {column.name: _coder(column) for column in contract.features if column.dtype == "category"}
+        self._codes = {column.name: _Codes(column) for column in contract.features if column.dtype == "category"}
         self._categories = [(place, name) for place, name in enumerate(self.columns) if name in self._codes]
         self._of_categories = [place for place, _ in self._categories]
         self.categories: tuple[str, ...] = tuple(name for _, name in self._categories)
@@ -98,8 +99,7 @@ class Model:
         try:
             matrix[:, self._places] = numbers(records, self._numbers)
             for (place, name), column in zip(self._categories, categories(records, self.categories), strict=True):
-                codes = self._codes[name]
-                matrix[:, place] = [_code(value, codes) for value in column]
+                matrix[:, place] = list(map(self._codes[name].__getitem__, column))
         except (KeyError, TypeError, ValueError):
             raise self._mismatch(records) from None
         return matrix
@@ -209,14 +209,15 @@ def _line(column: Column, values: Mapping[str, Value]) -> str:
     return f"{column.name}: {column.dtype if is_missing else 'category' if isinstance(value, str) else 'number'}"
 
 
-def _coder(column: Column) -> dict[str, float]:
-    return {value: float(code) for code, value in enumerate(column.categories)}
+class _Codes(dict[Value, float]):
+    """The code of each category; one more than there are for a value that was rare or unseen."""
 
+    def __init__(self, column: Column) -> None:
+        super().__init__((value, float(code)) for code, value in enumerate(column.categories))
 
-def _code(value: Value, codes: dict[str, float]) -> float:
-    """The code of a category; one more than there are for a value that was rare or unseen."""
-    if isinstance(value, str):
-        return codes.get(value, float(len(codes)))
-    if value is None or value != value:
-        return np.nan
-    raise TypeError(value)
+    def __missing__(self, value: Value) -> float:
+        if isinstance(value, str):
+            return float(len(self))
+        if value is None or value != value:
+            return math.nan
+        raise TypeError(value)

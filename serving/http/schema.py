@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from typing_extensions import is_typeddict
 
 REFERENCE = "#/components/schemas/{model}"
 _NAMED = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
@@ -37,7 +38,7 @@ def _types(*annotations: Any) -> Iterator[type]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield annotation
             yield from _types(*(info.annotation for info in annotation.model_fields.values()))
-        elif isinstance(annotation, type) and is_dataclass(annotation):
+        elif isinstance(annotation, type) and (is_dataclass(annotation) or is_typeddict(annotation)):
             yield annotation
             yield from _types(*inspect.get_annotations(annotation, eval_str=True).values())
 
@@ -47,7 +48,7 @@ def _describe(schema: dict[str, Any], kind: type) -> None:
     schema["description"] = summary
     properties = schema.get("properties", {})
     for name, words in _told(told).items():
-        properties[name if name in properties else name.rstrip("_")].setdefault("description", words)
+        properties[name].setdefault("description", words)
 
 
 def _told(section: str) -> dict[str, str]:

@@ -40,7 +40,8 @@ def scored(answers: list[Said]) -> Said:
 
 
 def test_what_is_written_reads_back_the_same(answers: list[Said]) -> None:
-    change = Change(40, 50, NOW - timedelta(days=1), (Cause("model", "version 4 answers", None, 0.5),))
+    causes = (Cause("model", "version 4 answers", None, 0.5),)
+    change: Change = {"from": 40, "to": 50, "since": NOW - timedelta(days=1), "causes": causes}
     for one in answers:
         score = replace(one.score, change=change, trend="rising")
         assert SCORE.validate_json(written(score)) == score
@@ -73,8 +74,8 @@ def test_answers_of_champion_and_challenger_are_each_compared_by_their_own_score
     stored = kept(one).stored
     assert stored is not None
     first, second = answered([one, of_challenger], {stored.entity_id: stored})
-    assert first.score.change is not None and first.score.change.causes == ()
-    assert second.score.change is not None and [cause.cause for cause in second.score.change.causes] == ["model"]
+    assert first.score.change is not None and first.score.change["causes"] == ()
+    assert second.score.change is not None and [cause.cause for cause in second.score.change["causes"]] == ["model"]
     assert json.loads(second.document)["change"]["causes"][0]["cause"] == "model"
 
 

@@ -212,9 +212,9 @@ def test_over_http_trend_and_change_are_against_the_nights_score(filled: Workspa
     for each, one, two in zip(first, same, told, strict=True):
         points = json.loads(kept[each].document)["score"]
         assert one.score.change is not None and two.score.change is not None
-        assert (one.score.change.from_, one.score.change.to, one.score.change.causes) == (points, points, ())
-        assert one.score.trend == "steady" and one.score.change.since == NOW
-        assert (two.score.change.from_, two.score.change.to) == (points, two.score.score)
+        assert (one.score.change["from"], one.score.change["to"], one.score.change["causes"]) == (points, points, ())
+        assert one.score.trend == "steady" and one.score.change["since"] == NOW
+        assert (two.score.change["from"], two.score.change["to"]) == (points, two.score.score)
         assert json.loads(two.document)["change"]["from"] == points
-    causes = [cause for one in told if one.score.change for cause in one.score.change.causes]
+    causes = [cause for one in told if one.score.change for cause in one.score.change["causes"]]
     assert {cause.cause for cause in causes} == {"data"} and any("before: " in cause.text for cause in causes)

@@ -34,7 +34,8 @@ def test_a_score_is_written_as_over_http(
     rows = rows_of(400, seed=8)
     odd = ['"', "\\", "\n\x00\x1f", "müßig 🚗", "", "\x7f\u2028"]
     without_end = dict.fromkeys(NUMBERS, math.inf)
-    rows = [{**row, CATEGORY: odd[i % 6] if i % 2 else row[CATEGORY], **(without_end if i % 9 == 4 else {})}
+    extreme = {4: without_end, 5: dict.fromkeys(NUMBERS, 3e17), 6: dict.fromkeys(NUMBERS, 2e-7)}
+    rows = [{**row, CATEGORY: odd[i % 6] if i % 2 else row[CATEGORY], **extreme.get(i % 9, {})}
             for i, row in enumerate(rows)]  # fmt: skip
     expected = scorer.scored([Record(f"c{i}", AS_OF, row) for i, row in enumerate(rows)], at)
     made = ColumnScorer(scorer).scored(batch_of(rows, [AS_OF] * 400), at)

@@ -97,5 +97,5 @@ def test_somebody_asked_about_twice_is_compared_with_the_stored_score_twice(offi
 
     other = next(one for one in given if scores(one)[0].probability != stored.probability)
     changes = [score.change for score in scores(other, given[0])]
-    assert [change and change.from_ for change in changes] == [json.loads(stored.document)["score"]] * 2
-    assert [change and bool(change.causes) for change in changes] == [True, False]
+    assert [change and change["from"] for change in changes] == [json.loads(stored.document)["score"]] * 2
+    assert [change and bool(change["causes"]) for change in changes] == [True, False]
