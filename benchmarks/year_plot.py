@@ -55,7 +55,7 @@ def _profit(axes: Any, of: Mapping[str, Sequence[Figures]], name: str) -> None:
         profit = _series(rows, name, "profit")
         more = (profit - base.reindex(profit.index).fillna(0)).cumsum()
         axes.plot(more.index, more, color=COLOURS[strategy])
-    axes.set(xlabel="week", ylabel="profit since week 0, more than never retrained")
+    axes.set(xlabel="week", ylabel="profit since week 0,\nless never retrained's")
 
 
 def _faults(axes: Any, told: Sequence[Seen], named: bool) -> None:
@@ -66,4 +66,4 @@ def _faults(axes: Any, told: Sequence[Seen], named: bool) -> None:
         if named:
             days = "no alarm" if one.alarm is None else f"{one.alarm} d"
             label = f"{one.fault} ({days})"
-            axes.text(one.week, 0.98, label, rotation=90, fontsize=6, va="top", ha="right", transform=axes.get_xaxis_transform())
+            axes.text(one.week, 0.98, label, rotation=90, fontsize=7, va="top", ha="right", transform=axes.get_xaxis_transform())
