@@ -16,6 +16,7 @@ from features.settings import Workspace
 from features.tables import TABLES
 
 MEMORY = "1GB"  # of a build by DuckDB, where the settings name no limit
+ROWS_PER_GROUP = 24_576  # of a file: little more than what is read of it at a time (`features.stream`)
 Name = Literal["duckdb", "spark"]
 
 
@@ -91,7 +92,9 @@ class DuckdbEngine:
             neighbour = path.with_suffix(".part")
             chosen = f"from built where event_timestamp = timestamptz '{as_of.isoformat()}' order by entity_id"
             self._connection.execute("set preserve_insertion_order = true")
-            self._connection.execute(f"copy ({chosen}) to '{quote(str(neighbour))}' (format parquet)")
+            self._connection.execute(
+                f"copy ({chosen}) to '{quote(str(neighbour))}' (format parquet, row_group_size {ROWS_PER_GROUP})"
+            )
             self._connection.execute("set preserve_insertion_order = false")
             neighbour.replace(path)
             yield as_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from features import storage
+from features import applied, storage
 from features.catalog import write_atomically
 from features.console import Tick
 from features.errors import ContractError, StoreError
@@ -140,7 +140,7 @@ class Online:
         for path in record_files(self._workspace, entity):
             if path not in parts and path.name[: len(label(as_of))] <= label(as_of):
                 path.unlink()
-        if done.written:
+        if done.written and not applied.is_online(self._workspace, entity, as_of):
             self._note(entity, as_of)
         return done
 
@@ -148,7 +148,7 @@ class Online:
         """Tell the registry that an as_of is online."""
         from features.repo.opening import told
 
-        with told(self._workspace):
+        with applied.noting(self._workspace, entity, as_of), told(self._workspace):
             self._feast.registry.apply_materialization(self._views[entity], self._feast.project, as_of, as_of)
 
     def forget_others(self, entity: str, as_of: datetime, known: Collection[str]) -> Materialized:

@@ -26,7 +26,7 @@ def write_records(workspace: Workspace, entity: str, as_of: datetime, records: M
     target = _folder(workspace, entity) / f"{label(as_of)}-{number}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     neighbour = target.with_name(f".{target.name}.{os.getpid()}")
-    pyarrow.parquet.write_table(_rows(entity, as_of, records.items()), neighbour)
+    pyarrow.parquet.write_table(_rows(entity, as_of, records), neighbour)
     return neighbour.replace(target)
 
 
@@ -50,10 +50,9 @@ def _folder(workspace: Workspace, entity: str) -> Path:
     return workspace.snapshots / entity / RECORD
 
 
-def _rows(entity: str, as_of: datetime, records: Collection[tuple[str, bytes]]) -> pyarrow.Table:
+def _rows(entity: str, as_of: datetime, records: Mapping[str, bytes]) -> pyarrow.Table:
     import pyarrow
 
-    ids, packed = zip(*records, strict=True) if records else ((), ())
-    instants = pyarrow.repeat(pyarrow.scalar(as_of, pyarrow.timestamp("us", "UTC")), len(ids))
-    columns = [pyarrow.array(ids, pyarrow.string()), instants, pyarrow.array(packed, pyarrow.binary())]
-    return pyarrow.table(columns, names=[join_key(entity), "event_timestamp", RECORD])
+    instants = pyarrow.repeat(pyarrow.scalar(as_of, pyarrow.timestamp("us", "UTC")), len(records))
+    ids, packed = pyarrow.array(list(records), pyarrow.string()), pyarrow.array(list(records.values()), pyarrow.binary())
+    return pyarrow.table([ids, instants, packed], names=[join_key(entity), "event_timestamp", RECORD])

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from features import external, snapshot, storage
+from features import applied, external, snapshot, storage
 from features.catalog import Catalog
 from features.console import Tick
 from features.database import connect, limit
 from features.errors import LostRowsError, StoreError
 from features.feature import Dtype, View
+from features.naming import require_names
 from features.online import Materialized, Online, write_layout
 from features.record import Layout, encode
 from features.settings import Workspace
@@ -38,7 +39,7 @@ RECORDS_PER_CHUNK = 50_000
 
 
 def apply(workspace: Workspace) -> None:
-    """Tell Feast what is declared: new views come, changed ones change, vanished ones go. Doing it again changes nothing.
+    """Tell Feast what is declared: new views come, changed ones change, vanished ones go. What it knows it is not told again.
 
     External tables are copied beside the snapshots first, so that a propensity file that is wrong leaves nobody with yesterday's.
     `data/store/feature_store.yaml` is written for the `feast` command.
@@ -48,19 +49,28 @@ def apply(workspace: Workspace) -> None:
         WorkspaceError, FeatureError, PropensityError: a setting or declaration is wrong.
         StoreError: the online store does not answer.
     """
+    present = views(workspace, Catalog.load(workspace))
+    require_names(present)
+    external.refresh(workspace)
+    with applied.alone(workspace):
+        declared, entities = applied.declared(workspace), {view.entity for view in present}
+        if not applied.holds(workspace, declared, entities):
+            _tell(workspace)
+            applied.remember(workspace, declared)
+    storage.write(workspace)
+    storage.remember_entities(workspace, entities)
+    if workspace.settings.store.online == "sqlite":
+        _let_read_while_written(workspace)
+
+
+def _tell(workspace: Workspace) -> None:
     from features.repo.opening import answering, feast_of
 
     with feast_of(workspace) as store, answering(workspace):
-        from features.repo.schema import objects, require_names
+        from features.repo.schema import objects
 
-        require_names(views(workspace, Catalog.load(workspace)))
-        external.refresh(workspace)
         declared = objects(workspace)
-        storage.write(workspace)
         store.apply(declared, objects_to_delete=_vanished(store, declared), partial=False)
-        storage.remember_entities(workspace, (entity.name for entity in store.list_entities()))
-    if workspace.settings.store.online == "sqlite":
-        _let_read_while_written(workspace)
 
 
 def historical(workspace: Workspace, entity: str, spine: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:

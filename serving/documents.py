@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -25,17 +25,15 @@ def documents(scores: pa.RecordBatch, categories: Collection[str]) -> list[bytes
         scores: of `serving.partition.SCHEMA`.
         categories: the features whose values are text.
     """
-    fields = {
-        "entity_id": _texts(scores["entity_id"]), "propensity": _texts(scores["propensity"]),
-        "eligible": scores["eligible"].cast(pa.string()), "why": _texts(scores["why"]), "policy": _texts(scores["policy"]),
-        "score": scores["score"].cast(pa.string()).fill_null(NULL), "probability": _numbers(scores["probability"]),
-        "percentile": _numbers(scores["percentile"]), "grade": _texts(scores["grade"]),
-        "expected_value": _numbers(scores["expected_value"]),
-        "reasons": _array(scores["reasons"], lambda flat: _reasons(flat, categories)),
-        **{name: _array(scores[name], _texts) for name in ("missing", "unseen", "stale")},
-        "feature_as_of": _texts(scores["feature_as_of"]), "scored_at": _texts(scores["scored_at"]),
-        "model_version": _texts(scores["model_version"]), "explore": scores["explore"].cast(pa.string()),
+    writers: dict[str, Callable[[pa.Array], pa.Array]] = {
+        "propensity": _texts, "eligible": _plain, "why": _texts, "policy": _texts, "score": _plain, "probability": _numbers,
+        "percentile": _numbers, "grade": _texts, "expected_value": _numbers,
+        "reasons": lambda lists: _array(lists, lambda flat: _reasons(flat, categories)),
+        "missing": _named, "unseen": _named, "stale": _named, "feature_as_of": _texts, "scored_at": _texts,
+        "model_version": _texts, "explore": _plain,
     }  # fmt: skip
+    said = {name: _once(scores[name], write) for name, write in writers.items()}
+    fields = {"entity_id": _texts(scores["entity_id"]), **said}
     return _bytes(_object(fields, _NOT_STORED))
 
 
@@ -50,11 +48,31 @@ def _value(column: pa.Array) -> pa.Array:
     return _numbers(column, infinite=True) if pa.types.is_floating(column.type) else _texts(column)
 
 
-def _object(fields: dict[str, pa.Array], end: str) -> pa.Array:
+def _once(column: pa.Array, write: Callable[[pa.Array], pa.Array]) -> pa.Array | str:
+    """What is written of each row; one text where it is the same of all, as it is of more than half of the fields."""
+    return str(write(column.slice(0, 1))[0]) if _is_one(column) else write(column)
+
+
+def _is_one(column: pa.Array) -> bool:
+    """Whether every row has the same value; of lists, whether all are empty. Numbers may be equal and written otherwise: -0.0."""
+    if column.null_count or not len(column) or pa.types.is_floating(column.type):
+        return len(column) == column.null_count > 0
+    if pa.types.is_list(column.type):
+        return not len(column.flatten())
+    return bool(column[0] == column[-1]) and len(column.unique()) == 1
+
+
+def _object(fields: Mapping[str, pa.Array | str], end: str) -> pa.Array:
     parts: list[pa.Array | str] = []
+    text = "{"
     for place, (name, column) in enumerate(fields.items()):
-        parts += [f"{',' if place else '{'}{to_json(name).decode()}:", column]
-    return pc.binary_join_element_wise(*parts, end, "")
+        text += f"{',' if place else ''}{to_json(name).decode()}:"
+        if isinstance(column, str):
+            text += column
+        else:
+            parts += [text, column]
+            text = ""
+    return pc.binary_join_element_wise(*parts, text + end, "")
 
 
 def _reasons(flat: pa.StructArray, categories: Collection[str]) -> pa.Array:
@@ -63,7 +81,7 @@ def _reasons(flat: pa.StructArray, categories: Collection[str]) -> pa.Array:
     numbers = pc.if_else(is_text, None, value).cast(pa.float64())
     return _object(
         {
-            "feature": _texts(feature), "features": _array(flat.field("features"), _texts),
+            "feature": _texts(feature), "features": _named(flat.field("features")),
             "value": pc.if_else(is_text, _texts(value), _numbers(numbers)), "text": _texts(flat.field("text")),
             "direction": _texts(flat.field("direction")), "contribution": _numbers(flat.field("contribution")),
         },
@@ -71,23 +89,34 @@ def _reasons(flat: pa.StructArray, categories: Collection[str]) -> pa.Array:
     )  # fmt: skip
 
 
-def _array(lists: pa.ListArray, told: Callable[[pa.Array], pa.Array]) -> pa.Array:
+def _array(lists: pa.ListArray, write: Callable[[pa.Array], pa.Array]) -> pa.Array:
     lengths = pc.list_value_length(lists).to_numpy()
-    return pc.binary_join_element_wise("[", pc.binary_join(listed(lengths, told(lists.flatten())), ","), "]", "")
+    return pc.binary_join_element_wise("[", pc.binary_join(listed(lengths, write(lists.flatten())), ","), "]", "")
+
+
+def _named(lists: pa.ListArray) -> pa.Array:
+    """Lists of names."""
+    return _array(lists, _texts)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Whole numbers, true and false."""
+    return column.cast(pa.string()).fill_null(NULL)
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    """Strings and instants, in quotes."""
-    if pa.types.is_timestamp(column.type):
-        instants = column.dictionary_encode()
-        told = pa.array([written(one).decode() for one in instants.dictionary.to_pylist()], pa.string())
-        return told.take(instants.indices).fill_null(NULL)
-    texts = column.cast(pa.string())
+    """Strings and instants, in quotes, made once for each different one."""
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    return _quoted(encoded.dictionary).take(encoded.indices).fill_null(NULL)
+
+
+def _quoted(distinct: pa.Array) -> pa.Array:
+    if pa.types.is_timestamp(distinct.type):
+        return pa.array([written(one).decode() for one in distinct.to_pylist()], pa.string())
+    texts = distinct.cast(pa.string())
     quoted = pc.binary_join_element_wise('"', texts, '"', "")
     is_special = pc.match_substring_regex(texts, _ESCAPED).fill_null(False)
-    if pc.any(is_special).as_py():
-        quoted = _replaced(quoted, is_special, texts, written)
-    return quoted.fill_null(NULL)
+    return _replaced(quoted, is_special, texts, written) if pc.any(is_special).as_py() else quoted
 
 
 def _numbers(column: pa.Array, infinite: bool = False) -> pa.Array:

@@ -98,7 +98,8 @@ class LastScores:
         features: list[bytes | None] = [None] * size
         kept = scorer.remembered if self._scorer.with_reasons else scorer.policy.columns
         rows = made.rows.tolist()
-        for row, told in zip(rows, values(chunk.take(pa.array(rows, pa.int64())), kept), strict=True):
+        able = chunk.select(["entity_id", *kept]).take(pa.array(made.rows, pa.int64()))
+        for row, told in zip(rows, values(able, kept), strict=True):
             features[row] = told
         if len(made.contributions):
             for row, added in zip(rows, made.contributions[:, :-1], strict=True):

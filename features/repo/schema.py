@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from features.catalog import Catalog
-from features.errors import FeatureError
 from features.feature import View
+from features.naming import require_names
 from features.propensity import Propensity, load_all
 from features.repo.instrumentation import uninstrumented
 from features.settings import Workspace
@@ -29,11 +28,6 @@ EVENT_TIMESTAMP = "event_timestamp"
 EXACTLY = timedelta(microseconds=1)
 EXACTLY_IN_SPARK = timedelta(seconds=1)  # its store counts whole seconds, and takes 0 for any age
 FOREVER = timedelta(0)
-NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-# Feast's join uses these names itself, and drops every column that ends in _y
-TAKEN = re.compile(
-    r"^(rn|entity_id|lead_id|customer_id|entity_row_id|event_timestamp|event_expire_timestamp|spine_position|.*_y+)$"
-)
 
 
 def objects(workspace: Workspace) -> list[Any]:
@@ -138,22 +132,3 @@ def _service(propensity: Propensity, present: Sequence[View], offline: dict[str,
     wanted = {name: names for name, names in chosen.items() if name in mine}
     projections = [offline[name] if "*" in names else offline[name][list(names)] for name, names in wanted.items()]
     return FeatureService(name=propensity.name, features=projections, description=propensity.question)
-
-
-def require_names(present: Iterable[View]) -> None:
-    """Every view and feature has a name that Feast can keep.
-
-    Raises:
-        FeatureError: one has not.
-    """
-    seen: set[str] = set()
-    for view in present:
-        wrong = [feature.name for feature in view.columns if not NAME.match(feature.name) or TAKEN.match(feature.name)]
-        if wrong or not NAME.match(view.name) or view.name == RECORD or view.name in seen:
-            raise FeatureError(
-                f"view {view.name!r}" + (f", feature {wrong[0]!r}" if wrong else ""),
-                expected="names of lower-case letters, digits and _, once per view, and none that Feast's join uses itself",
-                received=repr(wrong[0]) if wrong else f"{view.name!r}" + (" a second time" if view.name in seen else ""),
-                repair=f"rename it; `{RECORD}`, `rn` and names that end in `_y` are among those that Feast's join uses",
-            )
-        seen.add(view.name)

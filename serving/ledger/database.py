@@ -27,6 +27,7 @@ from serving.ledger.table import METADATA, SCHEMA, VERSION
 
 WRITE_MS = 5_000
 READERS = 4
+VALUES_PER_READ = 10_000  # SQLite has a limit of 32,766
 PAGE_BYTES = 8_192  # three stored scores, where 4,096 hold one and leave a third empty
 LOCK = 0x466F7265  # whoever creates or claims in PostgreSQL holds this advisory lock
 
@@ -82,6 +83,23 @@ class Database:
             StoreError: the database does not answer.
         """
         return self._calmly(lambda connection: connection.scalars(statement).all())
+
+    def among(self, statement: str, fixed: Sequence[Any], values: Sequence[str]) -> list[Any]:
+        """The rows of a statement that ends where the values belong, with patience; a third of what `in_` costs `select`.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if not self.is_file:
+            return self._found(f"{_for_psycopg(statement)} = any(%s)", (*fixed, list(values)))
+        rows: list[Any] = []
+        for start in range(0, len(values), VALUES_PER_READ):
+            some = values[start : start + VALUES_PER_READ]
+            rows += self._found(f"{statement} in ({', '.join('?' * len(some))})", (*fixed, *some))
+        return rows
+
+    def _found(self, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
+        return self._calmly(lambda connection: connection.exec_driver_sql(statement, parameters).all())
 
     def _calmly(self, fetch: Callable[[Connection], Sequence[Any]]) -> list[Any]:
         with self._answering():

@@ -20,6 +20,7 @@ _ONE = f"select {', '.join(_STORED)} from latest where propensity = ? and entity
 _MANY = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id "
 _EVERY = f"select {', '.join(_STORED)} from latest where entity_id = ? and propensity "
 _HEADS = f"select {', '.join(_STORED[:5])} from latest where propensity = ? and entity_id "
+_ANSWERED = "select entity_id from latest where propensity = ? and model_version = ? and scored_at = ? and entity_id"
 _WITHHELD = _MANY.replace("and entity_id", "and probability is null and entity_id")
 _STORE = (
     f"insert into latest ({', '.join(_STORED)}) values ({', '.join('?' * len(_STORED))}) "
@@ -112,13 +113,7 @@ class Scores(Part):
         Raises:
             StoreError: the database does not answer.
         """
-        query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity)
-        query = query.where(LATEST.c.model_version == version, LATEST.c.scored_at == at)
-        found: list[str] = []
-        for start in range(0, len(ids), IDS_PER_READ):
-            some = LATEST.c.entity_id.in_(ids[start : start + IDS_PER_READ])
-            found += self._database.column(query.where(some))
-        return found
+        return [row[0] for row in self._database.among(_ANSWERED, (propensity, version, microseconds(at)), ids)]
 
     def keep(self, entries: Sequence[Entry]) -> None:
         """Append to the audit and store the scores there are, all or nothing.

@@ -23,6 +23,10 @@ _INTEND = (
     "attempts = case written.status when 'sent' then 1 else written.attempts + 1 end"
 )
 _SETTLE = "update written set status = ?, error = ?, at = ? where target = ? and propensity = ? and entity_id = ?"
+_SETTLED = (
+    "select entity_id, score, grade from written where target = ? and propensity = ? and settings = ? "
+    "and state = 'scored' and status = 'sent' and entity_id"
+)
 
 
 class Targets(Part):
@@ -56,13 +60,8 @@ class Targets(Part):
         """
         if not self._database.has(WRITTEN):
             return []
-        one, found = WRITTEN.c, list[tuple[str, int, str]]()
-        query = select(one.entity_id, one.score, one.grade).where(one.target == target, one.propensity == propensity)
-        query = query.where(one.settings == settings, one.state == "scored", one.status == "sent")
-        for start in range(0, len(ids), IDS_PER_READ):
-            rows = self._database.select(query.where(one.entity_id.in_(ids[start : start + IDS_PER_READ])))
-            found += [(row[0], row[1], row[2]) for row in rows]
-        return found
+        rows = self._database.among(_SETTLED, (target, propensity, settings), ids)
+        return [(row[0], row[1], row[2]) for row in rows]
 
     def with_score(self, target: str, propensity: str) -> list[str]:
         """The ids of those of whom the target holds a score, or may hold one, sorted.
@@ -74,7 +73,7 @@ class Targets(Part):
             return []
         holds = (WRITTEN.c.state != "gone") | (WRITTEN.c.status == "waiting")
         query = select(WRITTEN.c.entity_id).where(WRITTEN.c.target == target, WRITTEN.c.propensity == propensity, holds)
-        return sorted(row[0] for row in self._database.select(query))
+        return sorted(self._database.column(query))
 
     def of_status(self, target: str, status: Status) -> list[Written]:
         """What the target has, rejected or waits for, by propensity and id.

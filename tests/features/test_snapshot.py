@@ -3,9 +3,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
-from features import snapshot
+from features import engine, snapshot
 from features.catalog import Catalog
 from features.errors import CallError, SnapshotError
 from features.settings import Workspace, parse_instant
@@ -53,6 +54,16 @@ def _killed_when_written(units: int) -> None:
     _killed_when_written.seen = getattr(_killed_when_written, "seen", 0) + units  # type: ignore[attr-defined]
     if _killed_when_written.seen == 2:  # type: ignore[attr-defined]
         raise KeyboardInterrupt
+
+
+def test_a_file_is_read_in_parts_without_reading_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ROWS_PER_GROUP", 2_048)  # DuckDB's least
+    workspace = make_workspace(tmp_path, world([5], customers=5_000))
+    snapshot.build(workspace, [AS_OF])
+    (path,) = snapshot.files(workspace.snapshots / "customer" / "customer_profile", AS_OF)
+    groups = [pyarrow.parquet.read_metadata(path).row_group(number).column(0).statistics for number in range(3)]
+    assert [group.num_values for group in groups] == [2_048, 2_048, 904]
+    assert groups[0].max < groups[1].min and groups[1].max < groups[2].min, "in the order of the ids"
 
 
 def test_a_half_built_snapshot_is_refused_and_loses_nobody(tmp_path: Path) -> None:

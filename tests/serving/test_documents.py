@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -43,7 +44,23 @@ def test_a_score_is_written_as_over_http(
     assert {score.explore for score in expected.scores} == {True, False}
     assert documents(made.scores, model.categories) == [written(score) for score in expected.scores]
     assert documents(made.scores.slice(100, 50), model.categories) == [written(score) for score in expected.scores[100:150]]
+    assert documents(made.scores.slice(7, 1), model.categories) == [written(expected.scores[7])]
     assert documents(made.scores.slice(0, 0), model.categories) == []
+
+
+def test_what_is_the_same_of_all_is_written_once_and_of_each(
+    model: Model, declarations: dict[str, Feature], rows_of: Callable[..., Rows]
+) -> None:
+    rows, scorer = rows_of(3, seed=8), Scorer(model, "3", declarations, Policy(POLICY, "customer"))
+    ids = {"entity_id": pa.array(["a", "b", "a"])}
+    made = ColumnScorer(scorer, reasons=False).scored(batch_of(rows, [AS_OF] * 3), NOW).scores
+    alike = pa.concat_batches([made.slice(0, 1)] * 3)
+    for name, column in {**ids, "expected_value": pa.array([0.0, -0.0, 0.0])}.items():
+        alike = alike.set_column(alike.schema.names.index(name), name, column)
+    one = scorer.scored([Record("a", AS_OF, rows[0])], NOW).scores[0]
+    told = [("a", 0.0), ("b", -0.0), ("a", 0.0)]
+    expected = [replace(one, entity_id=who, expected_value=worth, reasons=()) for who, worth in told]
+    assert documents(alike, model.categories) == list(map(written, expected))
 
 
 @settings(max_examples=200, deadline=None)

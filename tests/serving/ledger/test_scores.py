@@ -150,3 +150,9 @@ def test_who_was_answered_at_an_instant_is_told_and_scores_are_listed_in_parts(l
     assert ledger.answered("churn", "2", NOW, ["b"]) == []
     assert ledger.scored("churn") == ["a", "b", "c"] and ledger.scored("churn", limit=2) == ["a", "b"]
     assert ledger.scored("churn", after="b", limit=2) == ["c"] and ledger.scored("churn", after="c") == []
+
+
+def test_of_more_entities_than_a_database_takes_at_once_all_are_told(ledger: Ledger) -> None:
+    ids = [f"{i:06d}" for i in range(40_000)]
+    ledger.keep_latest([stored(one) for one in ids[::4_000]])
+    assert sorted(ledger.answered("churn", "3", NOW, ids)) == ids[::4_000]

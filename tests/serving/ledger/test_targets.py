@@ -30,6 +30,18 @@ def test_what_was_intended_waits_until_it_is_settled(ledger: Ledger) -> None:
     assert ledger.statuses("crm") == {"sent": 1, "rejected": 1, "waiting": 1} and ledger.statuses("other") == {"waiting": 1}
 
 
+def test_of_whom_a_target_has_a_score_is_told_of_any_number(ledger: Ledger) -> None:
+    ids = [f"{i:06d}" for i in range(40_000)]
+    assert ledger.settled("crm", "churn", "digest", ids) == []
+    ledger.intend([written(one) for one in ids[::4_000]])
+    assert ledger.settled("crm", "churn", "digest", ids) == [], "they wait"
+    ledger.settle("crm", "churn", ids[::4_000], "sent", LATER)
+    told = written("a")
+    assert sorted(ledger.settled("crm", "churn", "digest", ids)) == [(one, told.score, told.grade) for one in ids[::4_000]]
+    others = (("other", "churn", "digest"), ("crm", "upsell", "digest"), ("crm", "churn", "another"))
+    assert all(ledger.settled(*one, ids) == [] for one in others) and ledger.settled("crm", "churn", "digest", []) == []
+
+
 def test_attempts_are_counted_since_it_was_last_sent(ledger: Ledger) -> None:
     for _ in range(3):
         ledger.intend([written("a")])
