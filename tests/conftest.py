@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from features.console import silence_telemetry
 from features.sample import CUSTOMERS
 from foresell import main
 from serving.demo import Demo
+from tests.forks import Forks, forking
 from tests.serving.connectors.bottlecrm import newer_python
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -66,6 +68,13 @@ def sample_workspace(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -
                 Demo(main, root).run(datetime(2026, 6, 1, tzinfo=UTC), CUSTOMERS)
             (folder / "made").touch()
     return folder / "workspace"
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Runs commands in processes that need not import anything."""
+    with forking(tmp_path_factory.mktemp("forks") / "log") as found:
+        yield found
 
 
 def _skip(reason: str) -> None:
