@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from features.console import silence_telemetry
 from features.sample import CUSTOMERS
@@ -27,6 +28,25 @@ NO_SKIPS = "FORESELL_NO_SKIPS" in os.environ
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 silence_telemetry()
+settings.register_profile("foresell", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("foresell")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The workers share out groups, modules where a test names none; the longest come first, so that all end together."""
+    minutes: dict[str, float] = {}
+    for item in items:
+        group, slow = _group(item), item.get_closest_marker("slow")
+        minutes[group] = max(minutes.get(group, 0), slow.kwargs.get("minutes", 1) if slow else 0)
+    items.sort(key=lambda item: -minutes[_group(item)])
+
+
+def _group(item: pytest.Item) -> str:
+    if item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    group: str = item.get_closest_marker("xdist_group").args[0]  # type: ignore[union-attr]
+    return group
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -71,7 +71,7 @@ FLOORS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 @pytest.mark.real_data
 @pytest.mark.parametrize("data", ["olist", "online_retail", "telco"])
 def test_real_data_reach_what_is_stated_and_not_more(data: str, tmp_path: Path) -> None:

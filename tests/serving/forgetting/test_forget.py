@@ -30,7 +30,6 @@ from tests.serving.ledger.conftest import schema
 from tests.serving.nightly.test_job import night
 from tests.serving.shop import NOW
 
-pytestmark = pytest.mark.xdist_group("shop")
 AS_HTML = "C-Zoë/7&#x27;x"
 
 

@@ -16,7 +16,6 @@ from tests.serving.forgetting.conftest import CUSTOMER
 from tests.serving.forgetting.test_forget import copy, forgotten, found, made, others  # noqa: F401 - fixtures
 from tests.serving.running import until
 
-pytestmark = pytest.mark.xdist_group("shop")
 WORDS = ["forget", CUSTOMER, "--linked", "--yes", "--workspace"]
 KILLS = 3
 """So often one workspace is killed in a row; the first kills meet the most work."""

@@ -20,8 +20,6 @@ from tests.serving.nightly.conftest import Nights
 from tests.serving.nightly.state import state
 from tests.serving.running import until
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 
 def run(workspace: Workspace, command: str = "nightly") -> Result:
     return CliRunner().invoke(main, [command, "--workspace", str(workspace.root), "--json"])

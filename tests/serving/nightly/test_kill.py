@@ -17,8 +17,6 @@ from tests.serving.nightly.conftest import Nights
 from tests.serving.nightly.state import looked, state
 from tests.serving.running import until
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 
 @pytest.fixture(scope="module")
 def undisturbed(forks: Forks, nights: Nights, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], float]:
@@ -37,7 +35,7 @@ def both(workspace: Workspace) -> dict[str, Any]:
     return {**state(workspace), **looked(workspace)}
 
 
-@pytest.mark.parametrize("points", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("points", [5, pytest.param(50, marks=pytest.mark.slow(minutes=4))])
 def test_a_night_that_is_killed_anywhere_and_run_again_ends_the_same(
     forks: Forks, nights: Nights, undisturbed: tuple[dict[str, Any], float], tmp_path: Path, points: int
 ) -> None:
