@@ -230,10 +230,21 @@ def _judge(expectation: Expectation, rule: Rule, fact: Fact, engine: SqlAlchemyE
             "unexpected_index_column_names": list(TABLES[rule.table].key),
         }
     }
-    needs = expectation.get_validation_dependencies(engine, asked).metric_configurations
-    measured = _metrics(rule, fact)
-    metrics = {need.id: measured[name] if name in measured else measured[name.rpartition(".")[2]] for name, need in needs.items()}
-    return expectation.metrics_validate(metrics, asked, engine)
+    return expectation.metrics_validate(_Measured(_metrics(rule, fact)), asked, engine)
+
+
+class _Measured(dict[str, Any]):
+    """Values by the name of a metric. GX asks by an id that begins with the name; making all ids first would double its work."""
+
+    def __contains__(self, identity: object) -> bool:
+        return isinstance(identity, tuple) and super().__contains__(self._known(identity[0]))
+
+    def __getitem__(self, identity: Any) -> Any:
+        return super().__getitem__(self._known(identity[0]))
+
+    def _known(self, name: str) -> str:
+        """Of a name with a prefix per expectation the last part."""
+        return name if super().__contains__(name) else name.rpartition(".")[2]
 
 
 def _metrics(rule: Rule, fact: Fact) -> dict[str, Any]:

@@ -6,17 +6,20 @@ import fcntl
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from features.console import silence_telemetry
 from features.sample import CUSTOMERS
 from foresell import main
 from serving.demo import Demo
+from tests.forks import Forks, forking
 from tests.serving.connectors.bottlecrm import newer_python
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -25,6 +28,25 @@ NO_SKIPS = "FORESELL_NO_SKIPS" in os.environ
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 silence_telemetry()
+settings.register_profile("foresell", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("foresell")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The workers share out groups, modules where a test names none; the longest come first, so that all end together."""
+    minutes: dict[str, float] = {}
+    for item in items:
+        group, slow = _group(item), item.get_closest_marker("slow")
+        minutes[group] = max(minutes.get(group, 0), slow.kwargs.get("minutes", 1) if slow else 0)
+    items.sort(key=lambda item: -minutes[_group(item)])
+
+
+def _group(item: pytest.Item) -> str:
+    if item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    group: str = item.get_closest_marker("xdist_group").args[0]  # type: ignore[union-attr]
+    return group
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -66,6 +88,13 @@ def sample_workspace(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -
                 Demo(main, root).run(datetime(2026, 6, 1, tzinfo=UTC), CUSTOMERS)
             (folder / "made").touch()
     return folder / "workspace"
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Runs commands in processes that need not import anything."""
+    with forking(tmp_path_factory.mktemp("forks") / "log") as found:
+        yield found
 
 
 def _skip(reason: str) -> None:

@@ -27,7 +27,7 @@ from tests.features.test_store import MICROSECOND, T, drop, minutes, put, world_
 from tests.features.test_upsert import IDS, feasts
 from tests.serving.running import until
 
-pytestmark = [pytest.mark.redis, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.redis
 PEOPLE = [f"C{number}" for number in range(300)]
 TAGS = ["{a}", "x{a}y", "{}", "}{", "{"]  # a cluster places a key by what is in braces
 DEADLINE = timedelta(seconds=2)

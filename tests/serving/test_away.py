@@ -20,7 +20,7 @@ from tests.serving.shop import MODEL_COLUMNS, NOW, learn
 from training import registry
 from training.registry import Signature, promote
 
-pytestmark = [pytest.mark.slow, pytest.mark.redis, pytest.mark.xdist_group("shop")]
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
 ANNA = Signature("anna", NOW)
 NEW_LEAD = [{"attributes": {"origin": "web", "budget": 25_000}}]
 CANARY = 0.3

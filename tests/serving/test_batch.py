@@ -30,8 +30,6 @@ from serving.reader import Ask
 from tests.serving.shop import NOW
 from training import registry
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 
 def quiet(what: str, total: int) -> Any:
     return nullcontext(lambda units: None)

@@ -19,7 +19,7 @@ from serving.http.address import free_port, url
 from tests.serving.running import started
 from tests.serving.shop import NOW
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("features", "training", "serving")
 OURS = ("PYTHONPATH", "VIRTUAL_ENV", "PROMETHEUS_MULTIPROC_DIR")

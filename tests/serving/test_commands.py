@@ -21,8 +21,6 @@ from serving.http.address import free_port
 from serving.ledger import Ledger
 from tests.serving.ledger.entries import entry
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 
 def run(*words: str) -> Result:
     return CliRunner().invoke(main, list(words))

@@ -13,7 +13,7 @@ from serving.http.keys import SECRET
 from serving.partition import PART
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=10)
 @pytest.mark.xdist_group("sample")
 def test_the_demo_goes_from_a_sample_crm_to_scores_over_http(sample_workspace: Path) -> None:
     printed = (sample_workspace / "demo.out").read_text(encoding="utf-8")

@@ -22,7 +22,6 @@ from serving.reader import Ask
 from serving.score import Score
 from tests.serving.shop import NOW
 
-pytestmark = pytest.mark.xdist_group("shop")
 CALL = Call("test", None, "http")
 
 

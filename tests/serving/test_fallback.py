@@ -19,7 +19,6 @@ from serving.score import Score
 from tests.serving.running import copied
 from tests.serving.shop import NOW
 
-pytestmark = pytest.mark.xdist_group("shop")
 CALL = Call("test", None, "http")
 WEB = "[policy.suppress]\nlead = [\"lead_origin = 'web'\"]\n"
 Opened = Callable[..., Office]

@@ -20,7 +20,7 @@ from serving.ledger.kept import read
 from tests.serving.running import Running, copied, running, until
 from tests.serving.shop import NOW
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
+pytestmark = pytest.mark.slow
 YEAR = timedelta(days=365)
 HOOK = '[hooks.form]\nentity = "lead"\nid = "id"\n'
 

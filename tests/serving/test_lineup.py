@@ -22,7 +22,6 @@ from tests.serving.running import copied
 from tests.serving.shop import MODEL_COLUMNS, NOW, learn
 from training import registry
 
-pytestmark = pytest.mark.xdist_group("shop")
 NOWHERE = MlflowSettings(tracking_uri="http://127.0.0.1:9")  # the port of nobody
 
 

@@ -26,7 +26,6 @@ from serving.policy import Policy
 from serving.reader import Ask
 from tests.serving.shop import NOW
 
-pytestmark = pytest.mark.xdist_group("shop")
 HTTP = Call("request", None, "http")
 LATER = NOW + timedelta(hours=9)
 SUPPRESS = "[policy.suppress]\nlead = [\"lead_origin = 'radio'\"]\n"

@@ -21,7 +21,6 @@ from serving.score import Score
 from tests.serving.running import until
 from tests.serving.shop import NOW
 
-pytestmark = pytest.mark.xdist_group("shop")
 AN_HOUR = 3_600.0
 
 

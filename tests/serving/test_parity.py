@@ -26,8 +26,6 @@ from tests.serving.running import copied, running
 from tests.serving.shop import NOW, open_shop
 from training.registry import champion
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 
 def bits(value: Any) -> Any:
     """A value in a form in which only equal bits are equal; missing numbers have one form."""

@@ -31,7 +31,6 @@ from tests.serving.shop import NOW
 from tests.serving.test_batch import quiet
 from tests.worlds import make_workspace
 
-pytestmark = pytest.mark.xdist_group("shop")
 IDS = [f"C{i:05d}" for i in range(20_000)]
 CALL = Call("test", None, "http")
 

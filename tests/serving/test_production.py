@@ -29,7 +29,7 @@ from tests.serving.running import SERVE, started, until
 from tests.serving.shop import NOW, crown, open_shop
 from training.registry import champion, champion_version
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.redis, pytest.mark.xdist_group("production")]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.redis]
 PROFILE = Path(__file__).resolve().parent.parent.parent / "docs" / "deploy" / "production.toml"
 SECRETS = {"REDIS_PASSWORD": "a/b@c#d%25'e", "POSTGRES_PASSWORD": "f/g@h:i%25'j", "MLFLOW_PASSWORD": "k-l"}
 ASKED = 40

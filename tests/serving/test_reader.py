@@ -16,7 +16,6 @@ from serving.reader import Ask, Reader
 from serving.score import Score
 from tests.serving.shop import NOW
 
-pytestmark = pytest.mark.xdist_group("shop")
 CALL = Call("test", None, "http")
 FRESH_FOR = timedelta(hours=36)
 TICK = timedelta(microseconds=1)

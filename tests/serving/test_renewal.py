@@ -30,7 +30,6 @@ from tests.serving.nightly.state import last_scores
 from tests.serving.shop import NOW, crown
 from tests.serving.test_batch import bytes_of, quiet
 
-pytestmark = pytest.mark.xdist_group("shop")
 NAME = "churn"
 
 

@@ -21,7 +21,7 @@ from tests.conftest import NGINX
 from tests.servers import POSTGRES, database
 from tests.serving.running import SERVE, Load, copied, is_ready, probabilities, until, wrong
 
-pytestmark = [pytest.mark.slow, pytest.mark.nginx, pytest.mark.postgres, pytest.mark.redis, pytest.mark.xdist_group("shop")]
+pytestmark = [pytest.mark.slow, pytest.mark.nginx, pytest.mark.postgres, pytest.mark.redis]
 CONFIGURATION = REPOSITORY / "docs" / "deploy" / "nginx.conf"
 AROUND = """
 pid {folder}/pid;

@@ -23,8 +23,6 @@ from tests.serving.running import running, until
 from tests.serving.shop import NOW
 from training import registry
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 
 def serve(workspace: Workspace, *words: str) -> Result:
     return CliRunner().invoke(main, ["serve", "--workspace", str(workspace.root), *words])

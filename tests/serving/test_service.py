@@ -22,8 +22,6 @@ from serving.scorer import Scorer, records
 from tests.serving.shop import LEADS, NOW
 from training.registry import champion
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 
 @pytest.fixture(scope="module")
 def client(service: str) -> Any:

@@ -17,8 +17,6 @@ from serving.ledger import Compared, Ledger
 from serving.shadow_page import MOST_DOTS
 from tests.serving.shop import NOW
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments), env={"COLUMNS": "200"})

@@ -16,7 +16,6 @@ from serving.deadline import Deadline
 from serving.office import Office
 from tests.serving.running import copied, running
 
-pytestmark = pytest.mark.xdist_group("shop")
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 

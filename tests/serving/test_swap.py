@@ -14,7 +14,7 @@ from tests.serving.running import Load, Running, copied, end_under_load, probabi
 from tests.serving.shop import MODEL_COLUMNS, NOW, learn
 from training.registry import Signature, promote, rollback
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
+pytestmark = pytest.mark.slow
 ANNA = Signature("anna", NOW)
 
 

@@ -45,7 +45,6 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("careless")
 @pytest.mark.parametrize("feature", PLANTED)
 def test_every_planted_leak_is_an_error_that_names_its_line(findings, feature):
     finding = findings[f"{PLANTED[feature]}:{feature}"]
@@ -56,7 +55,6 @@ def test_every_planted_leak_is_an_error_that_names_its_line(findings, feature):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("careless")
 def test_events_that_were_entered_afterwards_and_rows_loaded_at_once_are_warned_of(findings):
     backdated = findings["single:unsubscribes_count_365d"]
     assert backdated.severity == "warning", "events may be as strong as that and honest"
@@ -65,7 +63,6 @@ def test_events_that_were_entered_afterwards_and_rows_loaded_at_once_are_warned_
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("careless")
 def test_no_honest_feature_is_condemned(findings):
     """Neither the sample's own nor ten that are as strong as any honest one can be."""
     errors = {finding.place for finding in findings.values() if finding.severity == "error"}

@@ -21,7 +21,7 @@ from training import dataset, registry
 from training.registry import Signature
 from training.train import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.xdist_group("tracking_server")]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from tests.serving.connectors.test_hardship import CODE, ROOT
 from tests.serving.connectors.worlds import DAY, FIRST, night, open_workspace, run
 from tests.serving.running import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.bottlecrm, pytest.mark.postgres, pytest.mark.xdist_group("bottlecrm")]
+pytestmark = [pytest.mark.slow, pytest.mark.bottlecrm, pytest.mark.postgres]
 OWN = {"custom_fields.foresell_score": "score", "custom_fields.foresell_grade": "grade", "custom_fields.foresell_day": "day"}
 KINDS = {"foresell_score": "number", "foresell_grade": "text", "foresell_day": "date", "owner_says": "text"}
 OF = {

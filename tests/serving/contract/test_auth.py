@@ -15,7 +15,7 @@ from serving.http import keys
 from tests.serving.contract.conftest import Counter, key
 from tests.serving.running import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
+pytestmark = pytest.mark.slow
 
 
 def require_refusal(response: httpx.Response, status: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from benchmarks.malformed import MUTATIONS, malformed
 from tests.serving.contract.conftest import Counter
 from tests.serving.running import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
+pytestmark = pytest.mark.slow
 
 GROWTH = 60 * 1024 * 1024
 """Far less than 1,500 bodies would leave behind if each of them were kept, far more than an allocator's mood."""

@@ -15,7 +15,7 @@ from tests.serving.contract.test_auth import require_refusal
 from tests.serving.hooks.payloads import ESPOCRM, ODOO, SALESFORCE
 from tests.serving.running import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
+pytestmark = pytest.mark.slow
 
 
 def stored(counter: Counter, entity_id: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 from tests.serving.contract.conftest import Counter
 from tests.serving.running import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shop")]
+pytestmark = pytest.mark.slow
 
 BIN = Path(sys.executable).parent
 CONFIG = """

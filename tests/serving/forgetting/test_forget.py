@@ -30,7 +30,6 @@ from tests.serving.ledger.conftest import schema
 from tests.serving.nightly.test_job import night
 from tests.serving.shop import NOW
 
-pytestmark = pytest.mark.xdist_group("shop")
 AS_HTML = "C-Zoë/7&#x27;x"
 
 
@@ -41,8 +40,12 @@ def made(nights: Nights, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def filled(made: Workspace, tmp_path: Path) -> Workspace:
-    shutil.copytree(made.root, tmp_path / "night")
-    return Workspace.open(tmp_path / "night")
+    return copy(made, tmp_path / "night")
+
+
+def copy(workspace: Workspace, root: Path) -> Workspace:
+    shutil.copytree(workspace.root, root)
+    return Workspace.open(root)
 
 
 def run(workspace: Workspace, *words: str) -> Any:

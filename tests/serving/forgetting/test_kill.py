@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,35 +11,51 @@ import pytest
 from features.catalog import Catalog
 from features.settings import Workspace
 from serving.partition import RECEIPT, digest, joint, parts
+from tests.forks import Forks, kill, runs
 from tests.serving.forgetting.conftest import CUSTOMER
-from tests.serving.forgetting.test_forget import filled, forgotten, found, made, others  # noqa: F401 - fixtures
+from tests.serving.forgetting.test_forget import copy, forgotten, found, made, others  # noqa: F401 - fixtures
 from tests.serving.running import until
 
-pytestmark = pytest.mark.xdist_group("shop")
 WORDS = ["forget", CUSTOMER, "--linked", "--yes", "--workspace"]
+KILLS = 3
+"""So often one workspace is killed in a row; the first kills meet the most work."""
 
 
-def begun(workspace: Workspace) -> subprocess.Popen[bytes]:
+def begun(forks: Forks, workspace: Workspace) -> int:
     """The command in a process of its own, from the moment on at which it begins to remove."""
-    command = [sys.executable, "-c", "from foresell import main; main()", *WORDS, str(workspace.root)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: any((workspace.root / "data" / "forgotten").glob("pending-*")) or process.poll() is not None)
-    return process
+    child = forks.begin(*WORDS, str(workspace.root))
+    until(lambda: any((workspace.root / "data" / "forgotten").glob("pending-*")) or not runs(child))
+    return child
+
+
+@pytest.fixture(scope="module")
+def seconds(forks: Forks, made: Workspace, tmp_path_factory: pytest.TempPathFactory) -> float:  # noqa: F811
+    """How long removing takes that nobody kills."""
+    child = begun(forks, copy(made, tmp_path_factory.mktemp("undisturbed") / "night"))
+    began = time.monotonic()
+    until(lambda: not runs(child))
+    assert forks.end() == 0
+    return time.monotonic() - began
 
 
 @pytest.mark.parametrize("points", [3, pytest.param(30, marks=pytest.mark.slow)])
-def test_who_is_killed_at_any_moment_runs_it_again(filled: Workspace, points: int) -> None:  # noqa: F811
-    before, rng, killed = others(filled), random.Random(points), 0
-    for _ in range(points):
-        with begun(filled) as process:
-            time.sleep(rng.uniform(0.0, 1.5))
-            os.kill(process.pid, signal.SIGKILL)
-        killed += process.returncode == -signal.SIGKILL
-    assert killed
-    forgotten(filled)
-    assert found(filled.root) == set() and others(filled) == before
-    for folder in [*filled.scores.glob("*/*"), *filled.latest.glob("*")]:
-        assert f'"{joint([digest(path) for path in parts(folder)])}"' in (folder / RECEIPT).read_text(encoding="utf-8")
-    catalog = Catalog.load(filled)
-    assert {path.name for path in filled.tables.iterdir() if path.is_dir()} == {catalog.version}
-    assert not list(Path(filled.root).rglob(".building"))
+def test_who_is_killed_at_any_moment_runs_it_again(
+    forks: Forks, made: Workspace, seconds: float, tmp_path: Path, points: int  # noqa: F811
+) -> None:  # fmt: skip
+    rng, killed = random.Random(points), 0
+    for number in range(points // KILLS):
+        workspace = copy(made, tmp_path / str(number))
+        before = others(workspace)
+        for _ in range(KILLS):
+            child = begun(forks, workspace)
+            time.sleep(rng.uniform(0.0, seconds))
+            kill(child)
+            killed += forks.end() == -9
+        forgotten(workspace)
+        assert found(workspace.root) == set() and others(workspace) == before
+        for folder in [*workspace.scores.glob("*/*"), *workspace.latest.glob("*")]:
+            assert f'"{joint([digest(path) for path in parts(folder)])}"' in (folder / RECEIPT).read_text(encoding="utf-8")
+        catalog = Catalog.load(workspace)
+        assert {path.name for path in workspace.tables.iterdir() if path.is_dir()} == {catalog.version}
+        assert not list(workspace.root.rglob(".building"))
+    assert killed >= points // KILLS

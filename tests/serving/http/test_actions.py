@@ -32,7 +32,6 @@ from serving.policy import share
 from tests.serving.ledger.conftest import schema
 from tests.serving.running import copied, running, until
 
-pytestmark = pytest.mark.xdist_group("shop")
 HELD = next(f"C{i:04d}" for i in range(400) if share(f"holdout:customer:C{i:04d}") < 0.2)
 FREE = next(f"C{i:04d}" for i in range(400) if share(f"holdout:customer:C{i:04d}") >= 0.2)
 Opened = tuple[Workspace, TestClient]

@@ -20,7 +20,7 @@ from serving.recorder import Recorder
 from tests.serving.ledger.conftest import open_workspace
 from tests.serving.ledger.entries import entry, received
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.xdist_group("ledger_outage")]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
 
 class Server:

@@ -31,7 +31,6 @@ from tests.serving.monitor.worlds import DAY, asked, keep, silent
 from tests.serving.shop import NOW
 from training import registry
 
-pytestmark = pytest.mark.xdist_group("shop")
 EARLIER = NOW - 30 * DAY
 
 

@@ -11,8 +11,6 @@ from click.testing import CliRunner, Result
 from features.settings import SETTINGS_FILE, Workspace
 from foresell import main
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 
 def run(workspace: Workspace, *words: str) -> Result:
     return CliRunner().invoke(main, ["nightly", "--workspace", str(workspace.root), *words])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,10 +15,10 @@ from click.testing import CliRunner, Result
 
 from features.settings import Workspace
 from foresell import main
+from tests.forks import Forks, forking, runs
 from tests.serving.nightly.conftest import Nights
 from tests.serving.nightly.state import state
-
-pytestmark = pytest.mark.xdist_group("shop")
+from tests.serving.running import until
 
 
 def run(workspace: Workspace, command: str = "nightly") -> Result:
@@ -114,30 +113,39 @@ def test_a_full_disk_under_the_latest_scores_is_told_and_made_up_for(
     assert run(workspace, command).exit_code == 0 and state(workspace)["latest"] == expected["latest"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("days", [365, -365], ids=["a year ahead", "a year back"])
-def test_a_clock_that_jumps_while_a_night_runs_changes_nothing(
-    workspace: Workspace, expected: dict[str, Any], tmp_path: Path, days: int
-) -> None:
+@pytest.fixture(scope="module")
+def shift(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that libfaketime reads the shift of the wall clock from."""
+    return tmp_path_factory.mktemp("clock") / "shift"
+
+
+@pytest.fixture(scope="module")
+def unsteady(shift: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Runs commands by a clock that jumps; it looks for its shift once a second."""
     library = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
     if library is None:
         pytest.skip("libfaketime is not installed")
-    shift = tmp_path / "shift"
     shift.write_text("+0d")
     environment = {
         **os.environ, "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(shift), "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
     }  # fmt: skip
-    command = [sys.executable, "-m", "foresell", "nightly", "--workspace", str(workspace.root)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        told = ""
-        for line in process.stderr:
-            told += line
-            if "check: usable" in line:
-                shift.write_text(f"{days:+d}d")
-    assert process.returncode == 0, told
+    with forking(tmp_path_factory.mktemp("unsteady") / "log", environment) as found:
+        yield found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [365, -365], ids=["a year ahead", "a year back"])
+def test_a_clock_that_jumps_while_a_night_runs_changes_nothing(
+    unsteady: Forks, shift: Path, workspace: Workspace, expected: dict[str, Any], tmp_path: Path, days: int
+) -> None:
+    words, told = ["nightly", "--workspace", str(workspace.root)], tmp_path / "told"
+    shift.write_text("+0d")
+    child = unsteady.begin(*words, stderr=told)
+    until(lambda: "ingest: " in told.read_text() or not runs(child))
+    shift.write_text(f"{days:+d}d")
+    assert unsteady.end() == 0, told.read_text()
     assert all(json.loads(path.read_text())["seconds"] >= 0 for path in (workspace.nightly / "2018-05-15").glob("*.json"))
     assert state(workspace) == expected
-    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    assert unsteady.run(*words)[0] == 0
     assert state(workspace) == expected

@@ -36,7 +36,6 @@ from tests.serving.nightly.state import last_scores, state
 from tests.serving.shop import NOW
 from training import registry
 
-pytestmark = pytest.mark.xdist_group("shop")
 CLOCK = datetime(2026, 11, 26, 2, 0, tzinfo=UTC)
 STEPS = [
     "ingest", "check", "freshness", "snapshot", "materialise", "score churn", "score lead-conversion", "latest", "monitor",

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
-import pytest
 
 from features.settings import SETTINGS_FILE, Workspace
 from serving.connectors.write_back import give_up
@@ -15,7 +14,6 @@ from serving.nightly import job
 from tests.serving.connectors.worlds import serving
 from tests.serving.shop import NOW
 
-pytestmark = pytest.mark.xdist_group("shop")
 CLOCK = datetime(2026, 11, 26, 3, tzinfo=UTC)
 FILES = '[write_back.list]\nto = "files"\nentity = "customer"\npath = "out"\n'
 NOBODY = '[write_back.crm]\nto = "rest"\nentity = "customer"\nurl = "http://127.0.0.1:1/{id}"\nfields = { score = "score" }\n'

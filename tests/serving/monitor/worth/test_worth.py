@@ -30,7 +30,6 @@ from tests.serving.shop import NOW, open_world
 from tests.serving.test_batch import quiet
 from training import registry
 
-pytestmark = pytest.mark.xdist_group("shop")
 HORIZON, DAY, MICROSECOND = timedelta(days=90), timedelta(days=1), timedelta(microseconds=1)
 MATURE = NOW + HORIZON
 POLICY = "holdout = 0.2\nexploration = 0.1"
