@@ -20,7 +20,7 @@ demo: $(READY)
 	$(VENV)/bin/foresell demo
 
 test: $(READY)
-	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(if $(SLOW),,-m "not slow") $(ARGS)
+	$(VENV)/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow") $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff format --check .

@@ -32,21 +32,13 @@ settings.register_profile("foresell", deadline=None)  # how long an example take
 settings.load_profile("foresell")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The workers share out groups, modules where a test names none; the longest come first, so that all end together."""
-    minutes: dict[str, float] = {}
+    """The workers share out modules; those that take longest come first, so that all end together."""
+    minutes: dict[Path, float] = {}
     for item in items:
-        group, slow = _group(item), item.get_closest_marker("slow")
-        minutes[group] = max(minutes.get(group, 0), slow.kwargs.get("minutes", 1) if slow else 0)
-    items.sort(key=lambda item: -minutes[_group(item)])
-
-
-def _group(item: pytest.Item) -> str:
-    if item.get_closest_marker("xdist_group") is None:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    group: str = item.get_closest_marker("xdist_group").args[0]  # type: ignore[union-attr]
-    return group
+        slow = item.get_closest_marker("slow")
+        minutes[item.path] = max(minutes.get(item.path, 0), slow.kwargs.get("minutes", 1) if slow else 0)
+    items.sort(key=lambda item: -minutes[item.path])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -40,7 +40,7 @@ from training import dataset, registry
 from training.label import labels
 from training.spark import labelled
 
-pytestmark = [pytest.mark.slow(minutes=4), pytest.mark.spark, pytest.mark.xdist_group("spark")]
+pytestmark = [pytest.mark.slow(minutes=4), pytest.mark.spark]
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 ENTITIES = ("lead", "customer")

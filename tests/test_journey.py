@@ -109,7 +109,6 @@ def test_real_data_reach_what_is_stated_and_not_more(data: str, command: Callabl
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("sample")
 @pytest.mark.parametrize("name", ["lead-conversion", "churn", "upsell"])
 def test_on_the_sample_crm_a_model_comes_within_two_points_of_the_truth(
     name: str, command: Callable[..., str], sample_workspace: Path
@@ -131,7 +130,6 @@ def test_on_the_sample_crm_a_model_comes_within_two_points_of_the_truth(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("sample")
 def test_the_batch_gives_the_same_bytes_twice(command: Callable[..., str], sample_workspace: Path) -> None:
     def parts() -> dict[str, bytes]:
         command("score", "--workspace", sample_workspace)

@@ -28,8 +28,7 @@ def test_a_notebook_imports_and_does_not_define(path: Path) -> None:
             assert defined == [], "move it into a module, with a test"
 
 
-@pytest.mark.slow
-@pytest.mark.xdist_group("sample")
+@pytest.mark.slow(minutes=2)
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path != ON_OLIST], ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, sample_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute(path, sample_workspace, monkeypatch)

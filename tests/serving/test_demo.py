@@ -14,7 +14,6 @@ from serving.partition import PART
 
 
 @pytest.mark.slow(minutes=10)
-@pytest.mark.xdist_group("sample")
 def test_the_demo_goes_from_a_sample_crm_to_scores_over_http(sample_workspace: Path) -> None:
     printed = (sample_workspace / "demo.out").read_text(encoding="utf-8")
     typed = re.findall(r"^\$ foresell (\w+)", printed, re.MULTILINE)

@@ -13,7 +13,7 @@ from training import registry
 from training.provenance import Provenance
 from training.rebuild import rebuild
 
-pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.xdist_group("spark")]
+pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 
 def test_a_version_is_trained_from_a_sample_and_rebuilt_from_the_same_one(make_shop):
