@@ -83,9 +83,11 @@ def alone(workspace: Workspace) -> Iterator[None]:
 
 def _known(workspace: Workspace) -> dict[str, Any] | None:
     """What was kept; None where nothing was, or the registry is not what it was then."""
-    path = workspace.store / FILE
-    known: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return known if known and known["registry"] is not None and known["registry"] == _registry(workspace) else None
+    try:
+        known: dict[str, Any] = json.loads((workspace.store / FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return known if known["registry"] is not None and known["registry"] == _registry(workspace) else None
 
 
 def _save(workspace: Workspace, declared: str, online: Mapping[str, str]) -> None:

@@ -62,6 +62,7 @@ CHANGES: dict[str, Callable[[Workspace], object]] = {
     "online store deleted": lambda made: (made.store / ONLINE_DB).unlink(),
     "table of records dropped": lambda made: _change(made, ONLINE_DB, f'drop table "{storage.project(made)}_customer_record"'),
     "nothing kept": lambda made: (made.store / applied.FILE).unlink(),
+    "what was kept damaged": lambda made: (made.store / applied.FILE).write_text("{", encoding="utf-8"),
     "another propensity": _question,
 }
 
