@@ -81,6 +81,15 @@ def shared(path: Path, where: str, expected: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def waited(path: Path) -> Iterator[None]:
+    """Hold a lock, once whoever holds it has let it go; its file says nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _opened(path: Path) -> IO[bytes]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

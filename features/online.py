@@ -50,7 +50,8 @@ class Materialized:
 class Online:
     """The online store, open. One instance serves many threads.
 
-    Reading needs neither Feast nor its registry once `apply` has run in this workspace; putting needs both.
+    Reading needs neither Feast nor its registry once `apply` has run in this workspace; putting needs both to tell an as_of
+    that is new.
     """
 
     def __init__(self, workspace: Workspace, deadline: timedelta | None = None) -> None:
@@ -148,8 +149,9 @@ class Online:
         """Tell the registry that an as_of is online."""
         from features.repo.opening import told
 
+        view, feast = self._views[entity], self._feast  # opened before, for what others write meanwhile counts as ours
         with applied.noting(self._workspace, entity, as_of), told(self._workspace):
-            self._feast.registry.apply_materialization(self._views[entity], self._feast.project, as_of, as_of)
+            feast.registry.apply_materialization(view, feast.project, as_of, as_of)
 
     def forget_others(self, entity: str, as_of: datetime, known: Collection[str]) -> Materialized:
         """Empty the record of everybody who is in the store but not known at an as_of; newer records stay.

@@ -5,9 +5,8 @@ A snapshot is built once, and again only if the view's SQL, or something that wa
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,6 +23,7 @@ from features.database import connect, quote
 from features.engine import MEMORY, DuckdbEngine, Engine, Folder, Name, file, label
 from features.errors import CallError, SnapshotError
 from features.feature import View
+from features.lock import waited
 from features.manifest import Manifest, digest
 from features.settings import Workspace
 from features.tables import ENTITIES, ENTITY_TABLES, TABLES
@@ -256,13 +256,9 @@ def _require_known(catalog: Catalog, as_ofs: Sequence[datetime]) -> None:
         )
 
 
-@contextmanager
-def alone(workspace: Workspace) -> Iterator[None]:
+def alone(workspace: Workspace) -> AbstractContextManager[None]:
     """One build at a time in a workspace; a second one waits, and then finds its snapshots up to date."""
-    workspace.snapshots.mkdir(parents=True, exist_ok=True)
-    with (workspace.snapshots / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return waited(workspace.snapshots / ".lock")
 
 
 @contextmanager

@@ -56,7 +56,8 @@ def apply(workspace: Workspace) -> None:
         declared, entities = applied.declared(workspace), {view.entity for view in present}
         if not applied.holds(workspace, declared, entities):
             _tell(workspace)
-            applied.remember(workspace, declared)
+            if applied.declared(workspace) == declared:  # else somebody has changed a file meanwhile
+                applied.remember(workspace, declared, entities)
     storage.write(workspace)
     storage.remember_entities(workspace, entities)
     if workspace.settings.store.online == "sqlite":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 from msgspec.json import Encoder
 from pydantic import TypeAdapter
 
@@ -15,7 +16,6 @@ from serving.ledger import Entry, Kept, Road, Stored
 from serving.score import Score
 
 SCORE = TypeAdapter(Score)
-_ENCODER = Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,16 @@ class Answer:
 
     score: Score
     document: bytes
+
+
+def _plain(value: object) -> object:
+    """A number or text of NumPy as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+_ENCODER = Encoder(enc_hook=_plain)
 
 
 def written(value: object) -> bytes:

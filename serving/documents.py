@@ -1,4 +1,4 @@
-"""Documents by columns, as JSON, byte for byte what is written of each row: scores by `serving.answer`, values by pydantic."""
+"""Documents by columns, as JSON, byte for byte what is written row by row: by `serving.answer`, of features by pydantic."""
 
 from __future__ import annotations
 

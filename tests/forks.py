@@ -45,8 +45,8 @@ for line in sys.stdin:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)  # taking down what was imported costs seconds
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    print("began", child, flush=True)
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -67,17 +67,25 @@ class Forks:
     def begin(self, *words: str, stdout: Path | None = None, stderr: Path | None = None) -> int:
         """The process that runs it; what it says goes into these files, or else into a log."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([words, str(stdout or self._log), str(stderr or self._log)]) + "\n")
+        files = [file or self._log for file in (stdout, stderr)]
+        for file in files:
+            file.touch()
+        self._process.stdin.write(json.dumps([words, *map(str, files)]) + "\n")
         self._process.stdin.flush()
-        return int(self._line())
+        return self._told("began")
 
     def end(self) -> int:
         """The exit code, once it has ended."""
-        return int(self._line())
+        return self._told("ended")
 
-    def _line(self) -> str:
+    def _told(self, wanted: str) -> int:
+        """What is told of a child next; the end of one that a failed test left behind is not taken for it."""
         assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        for line in self._process.stdout:
+            word, number = line.split()
+            if word == wanted:
+                return int(number)
+        raise AssertionError(self._log.read_text())
 
 
 def kill(child: int) -> None:

@@ -61,8 +61,12 @@ CHANGES: dict[str, Callable[[Workspace], object]] = {
     "a row changed": lambda made: _change(made, REGISTRY_DB, "update feature_services set last_updated_timestamp = 1"),
     "online store deleted": lambda made: (made.store / ONLINE_DB).unlink(),
     "table of records dropped": lambda made: _change(made, ONLINE_DB, f'drop table "{storage.project(made)}_customer_record"'),
+    "table of records as an older Feast made it": lambda made: _change(
+        made, ONLINE_DB, f'alter table "{storage.project(made)}_customer_record" drop column value_text'
+    ),
     "nothing kept": lambda made: (made.store / applied.FILE).unlink(),
     "what was kept damaged": lambda made: (made.store / applied.FILE).write_text("{", encoding="utf-8"),
+    "what was kept is something else": lambda made: (made.store / applied.FILE).write_text("[1]", encoding="utf-8"),
     "another propensity": _question,
 }
 
@@ -107,6 +111,16 @@ def test_a_registry_that_is_restored_is_told_what_came_since(fresh: Workspace, t
     assert "usage" in feast_names(without)[0]
     store.apply(without)
     assert told.call_count == 2 and feast_names(without) == after
+
+
+def test_what_changes_while_it_is_told_is_told_the_next_time(
+    fresh: Workspace, told: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = iter(["now", "changed", "changed", "changed"])
+    monkeypatch.setattr(applied, "declared", lambda workspace: next(digests))
+    store.apply(fresh)
+    store.apply(fresh)
+    assert told.call_count == 2
 
 
 @pytest.mark.parametrize("release", ["feast", "foresell"])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import snapshot, store, stream
+from features import engine, snapshot, store, stream
 from features.cohort import cohort
 from features.errors import FeatureError, SnapshotError
 from features.propensity import Outcome, Propensity
@@ -52,6 +52,10 @@ def test_chunks_are_the_rows_of_the_join(
     for one, two in zip(joined.to_dict("records"), streamed, strict=True):
         assert (one["entity_id"], one["as_of"]) == (two["entity_id"], two["as_of"])
         assert all(known(one[name]) == known(two[name]) for name in columns)
+
+
+def test_a_chunk_is_read_from_two_parts_of_a_file_at_most() -> None:
+    assert stream.ROWS_PER_CHUNK <= engine.ROWS_PER_GROUP < 2 * stream.ROWS_PER_CHUNK
 
 
 def test_some_are_told_of_whether_eligible_or_not(workspace: Workspace) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from features.feature import Feature
@@ -81,3 +82,9 @@ def test_answers_of_champion_and_challenger_are_each_compared_by_their_own_score
 
 def test_without_entities_there_are_no_answers() -> None:
     assert answered([], {}) == []
+
+
+def test_numbers_and_texts_of_numpy_are_written_as_pythons() -> None:
+    assert written([np.float64(1.5), np.float64("nan"), np.int64(3), np.str_("x"), np.bool_(True)]) == b'[1.5,null,3,"x",true]'
+    with pytest.raises(TypeError, match="object has no form in JSON"):
+        written(object())

@@ -9,9 +9,8 @@ that has stopped nothing ends but that: what else was wrong with it is not known
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Sequence, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydantic import ValidationError
 from features.catalog import write_atomically
 from features.errors import WorkspaceError
 from features.finding import Finding
+from features.lock import waited
 from features.settings import Workspace
 from features.strict import Strict
 
@@ -98,14 +98,10 @@ class Alarms:
         return tuple(alarm for alarm in self.past if alarm.told_at is not None and alarm.end_told_at is None)
 
 
-@contextmanager
-def alone(workspace: Workspace) -> Iterator[None]:
+def alone(workspace: Workspace) -> AbstractContextManager[None]:
     """One look at a time is held against the alarms and told; a second one waits, and then finds what the first has told."""
     path = path_of(workspace)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return waited(path.with_name(f".{path.name}.lock"))
 
 
 def update(workspace: Workspace, findings: Sequence[Finding], as_of: datetime) -> Alarms:
