@@ -104,7 +104,8 @@ def test_a_challenger_that_cannot_be_opened_keeps_no_champion_from_answering(twi
 def test_a_version_that_could_not_be_opened_once_is_opened_at_the_next_look(
     twice: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lineup = opened(twice)
+    unheard = twice.settings.serving.model_copy(update={"shadow": ()})  # else the other version would be open already
+    lineup = opened(Workspace(twice.root, twice.settings.model_copy(update={"serving": unheard})))
     before = seats(lineup)
     registry.promote(twice, "churn", registry.Signature("anna", NOW), "1" if before[0] == "2" else "2")
     warm = Scorer.warm
