@@ -27,8 +27,6 @@ Direction = Literal["raises", "lowers"]
 Range = tuple[float, float]
 
 TOP = 5
-_RAISES: Direction = "raises"
-_LOWERS: Direction = "lowers"
 SENTENCES_KEPT = 1_000  # of each feature
 NOT_KNOWN: Range = (math.nan, math.nan)
 LEAST_CHANGE = 0.1  # of -1 to 1; a smaller one is not worth calling risen or fallen
@@ -219,8 +217,8 @@ class Reasoner:
             value = row[self._names[spoken]]
             if value != value:
                 value = None
-            text, direction = self._sentences[spoken](value), _RAISES if total > 0 else _LOWERS
-            told.append(Reason(self._names[spoken], self._spoken[measure], value, text, direction, total))
+            name, names, text = self._names[spoken], self._spoken[measure], self._sentences[spoken](value)
+            told.append(Reason(name, names, value, text, "raises" if total > 0 else "lowers", total))
         return tuple(told)
 
 

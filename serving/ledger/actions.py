@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Select, func, select
 
-from serving.ledger.database import Part
+from serving.ledger.database import VALUES_PER_READ, Part
 from serving.ledger.row import Action
 from serving.ledger.table import ACTION, microseconds
 
-IDS_PER_READ = 10_000  # SQLite has a limit of 32,766
 _NAMES = Action._fields
 _ROW = [ACTION.c[name] for name in _NAMES]
 _SAME = ("propensity", "entity_id", "kind")
@@ -116,5 +115,5 @@ def _row(action: Action) -> tuple[Any, ...]:
 
 def _of_ids(columns: Sequence[Column[Any]], ids: Sequence[str]) -> list[Select[Any]]:
     some = sorted(set(ids))
-    starts = range(0, len(some), IDS_PER_READ)
-    return [select(*columns).where(ACTION.c.id.in_(some[start : start + IDS_PER_READ])) for start in starts]
+    starts = range(0, len(some), VALUES_PER_READ)
+    return [select(*columns).where(ACTION.c.id.in_(some[start : start + VALUES_PER_READ])) for start in starts]

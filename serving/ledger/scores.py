@@ -13,7 +13,6 @@ from serving.ledger.kept import packed
 from serving.ledger.row import Entry, Served, Stored
 from serving.ledger.table import LATEST, SERVED, instant, microseconds
 
-IDS_PER_READ = 10_000  # SQLite has a limit of 32,766
 _STORED = LATEST.columns.keys()
 _AUDITED = SERVED.columns.keys()[1:]
 _ONE = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id = ?"
@@ -41,7 +40,11 @@ class Scores(Part):
         """
         if not ids:
             return {}
-        rows = self._database.read(_ONE, (propensity, ids[0])) if len(ids) == 1 else self._among(_MANY, propensity, ids)
+        rows = (
+            self._database.read(_ONE, (propensity, ids[0]))
+            if len(ids) == 1
+            else self._database.read_among(_MANY, (propensity,), ids)
+        )
         return {row[1]: _stored(row) for row in rows}
 
     def latest_beside(self, propensity: str, now: Mapping[str, tuple[str, float | None]]) -> dict[str, Stored]:
@@ -54,7 +57,7 @@ class Scores(Part):
         """
         if len(now) < 2:
             return self.latest(propensity, list(now))
-        heads = {row[1]: row for row in self._among(_HEADS, propensity, list(now))}
+        heads = {row[1]: row for row in self._database.read_among(_HEADS, (propensity,), list(now))}
         same = {
             who: Stored(row[0], who, instant(row[2]), row[3], row[4], b"") for who, row in heads.items() if row[3:] == now[who]
         }
@@ -70,7 +73,7 @@ class Scores(Part):
         Raises:
             StoreError, CallError: as `latest`.
         """
-        return sorted(map(_stored, self._among(_EVERY, entity_id, propensities)))
+        return sorted(map(_stored, self._database.read_among(_EVERY, (entity_id,), propensities)))
 
     def withheld(self, propensities: Sequence[str], ids: Sequence[str]) -> dict[str, Stored]:
         """By id, the newest stored answer of any of some propensities that has no score.
@@ -78,7 +81,7 @@ class Scores(Part):
         Raises:
             StoreError, CallError: as `latest`.
         """
-        rows = [row for name in propensities for row in self._among(_WITHHELD, name, ids)]
+        rows = [row for name in propensities for row in self._database.read_among(_WITHHELD, (name,), ids)]
         return {row[1]: _stored(row) for row in sorted(rows, key=lambda row: row[2])}
 
     def withheld_since(self, propensities: Sequence[str], since: datetime) -> list[Stored]:
@@ -165,16 +168,6 @@ class Scores(Part):
         query = query.where(SERVED.c.at >= since) if since else query
         query = query.where(SERVED.c.at < until) if until else query
         return [Served(*row) for row in reversed(self._database.select(query))]
-
-    def _among(self, statement: str, fixed: str, values: Sequence[str]) -> list[Any]:
-        """The rows of a statement that ends where the values belong."""
-        if not self._database.is_file:
-            return self._database.read(f"{statement} = any(?)", (fixed, list(values)))
-        rows: list[Any] = []
-        for start in range(0, len(values), IDS_PER_READ):
-            some = values[start : start + IDS_PER_READ]
-            rows += self._database.read(f"{statement} in ({', '.join('?' * len(some))})", (fixed, *some))
-        return rows
 
     def _store(self, connection: Connection, scores: Sequence[Stored]) -> None:
         """One row for each entity, in an order of the keys, so that two who write the same ones do not wait for each other."""

@@ -8,11 +8,10 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select
 
-from serving.ledger.database import Part
+from serving.ledger.database import VALUES_PER_READ, Part
 from serving.ledger.row import Status, Written
 from serving.ledger.table import WRITTEN, microseconds
 
-IDS_PER_READ = 10_000  # SQLite has a limit of 32,766
 _NAMES = Written._fields
 _ROW = [WRITTEN.c[name] for name in _NAMES]
 _KEPT = ("target", "propensity", "entity_id", "attempts")
@@ -47,8 +46,8 @@ class Targets(Part):
             StoreError: the database does not answer.
         """
         found: dict[str, Written] = {}
-        for start in range(0, len(ids), IDS_PER_READ):
-            is_one = WRITTEN.c.entity_id.in_(ids[start : start + IDS_PER_READ])
+        for start in range(0, len(ids), VALUES_PER_READ):
+            is_one = WRITTEN.c.entity_id.in_(ids[start : start + VALUES_PER_READ])
             found |= {row.entity_id: row for row in self._where(target, WRITTEN.c.propensity == propensity, is_one)}
         return found
 

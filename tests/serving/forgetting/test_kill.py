@@ -17,8 +17,7 @@ from tests.serving.forgetting.test_forget import copy, forgotten, found, made, o
 from tests.serving.running import until
 
 WORDS = ["forget", CUSTOMER, "--linked", "--yes", "--workspace"]
-KILLS = 3
-"""So often one workspace is killed in a row; the first kills meet the most work."""
+KILLS = 3  # of one workspace in a row; the first ones meet the most work
 
 
 def begun(forks: Forks, workspace: Workspace) -> int:
