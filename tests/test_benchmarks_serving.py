@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def answering():
     asked: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:
-        with connection:
+        with connection, suppress(ConnectionResetError):
             while data := connection.recv(65_536):
                 asked.append(data)
                 status = b"503 no" if len(asked) % 3 == 0 else b"200 OK"

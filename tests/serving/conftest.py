@@ -83,7 +83,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def own(shop: Workspace, tmp_path: Path) -> Workspace:
     """A copy of the shop, never served, that a test may change; its models stay where they are."""
-    shutil.copytree(shop.root, tmp_path / "own", ignore=shutil.ignore_patterns("mlruns", "scores", "serving"))
+    shutil.copytree(shop.root, tmp_path / "own", ignore=shutil.ignore_patterns("mlruns", "scores", "latest", "serving"))
     address = f'[mlflow]\ntracking_uri = "{registry.store_uri(shop)}"\n'
     (tmp_path / "own" / SETTINGS_FILE).write_text(f'adapter = "canonical"\n{address}', encoding="utf-8")
     return Workspace.open(tmp_path / "own")

@@ -40,7 +40,7 @@ def copied(
     shop: Workspace, root: Path, settings: str = "", serving: str = "", online: str = "sqlite", keys: str = "off"
 ) -> Workspace:
     """A copy of a shop with a registry and a filled online store of its own, and without what its service was asked."""
-    shutil.copytree(shop.root, root, ignore=shutil.ignore_patterns("scores", "serving"))
+    shutil.copytree(shop.root, root, ignore=shutil.ignore_patterns("scores", "latest", "serving"))
     project = f'[store]\nonline = "{online}"\nproject = "{storage.project(shop)}"\n'
     text = f'adapter = "canonical"\n{project}[serving]\nkeys = "{keys}"\n{serving}\n{settings}\n'
     (root / SETTINGS_FILE).write_text(text, encoding="utf-8")
