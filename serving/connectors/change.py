@@ -114,6 +114,10 @@ class Night:
         earlier = newest(workspace, partition.propensity, partition.as_of - MICROSECOND) if "trend" in sources else None
         self._earlier = None if earlier is None else _read(earlier, ["entity_id", "score"])
 
+    def everybody(self) -> pa.Table:
+        """Of every row, in the same order, what decides whether it is to be written."""
+        return _read(self.partition, [name for name in ("entity_id", "score", "grade", "explore") if name in self._columns])
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, so many at once."""
         for path in self.partition.files:
@@ -186,31 +190,37 @@ def changes(
     Raises:
         StoreError: the ledger does not answer.
     """
-    seen: list[pa.Array] = []
+    propensity, start = night.partition.propensity, 0
+    everybody, held = night.everybody(), _held(ledger, name, propensity, target)
+    is_doubtful = pc.invert(_is_held(everybody, held, target, forced))
     for batch in night.batches():
-        seen.append(batch["entity_id"])
-        doubtful = batch.filter(pc.invert(_is_held(batch, night.partition.propensity, target, name, ledger, forced)))
-        before = ledger.written(name, night.partition.propensity, doubtful["entity_id"].to_pylist())
+        doubtful = batch.filter(is_doubtful.slice(start, batch.num_rows).combine_chunks())
+        before = ledger.written(name, propensity, doubtful["entity_id"].to_pylist())
         found = night.changes(doubtful)
         due = [one for one in found if _is_due(one, before.get(one.entity_id), target, one.entity_id in forced)]
         yield due, batch.num_rows
+        start += batch.num_rows
     if target.clear:
-        yield _gone(night.partition, name, ledger, pa.chunked_array(seen, pa.string()), forced), 0
+        yield _gone(night.partition, name, ledger, everybody["entity_id"], held["entity_id"], forced), 0
 
 
-def _is_held(
-    batch: pa.RecordBatch, propensity: str, target: Target, name: str, ledger: Ledger, forced: Collection[str]
-) -> pa.Array:  # fmt: skip
-    """Of whom the target has the very score and grade, so that nothing is due: of most people in most nights."""
-    held = ledger.settled(name, propensity, target.digest, batch["entity_id"].to_pylist())
-    columns = zip(*held, strict=True) if held else ((), (), ())
-    told = pa.RecordBatch.from_arrays(list(map(pa.array, columns, _HELD.types)), schema=_HELD)
-    mine = told.take(pc.index_in(batch["entity_id"], told["entity_id"]))
-    is_same = pc.and_(pc.equal(batch["score"], mine["score"]), pc.equal(batch["grade"], mine["grade"]))
-    is_wanted = pc.is_in(batch["entity_id"], pa.array(sorted(forced), pa.string()))
-    if "explore" in batch.schema.names:
-        is_wanted = pc.or_(is_wanted, batch["explore"].fill_null(False))
-    return pc.and_(is_same.fill_null(False), pc.invert(is_wanted))
+def _held(ledger: Ledger, name: str, propensity: str, target: Target) -> pa.Table:
+    """Of whom the target holds a score, or may; the very score and grade where they are known to have come there."""
+    pages = ledger.held(name, propensity, target.digest)
+    columns = (map(pa.array, zip(*rows, strict=True), _HELD.types) for rows in pages)
+    return pa.Table.from_batches([pa.RecordBatch.from_arrays(list(mine), schema=_HELD) for mine in columns], _HELD)
+
+
+def _is_held(everybody: pa.Table, held: pa.Table, target: Target, forced: Collection[str]) -> pa.ChunkedArray:
+    """Of whom the target has much the same score and the very grade, so that nothing is due: of most people in most nights."""
+    places = pc.index_in(everybody["entity_id"], held["entity_id"])
+    before, grades = held["score"].take(places), held["grade"].take(places)
+    is_near = pc.less(pc.abs(pc.subtract(everybody["score"], before)), target.threshold)
+    is_same = pc.and_(is_near, pc.equal(everybody["grade"], grades)).fill_null(False)
+    is_wanted = pc.is_in(everybody["entity_id"], pa.array(sorted(forced), pa.string()))
+    if "explore" in everybody.schema.names:
+        is_wanted = pc.or_(is_wanted, everybody["explore"].fill_null(False))
+    return pc.and_(is_same, pc.invert(is_wanted))
 
 
 def _is_due(change: Change, before: Written | None, target: Target, is_forced: bool) -> bool:
@@ -229,10 +239,10 @@ def _is_due(change: Change, before: Written | None, target: Target, is_forced: b
 
 
 def _gone(
-    partition: Partition, name: str, ledger: Ledger, seen: pa.ChunkedArray, forced: Collection[str]
+    partition: Partition, name: str, ledger: Ledger, seen: pa.ChunkedArray, held: pa.ChunkedArray, forced: Collection[str]
 ) -> list[Change]:  # fmt: skip
     """Those of whom the target holds a score and this night says nothing."""
-    held = pa.array(sorted({*ledger.with_score(name, partition.propensity), *forced}), pa.string())
-    absent = held.filter(pc.invert(pc.is_in(held, seen))).to_pylist()
+    wanted = pa.chunked_array([*held.chunks, pa.array(sorted(forced), pa.string())])
+    absent = sorted(set(wanted.filter(pc.invert(pc.is_in(wanted, seen))).to_pylist()))
     before = ledger.written(name, partition.propensity, absent)
     return [gone(before[one], partition.as_of) for one in absent if one in before and before[one].as_of <= partition.as_of]

@@ -28,6 +28,7 @@ from serving.ledger.table import METADATA, SCHEMA, VERSION
 WRITE_MS = 5_000
 READERS = 4
 VALUES_PER_READ = 10_000  # SQLite has a limit of 32,766
+ROWS_PER_PAGE = 50_000
 PAGE_BYTES = 8_192  # three stored scores, where 4,096 hold one and leave a third empty
 LOCK = 0x466F7265  # whoever creates or claims in PostgreSQL holds this advisory lock
 
@@ -92,6 +93,20 @@ class Database:
         """
         asked = [(text if self.is_file else _for_psycopg(text), told) for text, told in self._asked(statement, fixed, values)]
         return self._calmly(lambda connection: [row for one in asked for row in connection.exec_driver_sql(*one)])
+
+    def pages(self, statement: str, parameters: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """The rows of a statement, so many at once, raw as the driver gives them: a quarter of what a million cost `select`.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        with self._answering():
+            if not self._is_made():
+                return
+            with self._calm.connect() as connection:
+                asked = connection.exec_driver_sql(statement if self.is_file else _for_psycopg(statement), tuple(parameters))
+                while rows := asked.cursor.fetchmany(ROWS_PER_PAGE):
+                    yield rows
 
     def read_among(self, statement: str, fixed: Sequence[Any], values: Sequence[str]) -> list[Any]:
         """As `among`, for the hot path: as `read`.

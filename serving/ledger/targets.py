@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 
@@ -22,9 +22,10 @@ _INTEND = (
     "attempts = case written.status when 'sent' then 1 else written.attempts + 1 end"
 )
 _SETTLE = "update written set status = ?, error = ?, at = ? where target = ? and propensity = ? and entity_id = ?"
-_SETTLED = (
-    "select entity_id, score, grade from written where target = ? and propensity = ? and settings = ? "
-    "and state = 'scored' and status = 'sent' and entity_id"
+_SETTLED = "case when settings = ? and state = 'scored' and status = 'sent' then"
+_HELD = (
+    f"select entity_id, {_SETTLED} score end, {_SETTLED} grade end from written "
+    "where target = ? and propensity = ? and (state <> 'gone' or status = 'waiting')"
 )
 
 
@@ -51,28 +52,16 @@ class Targets(Part):
             found |= {row.entity_id: row for row in self._where(target, WRITTEN.c.propensity == propensity, is_one)}
         return found
 
-    def settled(self, target: str, propensity: str, settings: str, ids: Sequence[str]) -> list[tuple[str, int, str]]:
-        """Of some entities those whose score the target has, sent with these settings: id, score and grade.
+    def held(self, target: str, propensity: str, settings: str) -> Iterator[Sequence[tuple[str, int | None, str | None]]]:
+        """Of whom the target holds a score, or may hold one, so many at once and in any order: id, score and grade.
+
+        Score and grade are None where they are not known to have been sent with these settings.
 
         Raises:
             StoreError: the database does not answer.
         """
-        if not self._database.has(WRITTEN):
-            return []
-        rows = self._database.among(_SETTLED, (target, propensity, settings), ids)
-        return [(row[0], row[1], row[2]) for row in rows]
-
-    def with_score(self, target: str, propensity: str) -> list[str]:
-        """The ids of those of whom the target holds a score, or may hold one, sorted.
-
-        Raises:
-            StoreError: the database does not answer.
-        """
-        if not self._database.has(WRITTEN):
-            return []
-        holds = (WRITTEN.c.state != "gone") | (WRITTEN.c.status == "waiting")
-        query = select(WRITTEN.c.entity_id).where(WRITTEN.c.target == target, WRITTEN.c.propensity == propensity, holds)
-        return sorted(self._database.column(query))
+        if self._database.has(WRITTEN):
+            yield from self._database.pages(_HELD, (settings, settings, target, propensity))
 
     def of_status(self, target: str, status: Status) -> list[Written]:
         """What the target has, rejected or waits for, by propensity and id.
