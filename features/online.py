@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from features import applied, storage
+from features.ahead import ahead
 from features.catalog import write_atomically
 from features.console import Tick
 from features.errors import ContractError, StoreError
@@ -45,6 +46,14 @@ class Materialized:
     def __add__(self, other: Materialized) -> Materialized:
         counts = (self.written + other.written, self.same + other.same, self.newer + other.newer, self.gone + other.gone)
         return Materialized(self.entity, *counts)
+
+
+class Compared(NamedTuple):
+    """Records, those of them that the store holds otherwise or not at all, and whose it holds of a newer as_of."""
+
+    records: Mapping[str, bytes]
+    changed: list[tuple[str, bytes]]
+    newer: set[str]
 
 
 class Online:
@@ -129,21 +138,27 @@ class Online:
             tick: called with the number of records that are done.
         """
         done, parts = Materialized(entity), set[Path]()
-        for number, records in enumerate(chunks):
-            held = dict(zip(records, self.read_packed(entity, list(records)), strict=True))
-            current = {entity_id: data for entity_id, data in records.items() if not _is_newer(held[entity_id], as_of)}
-            changed = [(entity_id, data) for entity_id, data in current.items() if held[entity_id] != data]
+        compared = ahead(self._beside(entity, as_of, records) for records in ahead(chunks))
+        for number, (records, changed, newer) in enumerate(compared):
             tick(len(records) - len(changed))
+            current = {one: data for one, data in records.items() if one not in newer} if newer else records
             if current or not records:
                 parts.add(write_records(self._workspace, entity, as_of, current, number))
             self._write(entity, as_of, changed, tick)
-            done += Materialized(entity, len(changed), len(current) - len(changed), len(records) - len(current))
+            done += Materialized(entity, len(changed), len(current) - len(changed), len(newer))
         for path in record_files(self._workspace, entity):
             if path not in parts and path.name[: len(label(as_of))] <= label(as_of):
                 path.unlink()
         if done.written and not applied.is_online(self._workspace, entity, as_of):
             self._note(entity, as_of)
         return done
+
+    def _beside(self, entity: str, as_of: datetime, records: Mapping[str, bytes]) -> Compared:
+        """Records beside what the store holds."""
+        held = zip(records.items(), self.read_packed(entity, list(records)), strict=True)
+        others = [(entity_id, data, before) for (entity_id, data), before in held if before != data]
+        newer = {entity_id for entity_id, _, before in others if _is_newer(before, as_of)}
+        return Compared(records, [(one, data) for one, data, _ in others if one not in newer], newer)
 
     def _note(self, entity: str, as_of: datetime) -> None:
         """Tell the registry that an as_of is online."""

@@ -5,18 +5,17 @@ It is for the record, so it does not look at the clock: `scored_at` is the as_of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import quality, store
+from features.ahead import ahead
 from features.catalog import Catalog
 from features.cohort import eligibility
 from features.console import Tick
@@ -41,7 +40,6 @@ from serving.scorer import scorer_of
 from training.registry import Named, Registered, champion, standing
 from training.registry import load as load_version
 
-Item = TypeVar("Item")
 Progress = Callable[[str, int], AbstractContextManager[Tick]]
 
 
@@ -195,11 +193,14 @@ def score_propensity(
         _last_scores(workspace, scorer, as_of, is_newest) as last,
         inputs.writing() as digests,
     ):
-        renewal = Renewal(scorer, as_of, inputs.take(as_of if is_newest else None), last, digests)
-        renewed = ahead(map(renewal.of, ahead(rows)))
+        earlier = inputs.take(as_of if is_newest else None)
+        if earlier and last and not last.follows(earlier.sha256):
+            earlier = None  # the ledger keeps more than a partition does: all of it is to be made
+        renewed = ahead(map(Renewal(scorer, as_of, earlier, digests).of, ahead(rows)))
         receipt = publish(target, _batches(question.name, renewed, counts.eligible, tick, last), facts)
         if last is not None:
-            last.replace_others()
+            last.replace_others(earlier.scored() if earlier else None)
+            last.end(receipt.sha256)
         failure = last.failure if last else None
         if failure is None:  # what the ledger did not take must be made anew
             inputs.put(digests, as_of, receipt.sha256)
@@ -251,16 +252,6 @@ def _require_everybody(scores: pa.RecordBatch) -> None:
     if lost:
         (one,) = lost
         raise _lost(one["propensity"], "a score for everybody in the cohort", f"none for {one['entity_id']}: {one['why']}")
-
-
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same, each made in a thread of its own while the one before it is used; never more than one is waiting."""
-    end, iterator = object(), iter(items)
-    with ThreadPoolExecutor(1, "ahead") as thread:
-        coming = thread.submit(next, iterator, end)
-        while (item := coming.result()) is not end:
-            coming = thread.submit(next, iterator, end)
-            yield cast(Item, item)
 
 
 def _lost(name: str, expected: str, received: str) -> LostRowsError:

@@ -64,11 +64,12 @@ def digests(chunk: pa.RecordBatch, columns: Sequence[str]) -> Digests:
 
 
 class Earlier:
-    """The partition that was made last, read once from the first entity to the last."""
+    """The partition that was made last, read once from the first entity to the last; `sha256` is that of its file."""
 
-    def __init__(self, part: Path, inputs: Path) -> None:
+    def __init__(self, part: Path, inputs: Path, sha256: str) -> None:
         """Open both files; they stay readable when others take their place."""
-        self._rows = pq.ParquetFile(part).iter_batches(ROWS_PER_READ, columns=["entity_id", *CARRIED])
+        self.sha256, self._file = sha256, pq.ParquetFile(part)
+        self._rows = self._file.iter_batches(ROWS_PER_READ, columns=["entity_id", *CARRIED])
         self._digests: Digests = np.memmap(inputs, dtype="<u8", mode="r") if inputs.stat().st_size else np.empty(0, dtype="<u8")
         self._read: list[pa.RecordBatch] = []
 
@@ -84,6 +85,11 @@ class Earlier:
         self._read = [batch for batch in table.slice(count).to_batches() if len(batch)]
         found, self._digests = self._digests[:count], self._digests[count:]
         return table.slice(0, count), found
+
+    def scored(self) -> pa.Array:
+        """The ids of those who had a score."""
+        rows = self._file.read(["entity_id", "probability"])
+        return rows["entity_id"].filter(rows["probability"].is_valid()).combine_chunks()
 
 
 class Inputs:
@@ -113,7 +119,7 @@ class Inputs:
         if not part.is_file() or digest(part) != sha256:
             return None
         is_whole = path.stat().st_size == pq.read_metadata(part).num_rows * np.dtype(np.uint64).itemsize
-        return Earlier(part, path) if is_whole else None
+        return Earlier(part, path, sha256) if is_whole else None
 
     @contextmanager
     def writing(self) -> Iterator[IO[bytes]]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from features.errors import ForesellError
 from features.settings import Workspace
@@ -46,28 +44,40 @@ class LastScores:
         if self.failure is None:
             self._keep(self._stored(chunk, made))
 
-    def holds(self, ids: pa.Array) -> NDArray[np.bool_]:
-        """Of whom the ledger holds the version's answer of the as_of; of all where it does not answer."""
-        if self.failure is not None:
-            return np.ones(len(ids), dtype=np.bool_)
-        scorer = self._scorer.scorer
+    def follows(self, sha256: str) -> bool:
+        """Whether the ledger holds every answer of a partition, so that only others are to be kept; from now on it need not.
+
+        Where it does not answer nothing is kept, and nothing is to be made for its sake.
+        """
+        name = self._scorer.scorer.propensity.name
         try:
-            held = self._ledger.answered(scorer.propensity.name, scorer.version, self._as_of, ids.to_pylist())
+            is_held = self._ledger.night(name) == sha256
+            self._ledger.begin_night(name)
+        except ForesellError as failure:
+            self.failure, is_held = failure, True
+        return is_held
+
+    def end(self, sha256: str) -> None:
+        """Note that every answer of a partition is kept, if it is."""
+        try:
+            if self.failure is None:
+                self._ledger.end_night(self._scorer.scorer.propensity.name, sha256)
         except ForesellError as failure:
             self.failure = failure
-            return np.ones(len(ids), dtype=np.bool_)
-        return np.asarray(pc.is_in(ids, pa.array(held, pa.string())))
 
-    def replace_others(self) -> None:
+    def replace_others(self, scored: pa.Array | None) -> None:
         """Answer anew about those who have a stored score and are known, but are no longer in the cohort.
 
         They have become ineligible, or policy withholds their score now: what is read back must say so.
+
+        Args:
+            scored: who had a score in the partition that the ledger holds; None to ask it who has one.
         """
         if self.failure is not None:
             return
         scorer = self._scorer
         try:
-            for ids in self._others():
+            for ids in self._others(scored):
                 if self.failure is not None:
                     return
                 known = among(self._workspace, scorer.scorer.propensity.entity, self._as_of, ids, scorer.scorer.columns)
@@ -75,14 +85,19 @@ class LastScores:
         except ForesellError as failure:
             self.failure = failure
 
-    def _others(self) -> Iterator[list[str]]:
+    def _others(self, scored: pa.Array | None) -> Iterator[list[str]]:
         """Who has a stored score and is not in the cohort, some at a time."""
-        cohort, name, last = pa.chunked_array(self._cohort, pa.string()), self._scorer.scorer.propensity.name, ""
-        while page := self._ledger.scored(name, last, IDS_PER_READ):
-            ids, last = pa.array(page, pa.string()), page[-1]
+        cohort = pa.chunked_array(self._cohort, pa.string())
+        for ids in [scored] if scored is not None else self._stored_ids():
             others = ids.filter(pc.invert(pc.is_in(ids, cohort))).to_pylist()
             for start in range(0, len(others), ROWS_PER_WRITE):
                 yield others[start : start + ROWS_PER_WRITE]
+
+    def _stored_ids(self) -> Iterator[pa.Array]:
+        name, last = self._scorer.scorer.propensity.name, ""
+        while page := self._ledger.scored(name, last, IDS_PER_READ):
+            last = page[-1]
+            yield pa.array(page, pa.string())
 
     def _keep(self, stored: Sequence[Stored]) -> None:
         try:

@@ -1,7 +1,6 @@
 """A renewal: the scores of a chunk, carried over from the partition before where they would be the same, made anew elsewhere.
 
-They are made anew for whoever is new, has other values, or has no such score in the ledger, which keeps more than a partition
-does.
+They are made anew for whoever is new or has other values.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import pyarrow.compute as pc
 
 from serving.columns import ColumnScorer, ColumnScores
 from serving.earlier import CARRIED, Digests, Earlier, digests
-from serving.last_scores import LastScores
 from serving.partition import SCHEMA
 from serving.reason_columns import Places
 
@@ -37,19 +35,16 @@ class Renewed(NamedTuple):
 class Renewal:
     """Renews the scores of one propensity at one as_of, chunk by chunk in the order of the entities."""
 
-    def __init__(
-        self, scorer: ColumnScorer, as_of: datetime, earlier: Earlier | None, last: LastScores | None, inputs: IO[bytes]
-    ) -> None:
+    def __init__(self, scorer: ColumnScorer, as_of: datetime, earlier: Earlier | None, inputs: IO[bytes]) -> None:
         """Take the scorer and what was there before.
 
         Args:
             scorer: makes scores.
             as_of: the instant of scoring.
             earlier: the partition before, if the same scorer made it.
-            last: what the ledger holds; None where it is not written.
             inputs: is given the digests of the values, row by row.
         """
-        self._scorer, self._as_of, self._earlier, self._last, self._inputs = scorer, as_of, earlier, last, inputs
+        self._scorer, self._as_of, self._earlier, self._inputs = scorer, as_of, earlier, inputs
 
     def of(self, chunk: pa.RecordBatch) -> Renewed:
         """Score a chunk."""
@@ -61,8 +56,6 @@ class Renewal:
         rows, before = self._earlier.until(chunk["entity_id"][-1].as_py())
         places = _places(chunk, rows)
         is_fresh = ~_is_same(places, known, before)
-        if self._last is not None:
-            is_fresh |= ~self._last.holds(chunk["entity_id"])
         fresh = chunk.filter(pa.array(is_fresh))
         made = self._scorer.scored(fresh, self._as_of)
         if len(fresh) == len(chunk):

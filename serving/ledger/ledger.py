@@ -11,6 +11,7 @@ from serving.ledger.database import WRITE_MS, Database
 from serving.ledger.erasure import Erasure
 from serving.ledger.given import Online
 from serving.ledger.inbox import Inbox
+from serving.ledger.nights import Nights
 from serving.ledger.outbox import NEVER, Outbox
 from serving.ledger.retention import Retention
 from serving.ledger.row import Waiting
@@ -20,7 +21,7 @@ from serving.ledger.table import INBOX, OUTBOX
 from serving.ledger.targets import Targets
 
 
-class Ledger(Scores, Online, Shadow, Actions, Inbox, Outbox, Targets, Retention, Erasure):
+class Ledger(Scores, Nights, Online, Shadow, Actions, Inbox, Outbox, Targets, Retention, Erasure):
     """Every table of one database. Threads and processes may share it; each process opens its own."""
 
     @classmethod

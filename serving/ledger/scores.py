@@ -19,7 +19,6 @@ _ONE = f"select {', '.join(_STORED)} from latest where propensity = ? and entity
 _MANY = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id "
 _EVERY = f"select {', '.join(_STORED)} from latest where entity_id = ? and propensity "
 _HEADS = f"select {', '.join(_STORED[:5])} from latest where propensity = ? and entity_id "
-_ANSWERED = "select entity_id from latest where propensity = ? and model_version = ? and scored_at = ? and entity_id"
 _WITHHELD = _MANY.replace("and entity_id", "and probability is null and entity_id")
 _STORE = (
     f"insert into latest ({', '.join(_STORED)}) values ({', '.join('?' * len(_STORED))}) "
@@ -109,14 +108,6 @@ class Scores(Part):
         query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.probability.is_not(None))
         query = query.where(LATEST.c.entity_id > after).order_by(LATEST.c.entity_id).limit(limit)
         return self._database.column(query)
-
-    def answered(self, propensity: str, version: str, at: datetime, ids: Sequence[str]) -> list[str]:
-        """Of some entities those whose stored answer is one that a version gave at an instant.
-
-        Raises:
-            StoreError: the database does not answer.
-        """
-        return [row[0] for row in self._database.among(_ANSWERED, (propensity, version, microseconds(at)), ids)]
 
     def keep(self, entries: Sequence[Entry]) -> None:
         """Append to the audit and store the scores there are, all or nothing.

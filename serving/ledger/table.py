@@ -69,6 +69,8 @@ LATEST = Table(
     Column("features", LargeBinary),
 )
 
+NIGHT = Table("night", METADATA, Column("propensity", Text, primary_key=True), Column("sha256", Text, nullable=False))
+
 SERVED = Table(
     "served",
     METADATA,

@@ -208,14 +208,47 @@ def test_a_night_that_broke_off_leaves_nothing_to_carry_over(own: Workspace, mon
     assert (bytes_of(own), last_scores(own)) == before
 
 
-def test_an_answer_given_since_is_replaced_as_by_a_night_alone(own: Workspace, scored: list[str]) -> None:
+def test_an_answer_given_since_stays_unless_the_night_has_another(own: Workspace, scored: list[str]) -> None:
     night(own)
-    before, who = last_scores(own), scored[70]
+    changed, same = scored[70:72]
     with closing(Ledger.open(own)) as ledger:
-        ledger.keep_latest([ledger.latest(NAME, [who])[who]._replace(scored_at=NOW + timedelta(hours=9), probability=0.5)])
+        since = [one._replace(scored_at=NOW + timedelta(hours=9)) for one in ledger.latest(NAME, [changed, same]).values()]
+        ledger.keep_latest(since)
+    corrected(own, f"if(customer_id = '{changed}', 'never seen', tier) as tier")
     scored.clear()
     night(own)
-    assert scored == [who] and last_scores(own) == before
+    assert scored == [changed]
+    with closing(Ledger.open(own)) as ledger:
+        told = ledger.latest(NAME, [changed, same])
+        assert told[same] in since and told[changed].scored_at == NOW
+
+
+def test_a_ledger_that_was_put_back_to_an_earlier_night_gets_this_one_again(own: Workspace, scored: list[str]) -> None:
+    rows = night(own)
+    shutil.copytree(own.serving, own.root / "backup")
+    corrected(own, f"if(customer_id = '{scored[70]}', 'never seen', tier) as tier")
+    night(own)
+    after = last_scores(own)
+    shutil.rmtree(own.serving)
+    (own.root / "backup").rename(own.serving)
+    assert last_scores(own) != after
+    scored.clear()
+    night(own)
+    assert len(scored) == rows and last_scores(own) == after
+
+
+@pytest.mark.parametrize("at", ["night", "begin_night", "end_night"])
+def test_a_ledger_that_fails_at_what_it_holds_is_made_up_for(
+    own: Workspace, scored: list[str], monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:  # fmt: skip
+    rows = night(own)
+    before = bytes_of(own), last_scores(own)
+    scored.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, at, Mock(side_effect=Away))
+        assert list(batch.run(own, NOW, [NAME], quiet).failures) == [NAME]
+    assert not scored and bytes_of(own) == before[0]
+    assert night(own) == rows == len(scored) and (bytes_of(own), last_scores(own)) == before
 
 
 def test_digests_are_of_one_as_of_and_are_taken_once(own: Workspace) -> None:

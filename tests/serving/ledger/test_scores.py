@@ -141,13 +141,10 @@ def test_many_who_begin_at_once_lose_nothing(open_ledger: Callable[..., Ledger])
     assert len(ledgers[0].audit(limit=1_000)) == 8 * 21
 
 
-def test_who_was_answered_at_an_instant_is_told_and_scores_are_listed_in_parts(ledger: Ledger) -> None:
-    assert ledger.answered("churn", "3", NOW, ["a"]) == [] == ledger.scored("churn")
-    ledger.keep_latest([stored(one, at=NOW + timedelta(hours=hours)) for one, hours in (("a", -1), ("b", 0), ("c", 1))])
+def test_scores_are_listed_in_parts(ledger: Ledger) -> None:
+    assert ledger.scored("churn") == []
+    ledger.keep_latest([stored(one) for one in "cab"])
     ledger.keep_latest([stored("d", probability=None)])
-    assert sorted(ledger.answered("churn", "3", NOW, ["a", "b", "c", "d", "stranger"])) == ["b", "d"]
-    assert ledger.answered("churn", "3", NOW, []) == [] == ledger.answered("upsell", "3", NOW, ["b"])
-    assert ledger.answered("churn", "2", NOW, ["b"]) == []
     assert ledger.scored("churn") == ["a", "b", "c"] and ledger.scored("churn", limit=2) == ["a", "b"]
     assert ledger.scored("churn", after="b", limit=2) == ["c"] and ledger.scored("churn", after="c") == []
 
@@ -155,4 +152,4 @@ def test_who_was_answered_at_an_instant_is_told_and_scores_are_listed_in_parts(l
 def test_of_more_entities_than_a_database_takes_at_once_all_are_told(ledger: Ledger) -> None:
     ids = [f"{i:06d}" for i in range(40_000)]
     ledger.keep_latest([stored(one) for one in ids[::4_000]])
-    assert sorted(ledger.answered("churn", "3", NOW, ids)) == ids[::4_000]
+    assert sorted(ledger.latest("churn", ids)) == ids[::4_000]
