@@ -155,3 +155,12 @@ def test_a_killed_process_leaves_a_whole_file_or_none(tmp_path: Path) -> None:
 )
 def test_a_folder_is_named_after_the_instant(instant: datetime, name: str) -> None:
     assert label(instant) == name
+
+
+def test_only_what_repeats_has_a_dictionary_and_only_what_stands_alone_a_range(tmp_path: Path, scores: list[Score]) -> None:
+    publish(tmp_path / "p", [table(scores)], FACTS)
+    group = pq.ParquetFile(tmp_path / "p" / PART).metadata.row_group(0)
+    columns = {one.path_in_schema: one for one in map(group.column, range(group.num_columns))}
+    unique = {"entity_id", "probability", "expected_value", "reasons.list.element.contribution"}
+    assert {name for name, one in columns.items() if not one.has_dictionary_page and "BOOLEAN" not in one.physical_type} == unique
+    assert {name for name, one in columns.items() if not one.is_stats_set} == {name for name in columns if ".list." in name}
