@@ -16,7 +16,7 @@ from features.settings import Workspace
 from features.tables import TABLES
 
 MEMORY = "1GB"  # of a build by DuckDB, where the settings name no limit
-ROWS_PER_GROUP = 26_624  # of a file: little more than what is read of it at a time (`features.stream`)
+ROWS_PER_GROUP = 26_624  # of a file: as many as are read of it at a time (`features.stream`), and a multiple of DuckDB's 2,048
 Name = Literal["duckdb", "spark"]
 
 

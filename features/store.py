@@ -19,6 +19,7 @@ from features import applied, external, snapshot, storage
 from features.catalog import Catalog
 from features.console import Tick
 from features.database import connect, limit
+from features.engine import ROWS_PER_GROUP
 from features.errors import LostRowsError, StoreError
 from features.feature import Dtype, View
 from features.naming import require_names
@@ -26,6 +27,7 @@ from features.online import Materialized, Online, write_layout
 from features.record import Layout, encode
 from features.settings import Workspace
 from features.snapshot import relation
+from features.stream import by_entity
 from features.views import view_of, views
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Materialized", "Online", "apply", "historical", "materialize", "population"]
 
 POSITION = "spine_position"
-RECORDS_PER_CHUNK = 50_000
+RECORDS_PER_CHUNK = 2 * ROWS_PER_GROUP
 
 
 def apply(workspace: Workspace) -> None:
@@ -160,8 +162,8 @@ def _packed(workspace: Workspace, entity: str, as_of: datetime, ids: Sequence[st
     with connect(workspace) as connection:
         for start in range(0, max(1, len(ids)), RECORDS_PER_CHUNK):
             chunk = ids[start : start + RECORDS_PER_CHUNK]
-            query = f"select * from ({rows}) where entity_id between ? and ? order by entity_id"
-            table = connection.sql(query, params=[chunk[0], chunk[-1]] if chunk else ["", ""]).to_arrow_table()
+            query = f"select * from ({rows}) where entity_id between ? and ?"
+            table = by_entity(connection.sql(query, params=[chunk[0], chunk[-1]] if chunk else ["", ""]))
             if table["entity_id"].to_pylist() != chunk:
                 raise _lost(f"snapshots of {entity}", len(chunk), table["entity_id"].to_pylist())
             yield dict(zip(chunk, encode(layout, as_of, _frame(table, dict(layout.columns))), strict=True))

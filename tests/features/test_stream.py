@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -54,8 +55,18 @@ def test_chunks_are_the_rows_of_the_join(
         assert all(known(one[name]) == known(two[name]) for name in columns)
 
 
-def test_a_chunk_is_read_from_two_parts_of_a_file_at_most() -> None:
-    assert stream.ROWS_PER_CHUNK <= engine.ROWS_PER_GROUP < 2 * stream.ROWS_PER_CHUNK
+def test_a_chunk_is_a_part_of_a_file() -> None:
+    assert stream.ROWS_PER_CHUNK == engine.ROWS_PER_GROUP and store.RECORDS_PER_CHUNK % engine.ROWS_PER_GROUP == 0
+
+
+@pytest.mark.parametrize("ids", [[], ["a"], ["a", "b", "c"], ["c", "a", "b"], ["b", "a"], ["a", "é", "B"]])
+def test_rows_that_come_in_any_order_are_sorted(ids: list[str]) -> None:
+    with duckdb.connect() as connection:
+        rows = connection.sql(
+            "select unnest(?::varchar[]) as entity_id, generate_subscripts(?::varchar[], 1) as n", params=[ids, ids]
+        )
+        found = stream.by_entity(rows)
+    assert found["entity_id"].to_pylist() == sorted(ids) and [ids[n - 1] for n in found["n"].to_pylist()] == sorted(ids)
 
 
 def test_some_are_told_of_whether_eligible_or_not(workspace: Workspace) -> None:
