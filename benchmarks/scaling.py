@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 
 from benchmarks.fitted import PASSED, column
@@ -43,6 +44,7 @@ NOW = datetime(2025, 1, 1, tzinfo=UTC)
 EVENTS = 20
 TREES = 300
 LEARNED_FROM = 20_000
+JOINED_AT_ONCE = 1_000_000
 NIGHT = ("snapshot", "score")  # the score's own seconds hold the join by Feast
 BUSY = 0.6  # of the time that a core is paid for; the rest is shuffles, stragglers and the last wave of tasks
 FORESEEN = (10_000_000, 100_000_000, 1_000_000_000)
@@ -57,24 +59,29 @@ absent = "orders"
 Figures = dict[str, Any]
 
 
-def make(root: Path, customers: int, master: str) -> None:
-    """A workspace with tables, a question, and a champion that knows every feature."""
+def make(root: Path, customers: int, master: str, memory: str | None) -> None:
+    """A workspace with tables, a question, and a champion that knows every feature: it was fitted to another, small world."""
     make_world(root, customers, customers * EVENTS)
+    limit = f'memory_limit = "{memory}"\n' if memory else ""
     (root / SETTINGS_FILE).write_text(
-        f'[spark]\nmaster = "{master}"\n[spark.conf]\n"spark.driver.memory" = "4g"\n', encoding="utf-8"
+        f'[duckdb]\n{limit}[spark]\nmaster = "{master}"\n[spark.conf]\n"spark.driver.memory" = "4g"\n', encoding="utf-8"
     )
     (root / "propensities").mkdir()
     (root / "propensities" / "churn.toml").write_text(QUESTION, encoding="utf-8")
-    workspace = Workspace.open(root)
-    snapshot.build(workspace, [NOW])
-    names = list(feature_map(views(workspace, Catalog.load(workspace)), "customer"))
-    frame = snapshot.read(workspace, "customer", [NOW], names).head(LEARNED_FROM)
+    workspace, names, frame = Workspace.open(root), *learned(root.with_name("small"))
     columns = [column(frame[name]) for name in names]
     question = propensity.load(workspace, "churn").model_dump(mode="json")
     registry.register(workspace, fit(question, columns, encode(frame, columns), TREES), PASSED)
     registry.promote(workspace, "churn", registry.Signature("benchmark", NOW))
-    for path in workspace.snapshots.rglob("*.*"):
-        path.unlink()
+
+
+def learned(root: Path) -> tuple[list[str], pd.DataFrame]:
+    """The features of a small world."""
+    make_world(root, LEARNED_FROM, LEARNED_FROM * EVENTS)
+    workspace = Workspace.open(root)
+    snapshot.build(workspace, [NOW])
+    names = list(feature_map(views(workspace, Catalog.load(workspace)), "customer"))
+    return names, snapshot.read(workspace, "customer", [NOW], names)
 
 
 def run(root: Path, engine: Name) -> list[Figures]:
@@ -97,7 +104,9 @@ def run(root: Path, engine: Name) -> list[Figures]:
             joined.write.format("noop").mode("overwrite").save()
         else:
             spine = cohort.cohort(workspace, champion.model.propensity, [NOW])
-            store.historical(workspace, "customer", spine, champion.model.columns)
+            for start in range(0, len(spine), JOINED_AT_ONCE):  # the answer is a frame in memory
+                part = spine[start : start + JOINED_AT_ONCE].reset_index(drop=True)
+                store.historical(workspace, "customer", part, champion.model.columns)
     with step(steps, "score"):
         receipt, failure = batch.score_propensity(workspace, champion, NOW, QUIET, engine=engine)
     assert failure is None
@@ -179,6 +188,7 @@ def main() -> None:
     parser.add_argument("--customers", type=int, nargs="+", default=[100_000])
     parser.add_argument("--engines", nargs="+", choices=["duckdb", "spark"], default=["duckdb", "spark"])
     parser.add_argument("--master", default="local[2]")
+    parser.add_argument("--memory", help="DuckDB's limit, such as 8GB; default: Foresell's own, beyond which it spills")
     parser.add_argument("--run", choices=["duckdb", "spark"], help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -189,7 +199,7 @@ def main() -> None:
     for customers in asked.customers:
         for engine in asked.engines:
             with tempfile.TemporaryDirectory(prefix="foresell-benchmark-") as place:
-                make(Path(place) / "workspace", customers, asked.master)
+                make(Path(place) / "workspace", customers, asked.master, asked.memory)
                 found.append((engine, customers, measure(Path(place) / "workspace", engine)))
     print(table(sorted(found, key=lambda one: one[0])))
     print(f"\n{cost(found)}")
