@@ -33,7 +33,7 @@ from benchmarks.snapshot import make_world
 from features import cohort, propensity, snapshot, store
 from features.catalog import Catalog
 from features.engine import Name
-from features.settings import SETTINGS_FILE, Workspace
+from features.settings import SETTINGS_FILE, Settings, Workspace
 from features.views import feature_map, views
 from serving import batch
 from serving.partition import folder
@@ -78,7 +78,7 @@ def make(root: Path, customers: int, master: str, memory: str | None) -> None:
 def learned(root: Path) -> tuple[list[str], pd.DataFrame]:
     """The features of a small world."""
     make_world(root, LEARNED_FROM, LEARNED_FROM * EVENTS)
-    workspace = Workspace.open(root)
+    workspace = Workspace(root, Settings())
     snapshot.build(workspace, [NOW])
     names = list(feature_map(views(workspace, Catalog.load(workspace)), "customer"))
     return names, snapshot.read(workspace, "customer", [NOW], names)
