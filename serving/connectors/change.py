@@ -29,6 +29,7 @@ MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = (
     "entity_id", "policy", "score", "probability", "percentile", "grade", "expected_value", "model_version",
 )  # fmt: skip
+_WANTED = {"explore": "explore", "reasons": "reasons.list.element.text"}  # read only where a target has a field for it
 _HELD = pa.schema([("entity_id", pa.string()), ("score", pa.int32()), ("grade", pa.string())])
 
 
@@ -110,7 +111,7 @@ class Night:
 
     def __init__(self, workspace: Workspace, partition: Partition, entity: str, sources: Collection[str]) -> None:
         self.partition, self.entity = partition, entity
-        self._columns = [*_COLUMNS, *sorted({"reasons", "explore"} & set(sources))]
+        self._columns = [*_COLUMNS, *(path for source, path in _WANTED.items() if source in sources)]
         earlier = newest(workspace, partition.propensity, partition.as_of - MICROSECOND) if "trend" in sources else None
         self._earlier = None if earlier is None else _read(earlier, ["entity_id", "score"])
 
