@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -128,24 +129,24 @@ class Online:
     ) -> Materialized:
         """Write packed records of one as_of, but not over newer ones, and not where nothing would change.
 
-        Neither store sees to this by itself: SQLite lets an older row replace a newer one, and Redis either does so too or
-        leaves out a correction at the same instant.
+        What another puts meanwhile is not seen. Neither store sees to this by itself: SQLite lets an older row replace a newer
+        one, and Redis either does so too or leaves out a correction at the same instant.
 
         Args:
             entity: `lead` or `customer`.
             as_of: the instant before which everything in the records was known.
-            chunks: records by id; only one chunk at a time is held in memory.
+            chunks: records by id, no id in two of them; three chunks at most are held in memory.
             tick: called with the number of records that are done.
         """
         done, parts = Materialized(entity), set[Path]()
-        compared = ahead(self._beside(entity, as_of, records) for records in ahead(chunks))
-        for number, (records, changed, newer) in enumerate(compared):
-            tick(len(records) - len(changed))
-            current = {one: data for one, data in records.items() if one not in newer} if newer else records
-            if current or not records:
-                parts.add(write_records(self._workspace, entity, as_of, current, number))
-            self._write(entity, as_of, changed, tick)
-            done += Materialized(entity, len(changed), len(current) - len(changed), len(newer))
+        with closing(ahead(self._beside(entity, as_of, records) for records in ahead(chunks))) as compared:
+            for number, (records, changed, newer) in enumerate(compared):
+                tick(len(records) - len(changed))
+                current = {one: data for one, data in records.items() if one not in newer} if newer else records
+                if current or not records:
+                    parts.add(write_records(self._workspace, entity, as_of, current, number))
+                self._write(entity, as_of, changed, tick)
+                done += Materialized(entity, len(changed), len(current) - len(changed), len(newer))
         for path in record_files(self._workspace, entity):
             if path not in parts and path.name[: len(label(as_of))] <= label(as_of):
                 path.unlink()

@@ -19,7 +19,7 @@ from features.propensity import Propensity
 from features.settings import Workspace
 from features.snapshot import select_sql
 
-ROWS_PER_CHUNK = ROWS_PER_GROUP  # so that where all are eligible a chunk is a part of each file, which is read once
+ROWS_PER_CHUNK = ROWS_PER_GROUP  # so that no part of a file that DuckDB wrote is read for two chunks
 MEMORY = "500MB"  # where the settings name no limit
 
 
@@ -70,8 +70,8 @@ def by_entity(rows: duckdb.DuckDBPyRelation) -> pa.Table:
     """Rows sorted by `entity_id`, in one piece; as snapshots are, they mostly come so, and sorting is a third of reading."""
     table = rows.to_arrow_table().combine_chunks()
     ids = table["entity_id"]
-    is_sorted = pc.all(pc.less_equal(ids.slice(0, max(0, len(ids) - 1)), ids.slice(1))).as_py()
-    return table if is_sorted in (True, None) else table.sort_by("entity_id").combine_chunks()
+    is_sorted = pc.less_equal(ids.slice(0, max(0, len(ids) - 1)), ids.slice(1)).fill_null(False)
+    return table if pc.all(is_sorted, min_count=0).as_py() else table.sort_by("entity_id").combine_chunks()
 
 
 def _ranges(connection: duckdb.DuckDBPyConnection, known: str) -> Iterator[tuple[str, str | None]]:

@@ -6,7 +6,7 @@ It is for the record, so it does not look at the clock: `scored_at` is the as_of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -178,7 +178,7 @@ def score_propensity(
         return spark.score_propensity(workspace, registered, as_of, progress, late), None
     catalog, question = Catalog.load(workspace), registered.model.propensity
     is_newest = as_of >= catalog.midnight  # an older night changes nobody's last score, and nobody acts on it
-    told = told_since(workspace, question.entity, as_of) if is_newest else {}
+    told, unheard = _objections(workspace, question.entity, as_of) if is_newest else ({}, None)
     scorer = _scorer(workspace, catalog, registered, told)
     counts = eligibility(workspace, question, as_of)
     facts = {
@@ -189,17 +189,20 @@ def score_propensity(
     target, rows = folder(workspace, question.name, as_of), chunks(workspace, question, as_of, scorer.scorer.columns)
     inputs = Inputs(workspace, question.name, maker(workspace, catalog, scorer))
     with (
+        inputs.alone(),
         progress(question.name, counts.eligible) as tick,
-        _last_scores(workspace, scorer, as_of, is_newest) as last,
+        _last_scores(workspace, scorer, as_of, unheard) if is_newest else nullcontext() as last,
         inputs.writing() as digests,
     ):
         earlier = inputs.take(as_of if is_newest else None)
-        if earlier and last and not last.follows(earlier.sha256):
-            earlier = None  # the ledger keeps more than a partition does: all of it is to be made
-        renewed = ahead(map(Renewal(scorer, as_of, earlier, digests).of, ahead(rows)))
-        receipt = publish(target, _batches(question.name, renewed, counts.eligible, tick, last), facts)
         if last is not None:
-            last.replace_others(earlier.scored() if earlier else None)
+            if earlier and not last.are_of(earlier.sha256):
+                earlier = None  # the ledger keeps more than a partition does: all of it is to be made
+            last.begin()
+        with closing(ahead(map(Renewal(scorer, as_of, earlier, digests).of, ahead(rows)))) as renewed:
+            receipt = publish(target, _batches(question.name, renewed, counts.eligible, tick, last), facts)
+        if last is not None:
+            last.replace_others()
             last.end(receipt.sha256)
         failure = last.failure if last else None
         if failure is None:  # what the ledger did not take must be made anew
@@ -213,13 +216,20 @@ def _scorer(workspace: Workspace, catalog: Catalog, registered: Registered, told
     return ColumnScorer(one, workspace.settings.nightly.reasons, objections)
 
 
+def _objections(workspace: Workspace, entity: str, as_of: datetime) -> tuple[dict[str, Score], ForesellError | None]:
+    """What was told since, or why it cannot be known: no answer may then be kept in the place of one that withholds a score."""
+    try:
+        return told_since(workspace, entity, as_of), None
+    except ForesellError as failure:
+        return {}, failure
+
+
 @contextmanager
-def _last_scores(workspace: Workspace, scorer: ColumnScorer, as_of: datetime, is_newest: bool) -> Iterator[LastScores | None]:
-    if not is_newest:
-        yield None
-        return
+def _last_scores(
+    workspace: Workspace, scorer: ColumnScorer, as_of: datetime, failure: ForesellError | None
+) -> Iterator[LastScores]:  # fmt: skip
     with closing(Ledger.open(workspace)) as ledger:
-        yield LastScores(workspace, ledger, scorer, as_of)
+        yield LastScores(workspace, ledger, scorer, as_of, failure)
 
 
 def _not_stored(failure: ForesellError, target: Path) -> ForesellError:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.catalog import Catalog, sweep
+from features.lock import waited
 from features.settings import Workspace
 from features.views import views
 from serving.columns import ColumnScorer, series
@@ -68,8 +69,8 @@ class Earlier:
 
     def __init__(self, part: Path, inputs: Path, sha256: str) -> None:
         """Open both files; they stay readable when others take their place."""
-        self.sha256, self._file = sha256, pq.ParquetFile(part)
-        self._rows = self._file.iter_batches(ROWS_PER_READ, columns=["entity_id", *CARRIED])
+        self.sha256 = sha256
+        self._rows = pq.ParquetFile(part).iter_batches(ROWS_PER_READ, columns=["entity_id", *CARRIED])
         self._digests: Digests = np.memmap(inputs, dtype="<u8", mode="r") if inputs.stat().st_size else np.empty(0, dtype="<u8")
         self._read: list[pa.RecordBatch] = []
 
@@ -85,11 +86,6 @@ class Earlier:
         self._read = [batch for batch in table.slice(count).to_batches() if len(batch)]
         found, self._digests = self._digests[:count], self._digests[count:]
         return table.slice(0, count), found
-
-    def scored(self) -> pa.Array:
-        """The ids of those who had a score."""
-        rows = self._file.read(["entity_id", "probability"])
-        return rows["entity_id"].filter(rows["probability"].is_valid()).combine_chunks()
 
 
 class Inputs:
@@ -120,6 +116,10 @@ class Inputs:
             return None
         is_whole = path.stat().st_size == pq.read_metadata(part).num_rows * np.dtype(np.uint64).itemsize
         return Earlier(part, path, sha256) if is_whole else None
+
+    def alone(self) -> AbstractContextManager[None]:
+        """One run at a time makes scores of a propensity; another waits for it."""
+        return waited(self._folder.with_name(f".{self._propensity}.lock"))
 
     @contextmanager
     def writing(self) -> Iterator[IO[bytes]]:

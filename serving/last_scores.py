@@ -26,10 +26,12 @@ ROWS_PER_WRITE = 5_000  # in one transaction, so that others get their turn in b
 class LastScores:
     """Keeps the scores of one propensity at one as_of."""
 
-    def __init__(self, workspace: Workspace, ledger: Ledger, scorer: ColumnScorer, as_of: datetime) -> None:
-        """Take the ledger; `failure` is what it failed with, None while it works."""
+    def __init__(
+        self, workspace: Workspace, ledger: Ledger, scorer: ColumnScorer, as_of: datetime, failure: ForesellError | None = None
+    ) -> None:
+        """Take the ledger; `failure` is what it failed with, None while it works. After it nothing is kept."""
         self._workspace, self._ledger, self._scorer, self._as_of = workspace, ledger, scorer, as_of
-        self.failure: ForesellError | None = None
+        self.failure = failure
         self._cohort: list[pa.Array] = []
 
     def keep(self, cohort: pa.Array, chunk: pa.RecordBatch, made: ColumnScores) -> None:
@@ -44,18 +46,24 @@ class LastScores:
         if self.failure is None:
             self._keep(self._stored(chunk, made))
 
-    def follows(self, sha256: str) -> bool:
-        """Whether the ledger holds every answer of a partition, so that only others are to be kept; from now on it need not.
+    def are_of(self, sha256: str) -> bool:
+        """Whether the ledger was given every answer of a partition, so that only others need be kept.
 
         Where it does not answer nothing is kept, and nothing is to be made for its sake.
         """
-        name = self._scorer.scorer.propensity.name
         try:
-            is_held = self._ledger.night(name) == sha256
-            self._ledger.begin_night(name)
+            return self.failure is not None or self._ledger.night(self._scorer.scorer.propensity.name) == sha256
         except ForesellError as failure:
-            self.failure, is_held = failure, True
-        return is_held
+            self.failure = failure
+            return True
+
+    def begin(self) -> None:
+        """Note that from now on the ledger need not hold every answer of any partition."""
+        try:
+            if self.failure is None:
+                self._ledger.begin_night(self._scorer.scorer.propensity.name)
+        except ForesellError as failure:
+            self.failure = failure
 
     def end(self, sha256: str) -> None:
         """Note that every answer of a partition is kept, if it is."""
@@ -65,19 +73,16 @@ class LastScores:
         except ForesellError as failure:
             self.failure = failure
 
-    def replace_others(self, scored: pa.Array | None) -> None:
+    def replace_others(self) -> None:
         """Answer anew about those who have a stored score and are known, but are no longer in the cohort.
 
         They have become ineligible, or policy withholds their score now: what is read back must say so.
-
-        Args:
-            scored: who had a score in the partition that the ledger holds; None to ask it who has one.
         """
         if self.failure is not None:
             return
         scorer = self._scorer
         try:
-            for ids in self._others(scored):
+            for ids in self._others():
                 if self.failure is not None:
                     return
                 known = among(self._workspace, scorer.scorer.propensity.entity, self._as_of, ids, scorer.scorer.columns)
@@ -85,19 +90,14 @@ class LastScores:
         except ForesellError as failure:
             self.failure = failure
 
-    def _others(self, scored: pa.Array | None) -> Iterator[list[str]]:
+    def _others(self) -> Iterator[list[str]]:
         """Who has a stored score and is not in the cohort, some at a time."""
-        cohort = pa.chunked_array(self._cohort, pa.string())
-        for ids in [scored] if scored is not None else self._stored_ids():
+        cohort, name, last = pa.chunked_array(self._cohort, pa.string()), self._scorer.scorer.propensity.name, ""
+        while page := self._ledger.answered(name, last, IDS_PER_READ):
+            ids, last = pa.array(page, pa.string()), page[-1]
             others = ids.filter(pc.invert(pc.is_in(ids, cohort))).to_pylist()
             for start in range(0, len(others), ROWS_PER_WRITE):
-                yield others[start : start + ROWS_PER_WRITE]
-
-    def _stored_ids(self) -> Iterator[pa.Array]:
-        name, last = self._scorer.scorer.propensity.name, ""
-        while page := self._ledger.scored(name, last, IDS_PER_READ):
-            last = page[-1]
-            yield pa.array(page, pa.string())
+                yield self._ledger.scored(name, others[start : start + ROWS_PER_WRITE])
 
     def _keep(self, stored: Sequence[Stored]) -> None:
         try:

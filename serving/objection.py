@@ -7,11 +7,10 @@ record says nothing; and what a request or webhook told stands until a record of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 
-from features.errors import ForesellError
 from features.record import Record
 from features.settings import Workspace
 from serving.action import entities, kind_of
@@ -48,15 +47,17 @@ def _objected(policy: Policy, record: Record, told: Mapping[str, Stored]) -> Rec
 def told_since(workspace: Workspace, entity: str, as_of: datetime) -> dict[str, Score]:
     """By id, the answer that withheld a score since an as_of because of an objection, which no record of that as_of can know.
 
-    None where nobody can object; nor where the ledger does not answer, without which no CRM is sent anything either.
+    None where nobody can object.
+
+    Raises:
+        StoreError: the ledger does not answer; without it no CRM is sent anything either.
     """
     if not Policy(workspace.settings.policy, kind_of(entity)).conditions:
         return {}
     names = [name for name, its in entities(workspace).items() if its == entity]
-    with suppress(ForesellError), closing(Ledger.open(workspace)) as ledger:
+    with closing(Ledger.open(workspace)) as ledger:
         scores = [SCORE.validate_json(one.document) for one in ledger.withheld_since(names, as_of)]
-        return {score.entity_id or "": score for score in scores if score.policy == "suppressed"}
-    return {}
+    return {score.entity_id or "": score for score in scores if score.policy == "suppressed"}
 
 
 def shown(policy: Policy, stored: Stored, known: Known, now: datetime) -> Score | None:

@@ -114,16 +114,17 @@ class Night:
         self._columns = [*_COLUMNS, *(path for source, path in _WANTED.items() if source in sources)]
         earlier = newest(workspace, partition.propensity, partition.as_of - MICROSECOND) if "trend" in sources else None
         self._earlier = None if earlier is None else _read(earlier, ["entity_id", "score"])
+        self._files = [pq.ParquetFile(path) for path in partition.files]  # opened once: a night may put others in their place
 
     def everybody(self) -> pa.Table:
         """Of every row, in the same order, what decides whether it is to be written."""
-        return _read(self.partition, [name for name in ("entity_id", "score", "grade", "explore") if name in self._columns])
+        columns = [name for name in ("entity_id", "score", "grade", "explore") if name in self._columns]
+        return pa.concat_tables(file.read(columns) for file in self._files)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, so many at once."""
-        for path in self.partition.files:
-            with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(ROWS_AT_ONCE, columns=self._columns)
+        for file in self._files:
+            yield from file.iter_batches(ROWS_AT_ONCE, columns=self._columns)
 
     def changes(self, batch: pa.RecordBatch) -> list[Change]:
         """Rows as changes."""

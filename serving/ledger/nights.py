@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from serving.ledger.database import Part
 from serving.ledger.table import NIGHT
+
+_END = "insert into night (propensity, sha256) values (?, ?) on conflict (propensity) do update set sha256 = excluded.sha256"
 
 
 class Nights(Part):
@@ -42,5 +44,4 @@ class Nights(Part):
         """
         self._database.add(NIGHT)
         with self._database.writing() as connection:
-            connection.execute(delete(NIGHT).where(NIGHT.c.propensity == propensity))
-            connection.execute(insert(NIGHT).values(propensity=propensity, sha256=sha256))
+            self._database.write_many(connection, _END, [(propensity, sha256)])

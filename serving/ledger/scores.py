@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from serving.ledger.database import Part
+from serving.ledger.database import VALUES_PER_READ, Part
 from serving.ledger.kept import packed
 from serving.ledger.row import Entry, Served, Stored
 from serving.ledger.table import LATEST, SERVED, instant, microseconds
@@ -94,8 +94,8 @@ class Scores(Part):
             Stored(*row) for row in self._database.select(query.where(LATEST.c.scored_at > since).order_by(LATEST.c.scored_at))
         ]
 
-    def scored(self, propensity: str, after: str = "", limit: int | None = None) -> list[str]:
-        """The ids of the entities whose stored answer is a score, in the database's order.
+    def answered(self, propensity: str, after: str = "", limit: int | None = None) -> list[str]:
+        """The ids of the entities of which an answer is stored, a score or not, in the database's order.
 
         Args:
             propensity: which question.
@@ -105,9 +105,18 @@ class Scores(Part):
         Raises:
             StoreError: the database does not answer.
         """
+        query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.entity_id > after)
+        return self._database.column(query.order_by(LATEST.c.entity_id).limit(limit))
+
+    def scored(self, propensity: str, ids: Sequence[str]) -> list[str]:
+        """Those of some entities whose stored answer is a score.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        parts = [ids[start : start + VALUES_PER_READ] for start in range(0, len(ids), VALUES_PER_READ)]
         query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.probability.is_not(None))
-        query = query.where(LATEST.c.entity_id > after).order_by(LATEST.c.entity_id).limit(limit)
-        return self._database.column(query)
+        return [one for some in parts for one in self._database.column(query.where(LATEST.c.entity_id.in_(some)))]
 
     def keep(self, entries: Sequence[Entry]) -> None:
         """Append to the audit and store the scores there are, all or nothing.

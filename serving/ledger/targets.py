@@ -12,6 +12,7 @@ from serving.ledger.database import VALUES_PER_READ, Part
 from serving.ledger.row import Status, Written
 from serving.ledger.table import WRITTEN, microseconds
 
+ROWS_PER_PAGE = 50_000
 _NAMES = Written._fields
 _ROW = [WRITTEN.c[name] for name in _NAMES]
 _KEPT = ("target", "propensity", "entity_id", "attempts")
@@ -25,7 +26,7 @@ _SETTLE = "update written set status = ?, error = ?, at = ? where target = ? and
 _SETTLED = "case when settings = ? and state = 'scored' and status = 'sent' then"
 _HELD = (
     f"select entity_id, {_SETTLED} score end, {_SETTLED} grade end from written "
-    "where target = ? and propensity = ? and (state <> 'gone' or status = 'waiting')"
+    "where target = ? and propensity = ? and entity_id > ? and (state <> 'gone' or status = 'waiting') order by entity_id limit ?"
 )
 
 
@@ -53,15 +54,20 @@ class Targets(Part):
         return found
 
     def held(self, target: str, propensity: str, settings: str) -> Iterator[Sequence[tuple[str, int | None, str | None]]]:
-        """Of whom the target holds a score, or may hold one, so many at once and in any order: id, score and grade.
+        """Of whom the target holds a score, or may hold one, a page at once in the database's order: id, score and grade.
 
         Score and grade are None where they are not known to have been sent with these settings.
 
         Raises:
             StoreError: the database does not answer.
         """
-        if self._database.has(WRITTEN):
-            yield from self._database.pages(_HELD, (settings, settings, target, propensity))
+        last = ""
+        while self._database.has(WRITTEN):
+            page = self._database.rows(_HELD, (settings, settings, target, propensity, last, ROWS_PER_PAGE))
+            if not page:
+                return
+            yield page
+            last = page[-1][0]
 
     def of_status(self, target: str, status: Status) -> list[Written]:
         """What the target has, rejected or waits for, by propensity and id.

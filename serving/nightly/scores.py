@@ -77,7 +77,10 @@ class Score:
 
     def _objections(self) -> list[str]:
         """How many have objected since the as_of, and when the last of them did."""
-        told = told_since(self.workspace, entities(self.workspace).get(self.propensity, ""), self.as_of)
+        try:
+            told = told_since(self.workspace, entities(self.workspace).get(self.propensity, ""), self.as_of)
+        except ForesellError:  # the step tells of a ledger that does not answer
+            return []
         return [str(len(told)), max(score.scored_at for score in told.values()).isoformat()] if told else []
 
     def _version(self) -> registry.Named:

@@ -244,7 +244,7 @@ def test_a_withheld_answer_takes_the_place_of_an_earlier_score(own: Workspace) -
     night(everybody)
     with closing(Ledger.open(everybody)) as ledger:
         stored = ledger.latest("churn", list(before.index))
-        assert ledger.scored("churn") == [] and len(stored) == len(before)
+        assert ledger.scored("churn", list(before.index)) == [] and len(stored) == len(before)
     assert all(one.probability is None and b'"policy":"holdout"' in one.document for one in stored.values())
 
 
@@ -252,7 +252,7 @@ def test_who_is_no_longer_eligible_or_objects_is_not_shown_with_an_old_score(own
     night(own)
     plan = Catalog.load(own)
     with closing(Ledger.open(own)) as ledger:
-        (gone, *_) = ledger.scored("churn")
+        (gone, *_) = ledger.answered("churn")
     path, ended = plan.path(own, "subscriptions"), f"if(customer_id = '{gone}', timestamp '2018-05-14', ended_at)"
     with duckdb.connect() as connection:
         connection.execute(f"create table changed as select * replace ({ended} as ended_at) from '{path}'")

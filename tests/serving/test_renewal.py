@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
 from importlib.metadata import version
@@ -195,13 +196,8 @@ def test_a_night_that_broke_off_leaves_nothing_to_carry_over(own: Workspace, mon
     night(own)
     before = bytes_of(own), last_scores(own)
     held = Workspace(own.root, own.settings.model_copy(update={"policy": PolicySettings(holdout=0.3)}))
-
-    def broken(target: Path, scores: Iterable[pa.RecordBatch], facts: Any) -> None:
-        assert len(list(scores)) > 1
-        raise OSError("no room")
-
     with monkeypatch.context() as patch:
-        patch.setattr(batch, "publish", broken)
+        patch.setattr(batch, "publish", lambda target, scores, facts: broken_off(scores))
         assert list(batch.run(held, NOW, [NAME], quiet).failures) == [NAME]
     assert bytes_of(own) == before[0] and last_scores(own) != before[1]
     night(own)
@@ -249,6 +245,69 @@ def test_a_ledger_that_fails_at_what_it_holds_is_made_up_for(
         assert list(batch.run(own, NOW, [NAME], quiet).failures) == [NAME]
     assert not scored and bytes_of(own) == before[0]
     assert night(own) == rows == len(scored) and (bytes_of(own), last_scores(own)) == before
+
+
+def test_who_comes_back_ineligible_is_not_left_with_a_score_of_nights_ago(own: Workspace, scored: list[str]) -> None:
+    night(own)
+    gone = scored[70]
+    path = Catalog.load(own).path(own, "customers")
+    before = path.read_bytes()
+    with duckdb.connect() as connection:
+        connection.execute(f"create table others as select * from '{path}' where customer_id <> '{gone}'")
+        connection.execute(f"copy others to '{path}' (format parquet)")
+    corrected(own, "tier as tier")
+    assert night(own) == 283
+    path.write_bytes(before)
+    corrected(own, f"if(customer_id = '{gone}', timestamp '2018-05-14', ended_at) as ended_at")
+    night(own)
+    with closing(Ledger.open(own)) as ledger:
+        assert ledger.latest(NAME, [gone])[gone].probability is None
+
+
+def test_a_night_that_broke_off_vouches_for_nothing(own: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    night(own)
+    after = last_scores(own)
+    shutil.copytree(own.root / "data" / "scored", tmp_path / "scored")
+    shutil.copytree(own.scores, tmp_path / "scores")
+    held = Workspace(own.root, own.settings.model_copy(update={"policy": PolicySettings(holdout=0.3)}))
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "publish", lambda target, scores, facts: broken_off(scores))
+        assert list(batch.run(held, NOW, [NAME], quiet).failures) == [NAME]
+    with closing(Ledger.open(own)) as ledger:
+        assert ledger.night(NAME) is None
+    for name, place in (("scored", own.root / "data" / "scored"), ("scores", own.scores)):  # a backup without the ledger
+        shutil.rmtree(place)
+        shutil.copytree(tmp_path / name, place)
+    assert last_scores(own) != after
+    night(own)
+    assert last_scores(own) == after
+
+
+def broken_off(scores: Iterable[pa.RecordBatch]) -> None:
+    assert len(list(scores)) > 1
+    raise OSError("no room")
+
+
+def test_a_second_run_waits_for_the_first(own: Workspace) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with Inputs(own, NAME, "anybody").alone():
+            waiting = pool.submit(night, own)
+            with pytest.raises(TimeoutError):
+                waiting.result(5)
+            assert not folder(own, NAME, NOW).exists()
+        assert waiting.result(120) == 284
+
+
+def test_a_ledger_that_cannot_tell_who_objected_is_given_nothing(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may answer again a moment later; what it keeps of an objection is not to be lost for it."""
+    objecting = Workspace(
+        own.root, own.settings.model_copy(update={"policy": PolicySettings(suppress={"customer": ("customer_age_days < 0",)})})
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "withheld_since", Mock(side_effect=Away))
+        patch.setattr(Ledger, "keep_latest", kept := Mock())
+        ended = batch.run(objecting, NOW, [NAME], quiet)
+    assert list(ended.failures) == [NAME] and ended.receipts[0].rows == 284 and not kept.called
 
 
 def test_digests_are_of_one_as_of_and_are_taken_once(own: Workspace) -> None:

@@ -141,15 +141,17 @@ def test_many_who_begin_at_once_lose_nothing(open_ledger: Callable[..., Ledger])
     assert len(ledgers[0].audit(limit=1_000)) == 8 * 21
 
 
-def test_scores_are_listed_in_parts(ledger: Ledger) -> None:
-    assert ledger.scored("churn") == []
+def test_who_has_an_answer_is_listed_in_parts_and_who_has_a_score_is_told(ledger: Ledger) -> None:
+    assert ledger.answered("churn") == [] == ledger.scored("churn", ["a"])
     ledger.keep_latest([stored(one) for one in "cab"])
     ledger.keep_latest([stored("d", probability=None)])
-    assert ledger.scored("churn") == ["a", "b", "c"] and ledger.scored("churn", limit=2) == ["a", "b"]
-    assert ledger.scored("churn", after="b", limit=2) == ["c"] and ledger.scored("churn", after="c") == []
+    assert ledger.answered("churn") == ["a", "b", "c", "d"] and ledger.answered("churn", limit=2) == ["a", "b"]
+    assert ledger.answered("churn", after="b", limit=1) == ["c"] and ledger.answered("churn", after="d") == []
+    assert sorted(ledger.scored("churn", ["d", "c", "stranger", "a"])) == ["a", "c"] and ledger.scored("churn", []) == []
+    assert ledger.scored("upsell", ["a"]) == [] == ledger.answered("upsell")
 
 
 def test_of_more_entities_than_a_database_takes_at_once_all_are_told(ledger: Ledger) -> None:
     ids = [f"{i:06d}" for i in range(40_000)]
     ledger.keep_latest([stored(one) for one in ids[::4_000]])
-    assert sorted(ledger.latest("churn", ids)) == ids[::4_000]
+    assert sorted(ledger.latest("churn", ids)) == ids[::4_000] == sorted(ledger.scored("churn", ids))
