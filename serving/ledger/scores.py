@@ -19,6 +19,7 @@ _ONE = f"select {', '.join(_STORED)} from latest where propensity = ? and entity
 _MANY = f"select {', '.join(_STORED)} from latest where propensity = ? and entity_id "
 _EVERY = f"select {', '.join(_STORED)} from latest where entity_id = ? and propensity "
 _HEADS = f"select {', '.join(_STORED[:5])} from latest where propensity = ? and entity_id "
+_ANSWERED = "select entity_id from latest where propensity = ? and entity_id > ? order by entity_id limit ?"
 _WITHHELD = _MANY.replace("and entity_id", "and probability is null and entity_id")
 _STORE = (
     f"insert into latest ({', '.join(_STORED)}) values ({', '.join('?' * len(_STORED))}) "
@@ -94,19 +95,18 @@ class Scores(Part):
             Stored(*row) for row in self._database.select(query.where(LATEST.c.scored_at > since).order_by(LATEST.c.scored_at))
         ]
 
-    def answered(self, propensity: str, after: str = "", limit: int | None = None) -> list[str]:
+    def answered(self, propensity: str, after: str, limit: int) -> list[str]:
         """The ids of the entities of which an answer is stored, a score or not, in the database's order.
 
         Args:
             propensity: which question.
-            after: only those that come after this one, such as the last one of an earlier call.
+            after: only those that come after this one, such as the last one of an earlier call; "" for the first.
             limit: at most so many.
 
         Raises:
             StoreError: the database does not answer.
         """
-        query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.entity_id > after)
-        return self._database.column(query.order_by(LATEST.c.entity_id).limit(limit))
+        return [row[0] for row in self._database.rows(_ANSWERED, (propensity, after, limit))]
 
     def scored(self, propensity: str, ids: Sequence[str]) -> list[str]:
         """Those of some entities whose stored answer is a score.

@@ -156,7 +156,7 @@ def test_the_receipt_file_is_what_was_returned(own: Workspace) -> None:
 def stored(workspace: Workspace, name: str = "churn") -> dict[str, Any]:
     """The last scores, by entity."""
     with closing(Ledger.open(workspace)) as ledger:
-        return ledger.latest(name, ledger.scored(name, ledger.answered(name)))
+        return ledger.latest(name, ledger.scored(name, ledger.answered(name, "", 1_000)))
 
 
 def test_the_nights_scores_are_the_last_stored_ones(own: Workspace) -> None:

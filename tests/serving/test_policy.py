@@ -252,7 +252,7 @@ def test_who_is_no_longer_eligible_or_objects_is_not_shown_with_an_old_score(own
     night(own)
     plan = Catalog.load(own)
     with closing(Ledger.open(own)) as ledger:
-        (gone, *_) = ledger.answered("churn")
+        (gone, *_) = ledger.answered("churn", "", 1_000)
     path, ended = plan.path(own, "subscriptions"), f"if(customer_id = '{gone}', timestamp '2018-05-14', ended_at)"
     with duckdb.connect() as connection:
         connection.execute(f"create table changed as select * replace ({ended} as ended_at) from '{path}'")

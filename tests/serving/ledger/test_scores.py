@@ -142,13 +142,15 @@ def test_many_who_begin_at_once_lose_nothing(open_ledger: Callable[..., Ledger])
 
 
 def test_who_has_an_answer_is_listed_in_parts_and_who_has_a_score_is_told(ledger: Ledger) -> None:
-    assert ledger.answered("churn") == [] == ledger.scored("churn", ["a"])
+    assert ledger.answered("churn", "", 9) == [] == ledger.scored("churn", ["a"])
     ledger.keep_latest([stored(one) for one in "cab"])
     ledger.keep_latest([stored("d", probability=None)])
-    assert ledger.answered("churn") == ["a", "b", "c", "d"] and ledger.answered("churn", limit=2) == ["a", "b"]
-    assert ledger.answered("churn", after="b", limit=1) == ["c"] and ledger.answered("churn", after="d") == []
+    assert ledger.answered("churn", "", 9) == ["a", "b", "c", "d"] and ledger.answered("churn", "", 2) == ["a", "b"]
+    assert ledger.answered("churn", "b", 1) == ["c"] and ledger.answered("churn", "d", 9) == [] == ledger.answered(
+        "upsell", "", 9
+    )
     assert sorted(ledger.scored("churn", ["d", "c", "stranger", "a"])) == ["a", "c"] and ledger.scored("churn", []) == []
-    assert ledger.scored("upsell", ["a"]) == [] == ledger.answered("upsell")
+    assert ledger.scored("upsell", ["a"]) == []
 
 
 def test_of_more_entities_than_a_database_takes_at_once_all_are_told(ledger: Ledger) -> None:
