@@ -7,6 +7,7 @@ The partition is what counts: a ledger that does not answer costs nobody a score
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import pyarrow as pa
@@ -51,27 +52,23 @@ class LastScores:
 
         Where it does not answer nothing is kept, and nothing is to be made for its sake.
         """
-        try:
-            return self.failure is not None or self._ledger.night(self._scorer.scorer.propensity.name) == sha256
-        except ForesellError as failure:
-            self.failure = failure
-            return True
+        is_held = True
+        with self._noting():
+            if self.failure is None:
+                is_held = self._ledger.night(self._name) == sha256
+        return is_held
 
     def begin(self) -> None:
         """Note that from now on the ledger need not hold every answer of any partition."""
-        try:
+        with self._noting():
             if self.failure is None:
-                self._ledger.begin_night(self._scorer.scorer.propensity.name)
-        except ForesellError as failure:
-            self.failure = failure
+                self._ledger.begin_night(self._name)
 
     def end(self, sha256: str) -> None:
         """Note that every answer of a partition is kept, if it is."""
-        try:
+        with self._noting():
             if self.failure is None:
-                self._ledger.end_night(self._scorer.scorer.propensity.name, sha256)
-        except ForesellError as failure:
-            self.failure = failure
+                self._ledger.end_night(self._name, sha256)
 
     def replace_others(self) -> None:
         """Answer anew about those who have a stored score and are known, but are no longer in the cohort.
@@ -81,30 +78,38 @@ class LastScores:
         if self.failure is not None:
             return
         scorer = self._scorer
-        try:
+        with self._noting():
             for ids in self._others():
                 if self.failure is not None:
                     return
                 known = among(self._workspace, scorer.scorer.propensity.entity, self._as_of, ids, scorer.scorer.columns)
                 self._keep(self._stored(known, scorer.scored(known, self._as_of)))
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
         except ForesellError as failure:
             self.failure = failure
+
+    @property
+    def _name(self) -> str:
+        return self._scorer.scorer.propensity.name
 
     def _others(self) -> Iterator[list[str]]:
         """Who has a stored score and is not in the cohort, some at a time."""
-        cohort, name, last = pa.chunked_array(self._cohort, pa.string()), self._scorer.scorer.propensity.name, ""
-        while page := self._ledger.answered(name, last, IDS_PER_READ):
+        cohort, last = pa.chunked_array(self._cohort, pa.string()), ""
+        while page := self._ledger.answered(self._name, last, IDS_PER_READ):
             ids, last = pa.array(page, pa.string()), page[-1]
             others = ids.filter(pc.invert(pc.is_in(ids, cohort))).to_pylist()
             for start in range(0, len(others), ROWS_PER_WRITE):
-                yield self._ledger.scored(name, others[start : start + ROWS_PER_WRITE])
+                if scored := self._ledger.scored(self._name, others[start : start + ROWS_PER_WRITE]):
+                    yield scored
 
     def _keep(self, stored: Sequence[Stored]) -> None:
-        try:
+        with self._noting():
             for start in range(0, len(stored), ROWS_PER_WRITE):
                 self._ledger.keep_latest(stored[start : start + ROWS_PER_WRITE])
-        except ForesellError as failure:
-            self.failure = failure
 
     def _stored(self, chunk: pa.RecordBatch, made: ColumnScores) -> list[Stored]:
         """One for each row but theirs whose objection the ledger holds; who has no score leaves no contributions, no features."""
@@ -121,9 +126,8 @@ class LastScores:
                 contributions[row] = added.tobytes()
         ids, probabilities = made.scores["entity_id"].to_pylist(), made.scores["probability"].to_pylist()
         columns = (ids, probabilities, documents(made.scores, scorer.model.categories), contributions, features)
-        name, version = scorer.propensity.name, scorer.version
         return [
-            Stored(name, entity_id, self._as_of, version, probability, document, added, told)
+            Stored(self._name, entity_id, self._as_of, scorer.version, probability, document, added, told)
             for entity_id, probability, document, added, told in zip(*columns, strict=True)
             if entity_id not in self._scorer.objections
         ]

@@ -209,8 +209,8 @@ def changes(
 def _held(ledger: Ledger, name: str, propensity: str, target: Target) -> pa.Table:
     """Of whom the target holds a score, or may; the very score and grade where they are known to have come there."""
     pages = ledger.held(name, propensity, target.digest)
-    columns = (map(pa.array, zip(*rows, strict=True), _HELD.types) for rows in pages)
-    return pa.Table.from_batches([pa.RecordBatch.from_arrays(list(mine), schema=_HELD) for mine in columns], _HELD)
+    columns = (list(map(pa.array, zip(*rows, strict=True), _HELD.types)) for rows in pages)
+    return pa.Table.from_batches([pa.RecordBatch.from_arrays(mine, schema=_HELD) for mine in columns], _HELD)
 
 
 def _is_held(everybody: pa.Table, held: pa.Table, target: Target, forced: Collection[str]) -> pa.ChunkedArray:

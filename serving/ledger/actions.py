@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Select, func, select
 
-from serving.ledger.database import VALUES_PER_READ, Part
+from serving.ledger.database import Part, in_parts
 from serving.ledger.row import Action
 from serving.ledger.table import ACTION, microseconds
 
@@ -114,6 +114,4 @@ def _row(action: Action) -> tuple[Any, ...]:
 
 
 def _of_ids(columns: Sequence[Column[Any]], ids: Sequence[str]) -> list[Select[Any]]:
-    some = sorted(set(ids))
-    starts = range(0, len(some), VALUES_PER_READ)
-    return [select(*columns).where(ACTION.c.id.in_(some[start : start + VALUES_PER_READ])) for start in starts]
+    return [select(*columns).where(ACTION.c.id.in_(some)) for some in in_parts(sorted(set(ids)))]

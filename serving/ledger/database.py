@@ -101,8 +101,7 @@ class Database:
         """
         if not self.is_file:
             return self.read(f"{statement} = any(?)", (*fixed, list(values)))
-        parts = [values[start : start + VALUES_PER_READ] for start in range(0, len(values), VALUES_PER_READ)]
-        asked = ((f"{statement} in ({', '.join('?' * len(some))})", (*fixed, *some)) for some in parts)
+        asked = ((f"{statement} in ({', '.join('?' * len(some))})", (*fixed, *some)) for some in in_parts(values))
         return [row for one in asked for row in self.read(*one)]
 
     def _calmly(self, fetch: Callable[[Connection], Sequence[Any]]) -> list[Any]:
@@ -278,6 +277,12 @@ class Part:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+
+def in_parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Values, no more at once than a statement takes."""
+    for start in range(0, len(values), VALUES_PER_READ):
+        yield values[start : start + VALUES_PER_READ]
 
 
 def _for_psycopg(statement: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from serving.ledger.database import VALUES_PER_READ, Part
+from serving.ledger.database import Part, in_parts
 from serving.ledger.kept import packed
 from serving.ledger.row import Entry, Served, Stored
 from serving.ledger.table import LATEST, SERVED, instant, microseconds
@@ -114,9 +114,8 @@ class Scores(Part):
         Raises:
             StoreError: the database does not answer.
         """
-        parts = [ids[start : start + VALUES_PER_READ] for start in range(0, len(ids), VALUES_PER_READ)]
         query = select(LATEST.c.entity_id).where(LATEST.c.propensity == propensity, LATEST.c.probability.is_not(None))
-        return [one for some in parts for one in self._database.column(query.where(LATEST.c.entity_id.in_(some)))]
+        return [one for some in in_parts(ids) for one in self._database.column(query.where(LATEST.c.entity_id.in_(some)))]
 
     def keep(self, entries: Sequence[Entry]) -> None:
         """Append to the audit and store the scores there are, all or nothing.

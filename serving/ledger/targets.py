@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select
 
-from serving.ledger.database import VALUES_PER_READ, Part
+from serving.ledger.database import Part, in_parts
 from serving.ledger.row import Status, Written
 from serving.ledger.table import WRITTEN, microseconds
 
@@ -48,8 +48,8 @@ class Targets(Part):
             StoreError: the database does not answer.
         """
         found: dict[str, Written] = {}
-        for start in range(0, len(ids), VALUES_PER_READ):
-            is_one = WRITTEN.c.entity_id.in_(ids[start : start + VALUES_PER_READ])
+        for some in in_parts(ids):
+            is_one = WRITTEN.c.entity_id.in_(some)
             found |= {row.entity_id: row for row in self._where(target, WRITTEN.c.propensity == propensity, is_one)}
         return found
 
