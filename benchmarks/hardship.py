@@ -12,117 +12,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from threading import Timer
 
-from features.errors import ForesellError
+from benchmarks.hardship_disk import fill, may_mount, small_disk
+from benchmarks.hardship_trial import FORKS, Target, Trial
 from features.settings import Workspace
-from serving.connectors.write_back import write_back
-from tests.serving.connectors.worlds import NOW, Asked, Crm, Reply, night, open_workspace, serving
+from tests.serving.connectors.worlds import NOW, Crm, Reply, night, open_workspace, serving
 
 CHUNK = 50
-MOST_RUNS = 500
 TIMEOUT = 0.1  # where the target is silent; elsewhere an answer may take longer on a machine that is busy
 PATIENCE = 30.0
 KILLS, SILENCES = 20, 20
-TROUBLES = 0.1  # the share of calls that go wrong
 HOURS = 0.05  # the share of those that ask for more than a minute
-
-
-@dataclass
-class Target:
-    """A CRM that holds what it was given, and whose mood says what becomes of a call.
-
-    Attributes:
-        rng: every accident comes from it.
-        mood: gets the scores of a call by id, may take some or all of them, and answers; None is the usual answer.
-        held: the scores, by id.
-        times: how often each was given.
-        calls: that came.
-    """
-
-    rng: random.Random
-    mood: Callable[[dict[str, int]], Reply | None] = lambda scores: None
-    held: dict[str, int] = field(default_factory=dict)
-    times: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
-
-    def answer(self, asked: Asked) -> Reply:
-        """One call of either kind of target."""
-        self.calls += 1
-        body = asked.json
-        scores = body.get("scores") or [{"entity_id": asked.path[1:], **body}]
-        given = {one["entity_id"]: one["score"] for one in scores}
-        told = self.mood(given)
-        if told is None:
-            self.take(given)
-        return told or (200, {})
-
-    def take(self, scores: dict[str, int]) -> None:
-        """Hold these scores."""
-        self.held.update(scores)
-        self.times.update(list(scores))
-
-    def happens(self) -> bool:
-        """Whether this call is one that goes wrong."""
-        return self.rng.random() < TROUBLES
-
-    def part(self, scores: dict[str, int]) -> dict[str, int]:
-        """The first of them, none or all."""
-        return dict(list(scores.items())[: self.rng.randint(0, len(scores))])
-
-
-@dataclass
-class Trial:
-    """One night under one hardship: the workspace, the target, how often it was run and killed."""
-
-    workspace: Workspace
-    target: Target
-    runs: int = 0
-    kills: int = 0
-
-    def run(self, now: datetime = NOW, replay: bool = False) -> bool:
-        """Write back once. Whether that was complete."""
-        self.runs += 1
-        with suppress(ForesellError):
-            return write_back(self.workspace, "crm", None, now, replay=replay, sleep=_at_once).is_complete
-        return False
-
-    def go_on(self) -> None:
-        """Write back until it is complete."""
-        while self.runs < MOST_RUNS and not self.run():
-            pass
-
-    def begin(self) -> multiprocessing.process.BaseProcess:
-        """Write back in a process of its own."""
-        self.runs += 1
-        process = _FORKS.Process(target=_in_a_process, args=(self.workspace.root,))
-        process.start()
-        return process
-
-
-_FORKS = multiprocessing.get_context("forkserver")
-
-
-def _in_a_process(root: Path) -> None:
-    with suppress(ForesellError):
-        write_back(Workspace.open(root), "crm", None, NOW, sleep=_at_once)
-
-
-def _at_once(seconds: float) -> None:
-    """Waits are not waited for."""
 
 
 def calm(trial: Trial) -> None:
@@ -227,12 +137,12 @@ def two_at_once(trial: Trial) -> None:
 
 def full_disk(trial: Trial) -> None:
     """The disk with ledger, receipt and lock fills up in the middle, and has room again."""
-    with _small_disk(trial.workspace.root / "data") as filling:
+    with small_disk(trial.workspace.root / "data") as filling:
         half = _wanted(trial.workspace) // 2
 
         def mood(scores: dict[str, int]) -> Reply | None:
             if len(trial.target.held) >= half and not filling.exists():
-                _fill(filling)
+                fill(filling)
             return None
 
         trial.target.mood = mood
@@ -241,33 +151,6 @@ def full_disk(trial: Trial) -> None:
         trial.target.mood = lambda scores: None
         filling.unlink(missing_ok=True)
         trial.go_on()
-
-
-def may_mount() -> bool:
-    """Whether a disk can be made here: by root, where the system lets it."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with _small_disk(Path(folder) / "disk"):
-                return True
-        except (OSError, subprocess.CalledProcessError):
-            return False
-
-
-@contextmanager
-def _small_disk(folder: Path) -> Iterator[Path]:
-    """A disk at this folder; the file to fill it with."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], check=True, capture_output=True)
-    try:
-        yield folder / "filling"
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def _fill(path: Path) -> None:
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4_096))
 
 
 def clock_put_back(trial: Trial) -> None:
@@ -343,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", choices=("rest", "webhook"), action="append", help="the kind of target  [default: both]")
     parser.add_argument("--seed", type=int, default=1, help="of every accident  [default: 1]")
     chosen = parser.parse_args(arguments)
-    _FORKS.set_forkserver_preload(["tests.serving.connectors.worlds", "httpx", "sqlalchemy.dialects.sqlite"])
+    FORKS.set_forkserver_preload(["tests.serving.connectors.worlds", "httpx", "sqlalchemy.dialects.sqlite"])
     lost = 0
     for kind in chosen.target or ("rest", "webhook"):
         rows = []
