@@ -107,9 +107,10 @@ class Caller:
         return httpx.post(address, json=body, timeout=30).status_code
 
     def metric(self, line: str) -> float:
-        text = httpx.get(f"{self._service.address}/metrics", headers=self._headers, timeout=30).text
-        found = [one for one in text.splitlines() if one.startswith(line)]
-        return float(found[0].rpartition(" ")[2]) if found else 0.0
+        """The value of a line that must be there: nothing told is not a zero."""
+        answer = httpx.get(f"{self._service.address}/metrics", headers=self._headers, timeout=30)
+        (found,) = [one for one in answer.text.splitlines() if one.startswith(line)]
+        return float(found.rpartition(" ")[2])
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def caller(service: Running, secret: list[str]) -> Caller:
 
 
 def test_a_full_disk_loses_no_answer_and_what_waited_is_written_when_there_is_room(
-    caller: Caller, ledger: Ledger, disk: Path
+    service: Running, caller: Caller, ledger: Ledger, disk: Path
 ) -> None:
     (first,) = caller.ask("L0001")
     until(lambda: bool(ledger.of_entity(["lead-conversion"], "L0001")))
@@ -134,7 +135,8 @@ def test_a_full_disk_loses_no_answer_and_what_waited_is_written_when_there_is_ro
     assert caller.hook({"id": "L0002", "origin": "tv"}) in (202, 503)  # either kept, or not accepted
     (disk / "filling").unlink()
     until(lambda: caller.metric('foresell_waiting{queue="recorder"}') == 0)
-    assert len(ledger.audit(limit=100_000)) >= 4_001 and caller.metric('foresell_lost_total{what="recorder"}') == 0
+    assert caller.metric('foresell_lost_total{what="recorder"}') == 0, service.complaints()
+    assert len(ledger.audit(limit=100_000)) >= 4_001, service.complaints()
 
 
 def test_a_request_log_that_cannot_be_written_is_counted(caller: Caller) -> None:

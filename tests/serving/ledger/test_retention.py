@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_others_get_their_turn_between_two_chunks(open_ledger: Callable[..., Led
         other.receive([received(len(turns), "1")])
         turns.append(len(other.audit()))
 
-    monkeypatch.setattr("serving.ledger.retention.time.sleep", pause)
+    monkeypatch.setattr("serving.ledger.retention.time", SimpleNamespace(sleep=pause))  # of this module: other threads sleep, too
     assert mine.forget(NOW, 1).served == 4 and turns == [3, 2, 1]
 
 
