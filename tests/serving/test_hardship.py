@@ -137,6 +137,7 @@ def test_a_full_disk_loses_no_answer_and_what_waited_is_written_when_there_is_ro
     until(lambda: caller.metric('foresell_waiting{queue="recorder"}') == 0)
     assert caller.metric('foresell_lost_total{what="recorder"}') == 0, service.complaints()
     assert len(ledger.audit(limit=100_000)) >= 4_001, service.complaints()
+    until(lambda: caller.metric('foresell_dependency_up{dependency="ledger"}') == 1.0)  # who comes next finds it at work
 
 
 def test_a_request_log_that_cannot_be_written_is_counted(caller: Caller) -> None:
