@@ -7,14 +7,17 @@ eligible for a single record in the service (Python), so that training and servi
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from features.errors import CallError
 
 OPERATORS = ("=", "!=", ">", ">=", "<", "<=", "in", "is null", "is not null")
 Value = str | float | bool
+_COMPARED: dict[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _CONDITION = re.compile(
     r"^\s*(?P<column>[a-z_][a-z0-9_]*)\s*"
     r"(?:(?P<nullness>is\s+not\s+null|is\s+null)|(?P<op>!=|>=|<=|=|>|<|in\b)\s*(?P<value>.+?))\s*$"
@@ -76,9 +79,10 @@ class Condition:
         other = self.values[0]
         if self.operator in ("=", "!="):
             return (value == other) == (self.operator == "=")
-        left, right = (str(value), other) if isinstance(other, str) else (float(str(value)), float(other))
-        below, equal = left < right, left == right  # type: ignore[operator]
-        return {"<": below, "<=": below or equal, ">": not below and not equal, ">=": not below}[self.operator]
+        compare = _COMPARED[self.operator]
+        if isinstance(other, str):
+            return compare(str(value), other)
+        return compare(value if isinstance(value, float) else float(str(value)), float(other))
 
     def __str__(self) -> str:
         if not self.values:

@@ -111,6 +111,16 @@ class Layout:
         """The categories' lengths alone, which follow the numbers."""
         return struct.Struct(f"<{len(self.numbers) * _NUMBER.size}x{len(self.categories)}i")
 
+    def holds(self, names: frozenset[str]) -> bool:
+        """Whether there is a column of each name; what was found is kept, for it is asked of record after record."""
+        if names not in self._held:
+            self._held[names] = self.places.keys() >= names
+        return self._held[names]
+
+    @cached_property
+    def _held(self) -> dict[frozenset[str], bool]:
+        return {}
+
 
 def encode(layout: Layout, as_of: datetime, frame: pd.DataFrame) -> list[bytes]:
     """Pack one record per row.
@@ -226,6 +236,11 @@ class Values(Mapping[str, Value]):
         """All of it, unpacked at once."""
         values = self.layout.fixed.unpack_from(self.packed, HEADER_SIZE)
         return dict(zip(self.layout.places, (*values[: len(self.layout.numbers)], *self._texts), strict=True))
+
+
+def has_all(values: Mapping[str, Value], names: frozenset[str]) -> bool:
+    """Whether there is a value, though it be missing, of each name."""
+    return values.layout.holds(names) if isinstance(values, Values) else values.keys() >= names
 
 
 def layout_of(rows: Sequence[Mapping[str, Value]]) -> Layout | None:

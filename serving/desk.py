@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from features.errors import ForesellError
-from features.record import Record
+from features.record import Record, has_all
 from serving.policy import share
 from serving.reader import Ask
 from serving.score import Row, Score
@@ -96,7 +96,7 @@ def said(scorer: Scorer, records: Sequence[Record], scored: Scored) -> list[Said
 
 
 def _can_be_scored(scorer: Scorer, known: Known) -> bool:
-    return isinstance(known, Record) and known.values.keys() >= scorer.needed
+    return isinstance(known, Record) and has_all(known.values, scorer.needed)
 
 
 def _unscored(scorer: Scorer, ask: Ask, known: Known, now: datetime) -> Score:

@@ -7,13 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from serving.partition import REASON, text_of
-from serving.reasons import Reasoner
+from serving.reasons import Places, Reasoner
 from training.contract import Floats
-
-Places = NDArray[np.intp]
 
 
 class Distinct(NamedTuple):
@@ -50,8 +47,6 @@ class ReasonColumns:
         self._reasoner = reasoner
         self._names = pa.array(names, pa.string())
         self._twins = pa.array([[names[i] for i in mine] for mine in reasoner.twins], pa.list_(pa.string()))
-        width = max(map(len, reasoner.twins), default=0)
-        self._padded = np.array([[*mine, *[-1] * (width - len(mine))] for mine in reasoner.twins], dtype=np.intp)
 
     def of(self, values: pa.RecordBatch, contributions: Floats, rows: Places, total: int) -> pa.ListArray:
         """The reasons of some rows of a batch; the others have none.
@@ -74,21 +69,11 @@ class ReasonColumns:
     def _reasons(
         self, values: pa.RecordBatch, contributions: Floats, row: Places, measure: Places, total: Floats
     ) -> pa.StructArray:  # fmt: skip
-        spoken = self._spoken(contributions, row, measure, total)
+        spoken = self._reasoner.spoken(contributions, row, measure, total)
         value, text = self._told(values, row, spoken)
         direction = pa.array(["lowers", "raises"]).take(pa.array((total > 0).astype(np.int8)))
         told = [self._names.take(pa.array(spoken)), self._twins.take(pa.array(measure)), value, text, direction, pa.array(total)]
         return pa.StructArray.from_arrays(told, fields=list(REASON))
-
-    def _spoken(self, contributions: Floats, row: Places, measure: Places, total: Floats) -> Places:
-        """Of twins the one that moved the score most in the direction of them all; of equal ones the first."""
-        twins = self._padded[measure]
-        if twins.shape[1] == 1:
-            return twins[:, 0]
-        added = contributions[row[:, np.newaxis], twins] * np.where(total > 0, 1.0, -1.0)[:, np.newaxis]
-        added[twins < 0] = -np.inf
-        chosen: Places = twins[np.arange(len(twins)), added.argmax(axis=1)]
-        return chosen
 
     def _told(self, values: pa.RecordBatch, row: Places, spoken: Places) -> tuple[pa.Array, pa.Array]:
         """The value of each spoken feature, and its sentence: each different one is made once."""
@@ -106,7 +91,7 @@ class ReasonColumns:
         return pa.array(shown, pa.string()).take(at), pa.array(sentences, pa.string()).take(at)
 
 
-def listed(counts: NDArray[np.int64], values: pa.Array) -> pa.ListArray:
+def listed(counts: Places, values: pa.Array) -> pa.ListArray:
     """A list for each count, with as many of the values one after the other."""
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values)

@@ -25,6 +25,7 @@ Value = float | str | None
 Direction = Literal["raises", "lowers"]
 
 Range = tuple[float, float]
+Places = NDArray[np.intp]
 
 TOP = 5
 SENTENCES_KEPT = 1_000  # of each feature
@@ -174,9 +175,11 @@ class Reasoner:
             twins.setdefault(one.feature.measure, []).append(position)
         self.twins = [tuple(mine) for mine in twins.values()]
         self._sentences = [lru_cache(SENTENCES_KEPT)(one.sentence) for one in wording]  # the same counts and days come again
-        self._spoken = [tuple(self._names[i] for i in mine) for mine in self.twins]
+        self._told_of = [tuple(self._names[i] for i in mine) for mine in self.twins]
         self._side_by_side = np.array([position for mine in self.twins for position in mine], dtype=np.intp)
         self._first = np.cumsum([0, *(len(mine) for mine in self.twins[:-1])])
+        width = max(map(len, self.twins), default=0)
+        self._padded = np.array([[*mine, *[-1] * (width - len(mine))] for mine in self.twins], dtype=np.intp)
 
     def reasons(self, rows: Sequence[Mapping[str, Value]], contributions: Floats) -> list[tuple[Reason, ...]]:
         """The reasons of each score: the largest contributions, largest first; ties in the model's order.
@@ -187,15 +190,30 @@ class Reasoner:
         """
         if not self.twins:
             return [() for _ in rows]
-        largest, sums = self.largest(contributions)
-        found = zip(rows, largest.tolist(), sums.tolist(), contributions, strict=True)
-        return [self._told(row, measures, totals, each) for row, measures, totals, each in found]
+        measures, sums = self.largest(contributions)
+        spoken = self.spoken(contributions, np.arange(len(rows))[:, np.newaxis], measures, sums)
+        return list(map(self._told, rows, measures.tolist(), spoken.tolist(), sums.tolist()))
 
-    def largest(self, contributions: Floats) -> tuple[NDArray[np.intp], Floats]:
+    def largest(self, contributions: Floats) -> tuple[Places, Floats]:
         """The measures that moved each score most, largest first, and by how much: places in `twins`, and log-odds."""
         sums = np.add.reduceat(contributions[:, self._side_by_side], self._first, axis=1)
         largest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :TOP]
         return largest, sums[np.arange(len(sums))[:, np.newaxis], largest]
+
+    def spoken(self, contributions: Floats, row: Places, measure: Places, total: Floats) -> Places:
+        """The feature that is spoken about: of twins the one that moved the score most in the direction of them all.
+
+        Args:
+            contributions: as `reasons`.
+            row, measure, total: of each reason, in one shape: the row, the place in `twins`, and what all of them added.
+        """
+        twins = self._padded[measure]
+        if twins.shape[-1] == 1:
+            return twins[..., 0]
+        added = contributions[row[..., np.newaxis], twins] * np.where(total > 0, 1.0, -1.0)[..., np.newaxis]
+        added[twins < 0] = -np.inf
+        chosen: Places = np.take_along_axis(twins, added.argmax(axis=-1)[..., np.newaxis], axis=-1)[..., 0]
+        return chosen
 
     def shown(self, name: str, value: Value) -> str:
         """A value of one of the features, as people write it."""
@@ -205,20 +223,19 @@ class Reasoner:
         return value if isinstance(value, str) else shown(feature, value)
 
     def _told(
-        self, row: Mapping[str, Value], measures: Sequence[int], totals: Sequence[float], contributions: Floats
+        self, row: Mapping[str, Value], measures: Sequence[int], spoken: Sequence[int], totals: Sequence[float]
     ) -> tuple[Reason, ...]:
-        """The reasons of one score. Of twins the one is spoken about that moved the score most in the direction of them all."""
+        """The reasons of one score."""
         told = []
-        for measure, total in zip(measures, totals, strict=True):
+        for measure, feature, total in zip(measures, spoken, totals, strict=True):
             if not total:
                 continue
-            twins = self.twins[measure]
-            spoken = twins[0] if len(twins) == 1 else max(twins, key=(contributions if total > 0 else -contributions).__getitem__)
-            value = row[self._names[spoken]]
+            name = self._names[feature]
+            value = row[name]
             if value != value:
                 value = None
-            name, names, text = self._names[spoken], self._spoken[measure], self._sentences[spoken](value)
-            told.append(Reason(name, names, value, text, "raises" if total > 0 else "lowers", total))
+            direction: Direction = "raises" if total > 0 else "lowers"
+            told.append(Reason(name, self._told_of[measure], value, self._sentences[feature](value), direction, total))
         return tuple(told)
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from itertools import count, repeat
 from typing import cast
 
@@ -20,7 +20,7 @@ from features.errors import ContractError
 from features.feature import Feature, View
 from features.operation import PolicySettings
 from features.propensity import Grades, Propensity
-from features.record import Record
+from features.record import Record, has_all
 from features.settings import Workspace
 from features.views import feature_map
 from serving.policy import Held, Policy
@@ -32,6 +32,7 @@ from training.registry import Registered
 
 Lap = Callable[[str], None]
 NOTHING: Floats = np.empty((0, 0))
+MARKS_KEPT = 10_000
 
 
 def untimed(stage: str) -> None:
@@ -85,6 +86,7 @@ class Scorer:
         eligibility = (condition.column for condition in self.conditions)
         self.columns: tuple[str, ...] = tuple(dict.fromkeys((*model.columns, *eligibility, *value, *self.policy.columns)))
         usual = {c.name: _quartiles(c.typical) for c in model.contract.features}
+        self._marks = lru_cache(MARKS_KEPT)(partial(_marks, self.propensity.grades))  # a model knows so many percentiles
         self.reasoner = Reasoner(wordings(model.columns, declarations, self.propensity.reasons, usual))
 
     def score(self, records: Sequence[Record], scored_at: datetime) -> list[Score]:
@@ -179,10 +181,11 @@ class Scorer:
         self, record: Record, probability: float, percentile: float, reasons: tuple[Reason, ...], missing: tuple[str, ...],
         unseen: tuple[str, ...], explore: bool, scored_at: datetime,
     ) -> Score:  # fmt: skip
+        shown, letter = self._marks(percentile)
         return Score(
-            record.entity_id, self.propensity.name, True, None, None, points(percentile), probability, percentile,
-            grade(percentile, self.propensity.grades), self._expected_value(probability, record.values), reasons, missing, unseen,
-            self._stale(record, scored_at), record.as_of, scored_at, self.version, explore,
+            record.entity_id, self.propensity.name, True, None, None, shown, probability, percentile, letter,
+            self._expected_value(probability, record.values), reasons, missing, unseen, self._stale(record, scored_at),
+            record.as_of, scored_at, self.version, explore,
         )  # fmt: skip
 
     def explored(self, ids: Sequence[str | None], scored_at: datetime) -> list[bool]:
@@ -215,7 +218,7 @@ class Scorer:
 
     def _require_columns(self, records: Sequence[Record]) -> None:
         needed = self.needed
-        if all(record.values.keys() >= needed for record in records):
+        if all(has_all(record.values, needed) for record in records):
             return
         raise self.lacks({name for record in records for name in needed if name not in record.values})
 
@@ -274,6 +277,10 @@ def _told(value: Value) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "not known"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _marks(floors: Grades, percentile: float) -> tuple[int, Grade]:
+    return points(percentile), grade(percentile, floors)
 
 
 def points(percentile: float) -> int:
