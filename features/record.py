@@ -113,9 +113,10 @@ class Layout:
 
     def holds(self, names: frozenset[str]) -> bool:
         """Whether there is a column of each name; what was found is kept, for it is asked of record after record."""
-        if names not in self._held:
-            self._held[names] = self.places.keys() >= names
-        return self._held[names]
+        held = self._held  # once: two threads may each make it
+        if names not in held:
+            held[names] = self.places.keys() >= names
+        return held[names]
 
     @cached_property
     def _held(self) -> dict[frozenset[str], bool]:
@@ -136,21 +137,33 @@ def encode(layout: Layout, as_of: datetime, frame: pd.DataFrame) -> list[bytes]:
     names = [name for name, _ in layout.columns]
     if not set(names) <= set(frame.columns):
         raise mismatch("the frame to be packed", names, [name for name in frame.columns if name in names])
-    header = _HEADER.pack(VERSION, layout.digest, (as_of - EPOCH) // MICROSECOND)
     numbers = frame[list(layout.numbers)].to_numpy(dtype="<f8", na_value=np.nan)
-    categories = [_encode_category(frame[name]) for name in layout.categories]
-    block = np.empty(len(frame), dtype=[("numbers", "<f8", (len(layout.numbers),)), ("lengths", "<i4", (len(categories),))])
+    return pack(layout, as_of, numbers, [frame[name] for name in layout.categories])
+
+
+def pack(layout: Layout, as_of: datetime, numbers: np.ndarray, categories: Sequence[Sequence[Value] | pd.Series]) -> list[bytes]:
+    """As `encode`, of columns.
+
+    Args:
+        layout: the columns to pack.
+        as_of: the instant before which the values were known, with a time zone.
+        numbers: one row a record, one column a number of the layout, NaN for missing.
+        categories: one column a category of the layout; None for missing.
+    """
+    header = _HEADER.pack(VERSION, layout.digest, (as_of - EPOCH) // MICROSECOND)
+    encoded = [_encode_category(column) for column in categories]
+    block = np.empty(len(numbers), dtype=[("numbers", "<f8", (len(layout.numbers),)), ("lengths", "<i4", (len(encoded),))])
     block["numbers"] = np.where(np.isnan(numbers), np.nan, numbers)  # one bit pattern for missing
-    for place, (lengths, _) in enumerate(categories):
+    for place, (lengths, _) in enumerate(encoded):
         block["lengths"][:, place] = lengths
     fixed, width = memoryview(block.tobytes()), layout.fixed.size
-    tails = map(b"".join, zip(*(texts for _, texts in categories), strict=True)) if categories else [b""] * len(frame)
+    tails = map(b"".join, zip(*(texts for _, texts in encoded), strict=True)) if encoded else [b""] * len(numbers)
     return [b"".join((header, fixed[i * width : (i + 1) * width], tail)) for i, tail in enumerate(tails)]
 
 
-def _encode_category(column: pd.Series) -> tuple[np.ndarray, list[bytes]]:
+def _encode_category(column: Sequence[Value] | pd.Series) -> tuple[np.ndarray, list[bytes]]:
     """For each row the number of characters and the text."""
-    codes, known = pd.factorize(column)
+    codes, known = pd.factorize(column if isinstance(column, pd.Series) else np.array(column, dtype=object))
     counts = np.array([*map(len, known), MISSING])  # code -1, missing, is the last
     texts = [*(text.encode() for text in known), b""]
     return counts[codes], [texts[code] for code in codes]
@@ -228,6 +241,12 @@ class Values(Mapping[str, Value]):
 
     def __contains__(self, name: object) -> bool:
         return name in self.layout.places
+
+    def __eq__(self, other: object) -> bool:
+        """As of mappings; and of the same bytes are equal though a number be missing, which equals nothing."""
+        return (isinstance(other, Values) and self.packed == other.packed) or super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of mappings
 
     def keys(self) -> KeysView[str]:
         return self.layout.places.keys()

@@ -16,7 +16,6 @@ import numpy as np
 
 from features.errors import ContractError
 from serving.ledger import Stored
-from serving.ledger.kept import read
 from serving.reasons import Reason
 from serving.score import Cause, Change, Row, Score, Trend, heading
 from serving.scorer import Scorer
@@ -77,7 +76,7 @@ def _change(case: Case, before: int, causes: tuple[Cause, ...] = ()) -> Change:
 def _moved(scorer: Scorer, cases: Sequence[Case]) -> list[Change | None]:
     points = [_points(case) for case in cases]
     others = [i for i, case in enumerate(cases) if points[i] is not None and case.before.model_version != scorer.version]
-    then = {i: read(cases[i].before.features) for i in others}
+    then = {i: cases[i].before.known for i in others}
     again = dict(zip(others, _again(scorer, list(then.values())), strict=True))
     return [
         None if before is None else _change(case, before, _causes(scorer, case, again.get(i)))
@@ -119,7 +118,7 @@ def _again(scorer: Scorer, then: Sequence[Row]) -> list[Again | None]:
 
 def _of_data(scorer: Scorer, case: Case, added: Floats) -> tuple[Cause, ...]:
     """The measures whose part in the score has moved most, from what was added then."""
-    then = read(case.before.features)
+    then = case.before.known
     return tuple(
         Cause("data", _told(scorer, reason, then, case.values), reason.feature, reason.contribution)
         for reason in scorer.told(case.values, case.contributions - added)[:MOST_CAUSES]

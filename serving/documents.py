@@ -1,13 +1,12 @@
-"""Documents by columns, as JSON, byte for byte what is written row by row: by `serving.answer`, of features by pydantic."""
+"""Documents by columns, as JSON, byte for byte what `serving.answer` writes row by row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic_core import to_json
 
 from serving.answer import written
 from serving.reason_columns import floats, listed
@@ -37,17 +36,6 @@ def documents(scores: pa.RecordBatch, categories: Collection[str]) -> list[bytes
     return _bytes(_object(fields, _NOT_STORED))
 
 
-def values(batch: pa.RecordBatch, names: Sequence[str]) -> list[bytes]:
-    """The values of features as the ledger keeps them."""
-    if not names:
-        return [b"{}"] * len(batch)
-    return _bytes(_object({name: _value(batch[name]) for name in names}, "}"))
-
-
-def _value(column: pa.Array) -> pa.Array:
-    return _numbers(column, infinite=True) if pa.types.is_floating(column.type) else _texts(column)
-
-
 def _once(column: pa.Array, write: Callable[[pa.Array], pa.Array]) -> pa.Array | str:
     """What is written of each row; one text where it is the same of all, as it is of more than half of the fields."""
     return str(write(column.slice(0, 1))[0]) if _is_one(column) else write(column)
@@ -66,7 +54,7 @@ def _object(fields: Mapping[str, pa.Array | str], end: str) -> pa.Array:
     parts: list[pa.Array | str] = []
     text = "{"
     for place, (name, column) in enumerate(fields.items()):
-        text += f"{',' if place else ''}{to_json(name).decode()}:"
+        text += f"{',' if place else ''}{written(name).decode()}:"
         if isinstance(column, str):
             text += column
         else:
@@ -116,30 +104,26 @@ def _quoted(distinct: pa.Array) -> pa.Array:
     texts = distinct.cast(pa.string())
     quoted = pc.binary_join_element_wise('"', texts, '"', "")
     is_special = pc.match_substring_regex(texts, _ESCAPED).fill_null(False)
-    return _replaced(quoted, is_special, texts, written) if pc.any(is_special).as_py() else quoted
+    return _replaced(quoted, is_special, texts) if pc.any(is_special).as_py() else quoted
 
 
-def _numbers(column: pa.Array, infinite: bool = False) -> pa.Array:
-    """Numbers, missing ones as null; so are infinite ones, for which JSON has no word, where they are not wanted."""
+def _numbers(column: pa.Array) -> pa.Array:
+    """Numbers, missing ones as null; so are infinite ones, for which JSON has no word."""
     numbers = floats(column)
-    size, is_known = np.abs(numbers), ~np.isnan(numbers) if infinite else np.isfinite(numbers)
+    size, is_known = np.abs(numbers), np.isfinite(numbers)
     is_plain = ((size >= LEAST) & (size < MOST)) | (numbers.view(np.int64) == 0)
     digits = pa.array(np.where(is_plain, numbers, 0.5)).cast(pa.string())
     is_whole = (is_plain & (numbers == np.trunc(numbers))).astype(np.int8)
     text = pc.binary_join_element_wise(digits, pa.array(["", ".0"]).take(pa.array(is_whole)), "")
     if (is_known & ~is_plain).any():
-        text = _replaced(text, pa.array(is_known & ~is_plain), pa.array(numbers), _constant if infinite else written)
+        text = _replaced(text, pa.array(is_known & ~is_plain), pa.array(numbers))
     return pc.if_else(pa.array(is_known), text, NULL)
 
 
-def _replaced(text: pa.Array, mask: pa.Array, values: pa.Array, write: Callable[[object], bytes]) -> pa.Array:
-    """Where the mask says so, what is written of the value instead."""
-    told = [write(value).decode() for value in values.filter(mask).to_pylist()]
+def _replaced(text: pa.Array, mask: pa.Array, values: pa.Array) -> pa.Array:
+    """Where the mask says so, what `written` makes of the value instead."""
+    told = [written(value).decode() for value in values.filter(mask).to_pylist()]
     return pc.replace_with_mask(text, mask, pa.array(told, pa.string()))
-
-
-def _constant(number: object) -> bytes:
-    return to_json(number, inf_nan_mode="constants")
 
 
 def _bytes(column: pa.Array) -> list[bytes]:

@@ -17,7 +17,6 @@ from features.settings import Workspace
 from features.snapshot import label
 from serving.answer import SCORE
 from serving.ledger import Stored
-from serving.ledger.kept import read
 from serving.reader import Ask, Reader
 from serving.score import Row, Score
 from serving.scorer import Scorer
@@ -49,7 +48,7 @@ class Fallback:
             stored: the last stored score, if there is one.
         """
         told = self._reader.told(ask, self._now)
-        kept = read(stored.features) if stored else {}
+        kept = stored.known if stored else {}
         withheld = scorer.policy.surely_withheld(ask.entity_id, {**kept, **told})
         if withheld is not None:
             return scorer.unscored(ask.entity_id, withheld.why, None, self._now, withheld.kind)

@@ -10,15 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import ForesellError
+from features.record import EPOCH, Layout, Values, pack
 from features.settings import Workspace
 from features.stream import among
 from serving.columns import ColumnScorer, ColumnScores
-from serving.documents import documents, values
+from serving.documents import documents
 from serving.ledger import Ledger, Stored
+from serving.reason_columns import floats
 
 IDS_PER_READ = 250_000
 ROWS_PER_WRITE = 5_000  # in one transaction, so that others get their turn in between
@@ -115,12 +118,11 @@ class LastScores:
         """One for each row but theirs whose objection the ledger holds; who has no score leaves no contributions, no features."""
         scorer, size = self._scorer.scorer, chunk.num_rows
         contributions: list[bytes | None] = [None] * size
-        features: list[bytes | None] = [None] * size
-        kept = scorer.remembered if self._scorer.with_reasons else scorer.policy.columns
+        features: list[Values | None] = [None] * size
+        kept = scorer.remembered if self._scorer.with_reasons else scorer.remembered_without_reasons
         rows = made.rows.tolist()
-        able = chunk.select(["entity_id", *kept]).take(pa.array(made.rows, pa.int64()))
-        for row, told in zip(rows, values(able, kept), strict=True):
-            features[row] = told
+        for row, told in zip(rows, _records(kept, chunk.take(pa.array(made.rows, pa.int64()))), strict=True):
+            features[row] = Values(kept, told)
         if len(made.contributions):
             for row, added in zip(rows, made.contributions[:, :-1], strict=True):
                 contributions[row] = added.tobytes()
@@ -131,3 +133,11 @@ class LastScores:
             for entity_id, probability, document, added, told in zip(*columns, strict=True)
             if entity_id not in self._scorer.objections
         ]
+
+
+def _records(layout: Layout, rows: pa.RecordBatch) -> list[bytes]:
+    """What is kept of each row, as `serving.ledger.kept` packs it."""
+    numbers = np.empty((rows.num_rows, len(layout.numbers)))
+    for place, name in enumerate(layout.numbers):
+        numbers[:, place] = floats(rows[name])
+    return pack(layout, EPOCH, numbers, [rows[name].to_pylist() for name in layout.categories])

@@ -17,7 +17,6 @@ from serving.action import entities, kind_of
 from serving.answer import SCORE
 from serving.desk import Known
 from serving.ledger import Ledger, Stored
-from serving.ledger.kept import read
 from serving.policy import Held, Policy
 from serving.score import Score
 
@@ -72,7 +71,7 @@ def shown(policy: Policy, stored: Stored, known: Known, now: datetime) -> Score 
     score = SCORE.validate_json(stored.document)
     if score.score is None:
         return None
-    values = {**read(stored.features), **(known.values if isinstance(known, Record) else {})}
+    values = {**stored.known, **(known.values if isinstance(known, Record) else {})}
     why: str | None
     kind: Held | None
     if isinstance(known, Exception) and policy.conditions:

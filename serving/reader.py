@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from features.condition import is_missing
 from features.errors import ContractError, ForesellError, StoreError
 from features.feature import View
 from features.forgetting.forgotten import Forgotten
@@ -13,7 +14,6 @@ from features.online import Online
 from features.record import Record, Values
 from serving.breaker import Breaker
 from serving.ledger import Stored
-from serving.ledger.kept import read
 from serving.newcomer import Attribute, Given, Value, attributes, newcomer, overridden, said
 
 
@@ -91,7 +91,7 @@ class Reader:
     def given_before(self, stored: Stored) -> dict[str, Given]:
         """The attributes that a stored score was made from, as one would give them again."""
         named = {one.feature.name for one in self.attributes if one.type != "timestamp"}
-        return {name: value for name, value in read(stored.features).items() if name in named and value is not None}
+        return {name: value for name, value in stored.known.items() if name in named and not is_missing(value)}
 
     def told(self, ask: Ask, now: datetime) -> dict[str, Value]:
         """The features that a request alone tells, whatever the store knows."""

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from features.errors import ContractError
-from features.feature import Feature, View
+from features.feature import Dtype, Feature, View
 from features.operation import PolicySettings
 from features.propensity import Grades, Propensity
-from features.record import Record, has_all
+from features.record import Layout, Record, has_all
 from features.settings import Workspace
 from features.views import feature_map
 from serving.policy import Held, Policy
@@ -86,6 +86,8 @@ class Scorer:
         eligibility = (condition.column for condition in self.conditions)
         self.columns: tuple[str, ...] = tuple(dict.fromkeys((*model.columns, *eligibility, *value, *self.policy.columns)))
         usual = {c.name: _quartiles(c.typical) for c in model.contract.features}
+        of_model: dict[str, Dtype] = {one: "category" if one in model.categories else "number" for one in model.columns}
+        self._dtypes = {name: feature.dtype for name, feature in declarations.items()} | of_model
         self._marks = lru_cache(MARKS_KEPT)(partial(_marks, self.propensity.grades))  # a model knows so many percentiles
         self.reasoner = Reasoner(wordings(model.columns, declarations, self.propensity.reasons, usual))
 
@@ -237,9 +239,17 @@ class Scorer:
         return tuple(dict.fromkeys((*self.policy.columns, *(condition.column for condition in self.conditions))))
 
     @cached_property
-    def remembered(self) -> tuple[str, ...]:
+    def remembered(self) -> Layout:
         """What is kept of an entity with its score: the model's features, and what policy looks at."""
-        return tuple(dict.fromkeys((*self.model.columns, *self.policy.columns)))
+        return self._layout(dict.fromkeys((*self.model.columns, *self.policy.columns)))
+
+    @cached_property
+    def remembered_without_reasons(self) -> Layout:
+        """What is kept of an entity with a score whose reasons are not: what policy looks at."""
+        return self._layout(self.policy.columns)
+
+    def _layout(self, names: Iterable[str]) -> Layout:
+        return Layout(tuple((name, self._dtypes[name]) for name in names))
 
     @cached_property
     def needed(self) -> frozenset[str]:

@@ -93,7 +93,7 @@ class Database:
         text = statement if self.is_file else _for_psycopg(statement)
         return self._calmly(lambda connection: connection.exec_driver_sql(text, tuple(parameters)).cursor.fetchall())
 
-    def read_among(self, statement: str, fixed: Sequence[Any], values: Sequence[str]) -> list[Any]:
+    def read_among(self, statement: str, fixed: Sequence[Any], values: Sequence[str] | Sequence[bytes]) -> list[Any]:
         """As `read`, of a statement that ends where the values belong; of any number of them.
 
         Raises:
@@ -279,7 +279,7 @@ class Part:
         self._database = database
 
 
-def in_parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def in_parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """Values, no more at once than a statement takes."""
     for start in range(0, len(values), VALUES_PER_READ):
         yield values[start : start + VALUES_PER_READ]

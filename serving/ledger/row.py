@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from features.record import Value, Values
+from serving.ledger.kept import Kept
+
 Road = Literal["http", "read", "hook", "batch"]
 State = Literal["scored", "withheld", "gone"]
 Status = Literal["sent", "rejected", "waiting", "given up"]
@@ -25,7 +28,7 @@ class Stored(NamedTuple):
         document: the score as JSON, byte for byte as it was served.
         contributions: one little-endian float64 for each feature of the model, in its order: `np.frombuffer(_, "<f8")`.
         features: the values of the model's features, and of what policy looks at, by name, NaN or None where one is missing;
-            read back, bytes that `serving.ledger.kept.read` takes.
+            None where none were kept.
     """
 
     propensity: str
@@ -35,7 +38,12 @@ class Stored(NamedTuple):
     probability: float | None
     document: bytes
     contributions: bytes | None = None
-    features: Mapping[str, float | str | None] | bytes | None = None
+    features: Kept | Values | None = None
+
+    @property
+    def known(self) -> Mapping[str, Value]:
+        """The features, or nothing."""
+        return {} if self.features is None else self.features
 
 
 class Entry(NamedTuple):

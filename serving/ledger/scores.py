@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
-from serving.ledger.database import Part, in_parts
+from features.errors import ContractError
+from features.record import Layout, Values, header
+from serving.ledger.database import Database, Part, in_parts
 from serving.ledger.kept import packed
 from serving.ledger.row import Entry, Served, Stored
-from serving.ledger.table import LATEST, SERVED, instant, microseconds
+from serving.ledger.table import KEPT, LATEST, SERVED, instant, microseconds
 
 _STORED = LATEST.columns.keys()
 _AUDITED = SERVED.columns.keys()[1:]
@@ -25,11 +27,18 @@ _STORE = (
     f"insert into latest ({', '.join(_STORED)}) values ({', '.join('?' * len(_STORED))}) "
     f"on conflict (propensity, entity_id) do update set {', '.join(f'{name} = excluded.{name}' for name in _STORED[2:])}"
 )
+NONE = b""
+_LAYOUT = "insert into kept (digest, layout) values (?, ?) on conflict do nothing"
+_LAYOUTS = "select digest, layout from kept where digest "
 _APPEND = f"insert into served ({', '.join(_AUDITED)}) values ({', '.join('?' * len(_AUDITED))})"
 
 
 class Scores(Part):
-    """The tables `latest` and `served`."""
+    """The tables `latest`, `kept` and `served`."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._layouts: dict[bytes, Layout] = {}  # by digest: those that are certain to be in the database
 
     def latest(self, propensity: str, ids: Sequence[str]) -> dict[str, Stored]:
         """The last score of each entity that has one, by id.
@@ -45,7 +54,7 @@ class Scores(Part):
             if len(ids) == 1
             else self._database.read_among(_MANY, (propensity,), ids)
         )
-        return {row[1]: _stored(row) for row in rows}
+        return {one.entity_id: one for one in self._stored(rows)}
 
     def latest_beside(self, propensity: str, now: Mapping[str, tuple[str, float | None]]) -> dict[str, Stored]:
         """As `latest`, to be compared with what is said now, by id: the version and the probability.
@@ -73,7 +82,7 @@ class Scores(Part):
         Raises:
             StoreError, CallError: as `latest`.
         """
-        return sorted(map(_stored, self._database.read_among(_EVERY, (entity_id,), propensities)))
+        return sorted(self._stored(self._database.read_among(_EVERY, (entity_id,), propensities)), key=lambda one: one.propensity)
 
     def withheld(self, propensities: Sequence[str], ids: Sequence[str]) -> dict[str, Stored]:
         """By id, the newest stored answer of any of some propensities that has no score.
@@ -82,7 +91,7 @@ class Scores(Part):
             StoreError, CallError: as `latest`.
         """
         rows = [row for name in propensities for row in self._database.read_among(_WITHHELD, (name,), ids)]
-        return {row[1]: _stored(row) for row in sorted(rows, key=lambda row: row[2])}
+        return {one.entity_id: one for one in self._stored(sorted(rows, key=lambda row: row[2]))}
 
     def withheld_since(self, propensities: Sequence[str], since: datetime) -> list[Stored]:
         """The stored answers of some propensities that have no score and were given after an instant, oldest first.
@@ -91,9 +100,8 @@ class Scores(Part):
             StoreError: the database does not answer.
         """
         query = select(LATEST).where(LATEST.c.propensity.in_(propensities), LATEST.c.probability.is_(None))
-        return [
-            Stored(*row) for row in self._database.select(query.where(LATEST.c.scored_at > since).order_by(LATEST.c.scored_at))
-        ]
+        rows = self._database.select(query.where(LATEST.c.scored_at > since).order_by(LATEST.c.scored_at))
+        return self._stored([(*row[:2], microseconds(row[2]), *row[3:]) for row in rows])
 
     def answered(self, propensity: str, after: str, limit: int) -> list[str]:
         """The ids of the entities of which an answer is stored, a score or not, in the database's order.
@@ -128,9 +136,7 @@ class Scores(Part):
             CallError: a value is one that no database can hold; nothing was kept.
         """
         if entries:
-            with self._database.writing() as connection:
-                self._store(connection, [entry.stored for entry in entries if entry.stored])
-                self._database.write_many(connection, _APPEND, [_audited(entry) for entry in entries])
+            self._keep([entry.stored for entry in entries if entry.stored], entries)
 
     def keep_latest(self, scores: Sequence[Stored]) -> None:
         """Store scores that nobody asked for, such as 5,000 of a night at a time, so that others get their turn in between.
@@ -139,8 +145,7 @@ class Scores(Part):
             StoreError, CallError: as `keep`.
         """
         if scores:
-            with self._database.writing() as connection:
-                self._store(connection, scores)
+            self._keep(scores, ())
 
     def audit(
         self,
@@ -168,22 +173,52 @@ class Scores(Part):
         query = query.where(SERVED.c.at < until) if until else query
         return [Served(*row) for row in reversed(self._database.select(query))]
 
-    def _store(self, connection: Connection, scores: Sequence[Stored]) -> None:
-        """One row for each entity, in an order of the keys, so that two who write the same ones do not wait for each other."""
+    def _keep(self, scores: Sequence[Stored], entries: Sequence[Entry]) -> None:
+        """All or nothing.
+
+        Of scores one for each entity, in an order of the keys, so that two who write the same ones do not wait for each other.
+        """
         newest = {stored[:2]: stored for stored in scores}
-        if newest:
-            self._database.write_many(connection, _STORE, _packed([newest[key] for key in sorted(newest)]))
+        ordered = [newest[key] for key in sorted(newest)]
+        layouts = {one.features.layout.digest: one.features.layout for one in ordered if one.features is not None}
+        others = {digest: layout for digest, layout in layouts.items() if digest not in self._layouts}
+        if others:
+            self._database.add(KEPT)
+        with self._database.writing() as connection:
+            if others:
+                told = [(digest, others[digest].to_json()) for digest in sorted(others)]
+                self._database.write_many(connection, _LAYOUT, told)
+            if ordered:
+                self._database.write_many(connection, _STORE, _packed(ordered))
+            if entries:
+                self._database.write_many(connection, _APPEND, [_audited(entry) for entry in entries])
+        self._layouts.update(others)
+
+    def _stored(self, rows: Sequence[Sequence[Any]]) -> list[Stored]:
+        """Rows of `latest` as the driver gives them, with what was kept by name."""
+        others = {_digest(row[-1]) for row in rows if row[-1]} - {NONE, *self._layouts}
+        if others:
+            found = self._database.read_among(_LAYOUTS, (), sorted(others))
+            self._layouts.update((digest, Layout.from_json(text)) for digest, text in found)
+        return [Stored(row[0], row[1], instant(row[2]), row[3], row[4], row[5], row[6], self._values(row[7])) for row in rows]
+
+    def _values(self, record: bytes | None) -> Values | None:
+        layout = self._layouts.get(_digest(record)) if record else None
+        return Values(layout, record) if layout and record else None
 
 
-def _stored(row: Sequence[Any]) -> Stored:
-    return Stored(row[0], row[1], instant(row[2]), *row[3:])
+def _digest(record: bytes) -> bytes:
+    """Of a record's layout; `NONE` of what was kept before there were records, which says nothing."""
+    try:
+        return header(record)[0]
+    except ContractError:
+        return NONE
 
 
 def _packed(scores: Sequence[Stored]) -> list[tuple[Any, ...]]:
     """Rows; features are packed here, after the answer."""
-    made = iter(packed([one.features for one in scores if isinstance(one.features, Mapping)]))
-    features = [next(made) if isinstance(one.features, Mapping) else one.features for one in scores]
-    return [(one[0], one[1], microseconds(one[2]), *one[3:-1], mine) for one, mine in zip(scores, features, strict=True)]
+    records = packed([one.features for one in scores])
+    return [(one[0], one[1], microseconds(one[2]), *one[3:-1], mine) for one, mine in zip(scores, records, strict=True)]
 
 
 def _audited(entry: Entry) -> tuple[Any, ...]:

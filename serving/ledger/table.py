@@ -69,6 +69,8 @@ LATEST = Table(
     Column("features", LargeBinary),
 )
 
+KEPT = Table("kept", METADATA, Column("digest", LargeBinary, primary_key=True), Column("layout", Text, nullable=False))
+
 NIGHT = Table("night", METADATA, Column("propensity", Text, primary_key=True), Column("sha256", Text, nullable=False))
 
 SERVED = Table(

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -144,3 +144,12 @@ def test_columns_of_categories_are_those_of_the_rows() -> None:
     assert categories(rows, ["orders_count_30d"]) == [[1.0, 1.0]]  # whoever wants text says that these are numbers
     with pytest.raises(KeyError):
         categories(rows, ["nothing"])
+
+
+def test_values_are_equal_by_their_bytes_or_as_mappings_are() -> None:
+    layout = Layout((("n", "number"), ("c", "category")))
+    now, missing = datetime(2026, 11, 26, tzinfo=UTC), pd.DataFrame({"n": [math.nan], "c": [None]})
+    (data,), (other,) = encode(layout, now, missing), encode(layout, now, missing.assign(n=1.0))
+    later = encode(layout, now + timedelta(days=1), missing.assign(n=1.0))[0]
+    assert decode(layout, data) == decode(layout, bytes(bytearray(data))) != decode(layout, other)
+    assert decode(layout, other) == decode(layout, later) == {"n": 1.0, "c": None} != {"n": 1.0}

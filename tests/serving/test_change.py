@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.feature import Feature
-from features.record import Record
+from features.record import Record, decode
 from features.settings import Settings, Workspace
 from serving.answer import Answer, Call, answered, entry, written
 from serving.change import Case, changes, trend
 from serving.desk import Said, said
 from serving.ledger import Ledger, Stored
+from serving.ledger.kept import packed
 from serving.score import STEADY, Change
 from serving.scorer import Scorer
 from tests.serving.conftest import COLUMNS, QUESTION
@@ -184,11 +185,11 @@ def test_model_and_data_are_told_apart(scorer: Scorer, other: Callable[..., Scor
 
 
 def replaced(before: Stored) -> Stored:
-    """The same, from a ledger that packs features as JSON."""
-    import json
-
-    features = {name: None if value != value else value for name, value in dict(before.features or {}).items()}  # type: ignore[call-overload]
-    return before._replace(features=json.dumps(features).encode())
+    """The same, as a ledger reads it back."""
+    assert before.features is not None
+    (record,) = packed([before.features])
+    assert record is not None
+    return before._replace(features=decode(before.features.layout, record))
 
 
 def test_a_version_that_reads_fewer_features_is_asked_about_them(
@@ -217,7 +218,7 @@ def test_a_version_that_reads_other_features_says_that_it_cannot_tell(
 def test_of_a_night_without_reasons_it_is_said_that_they_were_not_kept(
     scorer: Scorer, other: Callable[..., Scorer], rows: list[Row]
 ) -> None:
-    before = stored(one(scorer, rows[0], THEN))._replace(contributions=None, features=b"{}")
+    before = stored(one(scorer, rows[0], THEN))._replace(contributions=None, features=None)
     found = changed(before, one(other(), rows[0]))
     assert found is not None
     assert [cause.text for cause in found["causes"]] == [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic_core import to_json
 
 from features.feature import Feature
 from features.record import Record
 from serving.answer import written
 from serving.columns import ColumnScorer
-from serving.documents import documents, values
+from serving.documents import documents
 from serving.policy import Policy
+from serving.score import Score
 from serving.scorer import Scorer
 from tests.serving.conftest import Rows
 from tests.serving.test_columns import AS_OF, CATEGORY, NOW, NUMBERS, POLICY, batch_of
@@ -63,17 +63,29 @@ def test_what_is_the_same_of_all_is_written_once_and_of_each(
     assert documents(alike, model.categories) == list(map(written, expected))
 
 
+@pytest.fixture(scope="module")
+def made(model: Model, declarations: dict[str, Feature], rows_of: Callable[..., Rows]) -> tuple[pa.RecordBatch, Score]:
+    """One score, by columns and as it is."""
+    rows, scorer = rows_of(1, seed=8), Scorer(model, "3", declarations, Policy(POLICY, "customer"))
+    scored = ColumnScorer(scorer, reasons=False).scored(batch_of(rows, [AS_OF]), NOW).scores
+    return scored, replace(scorer.scored([Record("c0", AS_OF, rows[0])], NOW).scores[0], reasons=())
+
+
+def same(made: tuple[pa.RecordBatch, Score], told: Sequence[tuple[str, float | None]]) -> None:
+    """Scores that tell of other ids and values are written alike."""
+    batch = pa.concat_batches([made[0]] * len(told))
+    columns = {"entity_id": pa.array([who for who, _ in told]), "expected_value": pa.array([n for _, n in told], pa.float64())}
+    for name, column in columns.items():
+        batch = batch.set_column(batch.schema.names.index(name), name, column)
+    assert documents(batch, []) == [written(replace(made[1], entity_id=who, expected_value=worth)) for who, worth in told]
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.none() | st.floats(), st.none() | Words)))
-def test_values_are_written_as_pydantic_writes_them(rows: list[tuple[float | None, str | None]]) -> None:
-    numbers, words = [row[0] for row in rows], [row[1] for row in rows]
-    batch = pa.record_batch({"n": pa.array(numbers, pa.float64()), "w": pa.array(words, pa.string())})
-    told = [{"n": None if n is not None and math.isnan(n) else n, "w": w} for n, w in rows]
-    assert values(batch, ["n", "w"]) == [to_json(one, inf_nan_mode="constants") for one in told]
-    assert values(batch, []) == [b"{}"] * len(rows)
+@given(told=st.lists(st.tuples(Words, st.none() | st.floats()), min_size=1))
+def test_whatever_words_and_numbers_are_written_alike(made: tuple[pa.RecordBatch, Score], told: list[tuple[str, float]]) -> None:
+    same(made, told)
 
 
 @pytest.mark.parametrize("number", [0.0, -0.0, 1e-5, 1.5e-5, 9.9e-5, 1e-4, 999_999_999.0, 1e9, 1e10, 1e15, 1e16, 1 / 3, 5e-324])
-def test_the_edges_of_numbers(number: float) -> None:
-    batch = pa.record_batch({"n": pa.array([number, -number])})
-    assert values(batch, ["n"]) == [to_json({"n": number}), to_json({"n": -number})]
+def test_the_edges_of_numbers(made: tuple[pa.RecordBatch, Score], number: float) -> None:
+    same(made, [("1", number), ("2", -number)])

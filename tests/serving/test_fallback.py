@@ -83,7 +83,7 @@ def test_what_a_night_without_reasons_was_made_from_is_stale_too(opened: Opened)
     who = stored(opened())[0].entity_id or ""
     office = opened()
     kept = office.ledger.latest("lead-conversion", [who])[who]
-    office.ledger.keep_latest([kept._replace(contributions=None, features=b"{}")])
+    office.ledger.keep_latest([kept._replace(contributions=None, features=None)])
     without_store(office)
     (shown,) = answers(office, [Ask(who)])
     assert shown.degraded and shown.stale == office.desk("lead-conversion").scorer.model.columns

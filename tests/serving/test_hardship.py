@@ -16,7 +16,6 @@ import pytest
 from features.settings import Workspace
 from serving.http import keys
 from serving.ledger import Ledger
-from serving.ledger.kept import read
 from tests.serving.running import Running, copied, running, until
 from tests.serving.shop import NOW
 
@@ -179,4 +178,4 @@ def _at(ledger: Ledger, entity_id: str) -> datetime:
 def _origin(ledger: Ledger, entity_id: str) -> object:
     """What the last stored score of a lead knows of where it came from."""
     found = ledger.of_entity(["lead-conversion"], entity_id)
-    return read(found[0].features).get("lead_origin") if found else None
+    return found[0].known.get("lead_origin") if found else None

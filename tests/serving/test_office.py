@@ -13,7 +13,6 @@ from features.settings import SETTINGS_FILE, Workspace
 from serving.answer import Call as Asked
 from serving.hooks.call import Call
 from serving.ledger import Ledger
-from serving.ledger.kept import read
 from serving.office import Office
 from serving.reader import Ask
 from serving.recorder import Recorder
@@ -51,7 +50,7 @@ def ask(office: Office, **given: Any) -> None:
 
 def remembered(office: Office) -> dict[str, Any]:
     """What the last score of the new lead was made from."""
-    found = read(office.ledger.of_entity(["lead-conversion"], "new")[0].features)
+    found = office.ledger.of_entity(["lead-conversion"], "new")[0].known
     return {name: found[name] for name in ("lead_origin", "lead_budget")}
 
 

@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select, text
 
 from features.errors import CallError
 from features.settings import Workspace
 from serving.ledger import Compared, Entry, Ledger, Served, Waiting
+from serving.ledger.table import KEPT
 from tests.serving.ledger.entries import NOW, entry, stored
 
 SECOND = timedelta(seconds=1)
@@ -34,6 +36,34 @@ def test_a_score_may_lack_what_there_was_not(ledger: Ledger) -> None:
     bare = stored("1", None)._replace(contributions=None, features=None)
     ledger.keep([entry("1")._replace(stored=bare)])
     assert ledger.latest("churn", ["1"]) == {"1": bare}
+
+
+def test_another_process_reads_what_was_kept_and_a_layout_is_there_once(open_ledger: Callable[..., Ledger]) -> None:
+    for ledger in (open_ledger(), open_ledger()):
+        ledger.keep([entry("1"), entry("2")])
+    assert open_ledger().latest("churn", ["1", "2"]) == {one: stored(one) for one in "12"}
+    assert [one.known for one in open_ledger().of_entity(["churn"], "1")] == [{"visits": 0.1, "city": "müßig"}]
+    assert len(ledger._database.select(select(KEPT))) == 1
+
+
+def test_a_layout_whose_score_was_not_stored_is_told_again(open_ledger: Callable[..., Ledger]) -> None:
+    ledger = open_ledger()
+    with pytest.raises(CallError):
+        ledger.keep([entry("1"), entry("\0" if ledger._database.is_file else "a\0b")._replace(score=2**70)])
+    ledger.keep([entry("1")])
+    assert open_ledger().latest("churn", ["1"]) == {"1": stored("1")}
+
+
+def test_an_older_ledger_gets_the_table_and_what_it_kept_as_json_says_nothing(open_ledger: Callable[..., Ledger]) -> None:
+    older = open_ledger()
+    older.keep([entry("1"), entry("2")])
+    with older._database.writing() as connection:
+        connection.execute(text("update latest set features = document"))
+        KEPT.drop(connection)
+    ledger = open_ledger()
+    assert ledger.latest("churn", ["1"]) == {"1": stored("1")._replace(features=None)}
+    ledger.keep([entry("1")])
+    assert open_ledger().latest("churn", ["1", "2"]) == {"1": stored("1"), "2": stored("2")._replace(features=None)}
 
 
 def test_beside_what_is_said_now_only_what_has_moved_is_read_whole(ledger: Ledger) -> None:
