@@ -139,7 +139,10 @@ class Online:
             tick: called with the number of records that are done.
         """
         done, parts = Materialized(entity), set[Path]()
-        with closing(ahead(self._beside(entity, as_of, records) for records in ahead(chunks))) as compared:
+        with (
+            closing(ahead(chunks)) as read,
+            closing(ahead(self._beside(entity, as_of, records) for records in read)) as compared,
+        ):
             for number, (records, changed, newer) in enumerate(compared):
                 tick(len(records) - len(changed))
                 current = {one: data for one, data in records.items() if one not in newer} if newer else records

@@ -29,7 +29,7 @@ from features.stream import chunks
 from features.views import views
 from serving import latest, spark
 from serving.columns import ColumnScorer
-from serving.earlier import Inputs, maker
+from serving.earlier import Inputs, alone, maker
 from serving.last_scores import LastScores
 from serving.ledger import Ledger
 from serving.objection import told_since
@@ -170,15 +170,23 @@ def score_propensity(
 
     Raises:
         LostRowsError: somebody eligible has no score.
-        SnapshotError, StoreError, FeatureError: the features cannot be had.
+        SnapshotError, StoreError, FeatureError: the features cannot be had; or the ledger does not answer, where entities may
+            object, so that nobody can tell who has.
         ContractError: the features are others than the champion was trained on.
         EngineError: Spark gave up.
     """
-    if engine == "spark":
-        return spark.score_propensity(workspace, registered, as_of, progress, late), None
+    with alone(workspace, registered.model.propensity.name):
+        if engine == "spark":
+            return spark.score_propensity(workspace, registered, as_of, progress, late), None
+        return _score_propensity(workspace, registered, as_of, progress, late)
+
+
+def _score_propensity(
+    workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress, late: Sequence[str]
+) -> tuple[Receipt, ForesellError | None]:
     catalog, question = Catalog.load(workspace), registered.model.propensity
     is_newest = as_of >= catalog.midnight  # an older night changes nobody's last score, and nobody acts on it
-    told, unheard = _objections(workspace, question.entity, as_of) if is_newest else ({}, None)
+    told = told_since(workspace, question.entity, as_of) if is_newest else {}
     scorer = _scorer(workspace, catalog, registered, told)
     counts = eligibility(workspace, question, as_of)
     facts = {
@@ -189,9 +197,8 @@ def score_propensity(
     target, rows = folder(workspace, question.name, as_of), chunks(workspace, question, as_of, scorer.scorer.columns)
     inputs = Inputs(workspace, question.name, maker(workspace, catalog, scorer))
     with (
-        inputs.alone(),
         progress(question.name, counts.eligible) as tick,
-        _last_scores(workspace, scorer, as_of, unheard) if is_newest else nullcontext() as last,
+        _last_scores(workspace, scorer, as_of) if is_newest else nullcontext() as last,
         inputs.writing() as digests,
     ):
         earlier = inputs.take(as_of if is_newest else None)
@@ -199,7 +206,8 @@ def score_propensity(
             if earlier and not last.are_of(earlier.sha256):
                 earlier = None  # the ledger keeps more than a partition does: all of it is to be made
             last.begin()
-        with closing(ahead(map(Renewal(scorer, as_of, earlier, digests).of, ahead(rows)))) as renewed:
+        renewal = Renewal(scorer, as_of, earlier, digests)
+        with closing(ahead(rows)) as read, closing(ahead(map(renewal.of, read))) as renewed:
             receipt = publish(target, _batches(question.name, renewed, counts.eligible, tick, last), facts)
         if last is not None:
             last.replace_others()
@@ -216,20 +224,10 @@ def _scorer(workspace: Workspace, catalog: Catalog, registered: Registered, told
     return ColumnScorer(one, workspace.settings.nightly.reasons, objections)
 
 
-def _objections(workspace: Workspace, entity: str, as_of: datetime) -> tuple[dict[str, Score], ForesellError | None]:
-    """What was told since, or why it cannot be known: no answer may then be kept in the place of one that withholds a score."""
-    try:
-        return told_since(workspace, entity, as_of), None
-    except ForesellError as failure:
-        return {}, failure
-
-
 @contextmanager
-def _last_scores(
-    workspace: Workspace, scorer: ColumnScorer, as_of: datetime, failure: ForesellError | None
-) -> Iterator[LastScores]:  # fmt: skip
+def _last_scores(workspace: Workspace, scorer: ColumnScorer, as_of: datetime) -> Iterator[LastScores]:
     with closing(Ledger.open(workspace)) as ledger:
-        yield LastScores(workspace, ledger, scorer, as_of, failure)
+        yield LastScores(workspace, ledger, scorer, as_of)
 
 
 def _not_stored(failure: ForesellError, target: Path) -> ForesellError:

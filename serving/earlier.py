@@ -88,13 +88,22 @@ class Earlier:
         return table.slice(0, count), found
 
 
+def alone(workspace: Workspace, propensity: str) -> AbstractContextManager[None]:
+    """One run at a time makes scores of a propensity; another waits for it, and reads only then what it goes by."""
+    return waited(_folder(workspace, propensity).with_name(f".{propensity}.lock"))
+
+
+def _folder(workspace: Workspace, propensity: str) -> Path:
+    return workspace.root / "data" / "scored" / propensity
+
+
 class Inputs:
     """Where the digests of one propensity's last partition lie."""
 
     def __init__(self, workspace: Workspace, propensity: str, maker: str) -> None:
         """Name the propensity and what makes its scores."""
         self._workspace, self._propensity, self._maker = workspace, propensity, maker
-        self._folder = workspace.root / "data" / "scored" / propensity
+        self._folder = _folder(workspace, propensity)
 
     def take(self, only: datetime | None = None) -> Earlier | None:
         """The partition that was made last, if the same made it and it is what it was; the digests are nobody else's any more.
@@ -116,10 +125,6 @@ class Inputs:
             return None
         is_whole = path.stat().st_size == pq.read_metadata(part).num_rows * np.dtype(np.uint64).itemsize
         return Earlier(part, path, sha256) if is_whole else None
-
-    def alone(self) -> AbstractContextManager[None]:
-        """One run at a time makes scores of a propensity; another waits for it."""
-        return waited(self._folder.with_name(f".{self._propensity}.lock"))
 
     @contextmanager
     def writing(self) -> Iterator[IO[bytes]]:

@@ -30,12 +30,10 @@ ROWS_PER_WRITE = 5_000  # in one transaction, so that others get their turn in b
 class LastScores:
     """Keeps the scores of one propensity at one as_of."""
 
-    def __init__(
-        self, workspace: Workspace, ledger: Ledger, scorer: ColumnScorer, as_of: datetime, failure: ForesellError | None = None
-    ) -> None:
+    def __init__(self, workspace: Workspace, ledger: Ledger, scorer: ColumnScorer, as_of: datetime) -> None:
         """Take the ledger; `failure` is what it failed with, None while it works. After it nothing is kept."""
         self._workspace, self._ledger, self._scorer, self._as_of = workspace, ledger, scorer, as_of
-        self.failure = failure
+        self.failure: ForesellError | None = None
         self._cohort: list[pa.Array] = []
 
     def keep(self, cohort: pa.Array, chunk: pa.RecordBatch, made: ColumnScores) -> None:

@@ -49,7 +49,7 @@ def told_since(workspace: Workspace, entity: str, as_of: datetime) -> dict[str, 
     None where nobody can object.
 
     Raises:
-        StoreError: the ledger does not answer; without it no CRM is sent anything either.
+        StoreError: the ledger does not answer.
     """
     if not Policy(workspace.settings.policy, kind_of(entity)).conditions:
         return {}

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.disk import broken
 from features.settings import Workspace
 from features.target import Target
 from serving.ledger import Ledger, State, Written
@@ -107,6 +108,9 @@ class Night:
         partition: the scores.
         entity: whose they are.
         sources: the fields of a score that are wanted; reasons, trends and `explore` are read only where they are.
+
+    Raises:
+        StoreError: its files cannot be opened.
     """
 
     def __init__(self, workspace: Workspace, partition: Partition, entity: str, sources: Collection[str]) -> None:
@@ -114,7 +118,10 @@ class Night:
         self._columns = [*_COLUMNS, *(path for source, path in _WANTED.items() if source in sources)]
         earlier = newest(workspace, partition.propensity, partition.as_of - MICROSECOND) if "trend" in sources else None
         self._earlier = None if earlier is None else _read(earlier, ["entity_id", "score"])
-        self._files = [pq.ParquetFile(path) for path in partition.files]  # opened once: a night may put others in their place
+        try:
+            self._files = [pq.ParquetFile(path) for path in partition.files]  # once: a night may put others in their place
+        except OSError as problem:  # of very many files not all can be open at once
+            raise broken(f"the scores in {partition.path.parent}", problem) from problem
 
     def everybody(self) -> pa.Table:
         """Of every row, in the same order, what decides whether it is to be written."""

@@ -30,6 +30,10 @@ _STORE = (
 NONE = b""
 _LAYOUT = "insert into kept (digest, layout) values (?, ?) on conflict do nothing"
 _LAYOUTS = "select digest, layout from kept where digest "
+_HAS_OBJECTED = (  # of a document, a blob of SQLite's or a bytea of PostgreSQL's
+    """instr(latest.document, cast('"policy":"suppressed"' as blob)) > 0""",
+    """position(cast('"policy":"suppressed"' as bytea) in latest.document) > 0""",
+)
 _APPEND = f"insert into served ({', '.join(_AUDITED)}) values ({', '.join('?' * len(_AUDITED))})"
 
 
@@ -136,16 +140,20 @@ class Scores(Part):
             CallError: a value is one that no database can hold; nothing was kept.
         """
         if entries:
-            self._keep([entry.stored for entry in entries if entry.stored], entries)
+            self._keep(_STORE, [entry.stored for entry in entries if entry.stored], entries)
 
     def keep_latest(self, scores: Sequence[Stored]) -> None:
         """Store scores that nobody asked for, such as 5,000 of a night at a time, so that others get their turn in between.
+
+        An objection that was told after the instant of such a score stays: the night did not know of it.
 
         Raises:
             StoreError, CallError: as `keep`.
         """
         if scores:
-            self._keep(scores, ())
+            has_objected = _HAS_OBJECTED[0 if self._database.is_file else 1]
+            is_later = "latest.probability is null and latest.scored_at > excluded.scored_at"
+            self._keep(f"{_STORE} where not ({is_later} and {has_objected})", scores, ())
 
     def audit(
         self,
@@ -173,7 +181,7 @@ class Scores(Part):
         query = query.where(SERVED.c.at < until) if until else query
         return [Served(*row) for row in reversed(self._database.select(query))]
 
-    def _keep(self, scores: Sequence[Stored], entries: Sequence[Entry]) -> None:
+    def _keep(self, store: str, scores: Sequence[Stored], entries: Sequence[Entry]) -> None:
         """All or nothing.
 
         Of scores one for each entity, in an order of the keys, so that two who write the same ones do not wait for each other.
@@ -189,7 +197,7 @@ class Scores(Part):
                 told = [(digest, others[digest].to_json()) for digest in sorted(others)]
                 self._database.write_many(connection, _LAYOUT, told)
             if ordered:
-                self._database.write_many(connection, _STORE, _packed(ordered))
+                self._database.write_many(connection, store, _packed(ordered))
             if entries:
                 self._database.write_many(connection, _APPEND, [_audited(entry) for entry in entries])
         self._layouts.update(others)

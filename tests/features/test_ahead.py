@@ -47,6 +47,15 @@ def test_an_error_comes_after_what_was_made_before_it() -> None:
     assert not threads()
 
 
+def test_an_error_between_two_leaves_no_thread_while_it_is_looked_at() -> None:
+    def broken(one: int) -> int:
+        raise ValueError(one)
+
+    with pytest.raises(ValueError) as kept, closing(ahead(iter(range(100)))) as read, closing(ahead(map(broken, read))) as made:
+        list(made)
+    assert not threads() and kept.value.args == (0,)
+
+
 def test_who_leaves_before_the_end_leaves_no_thread() -> None:
     left: list[str] = []
 

@@ -211,6 +211,26 @@ def test_twins_are_one_reason_told_by_the_one_that_moved_most() -> None:
     assert found[1].features == ("lead_age_days",)
 
 
+@pytest.mark.parametrize(
+    ("added", "spoken"),
+    [
+        ([0.1, 0.6, 0.2], "logins_count_30d"),  # not the first
+        ([0.1, 0.2, 0.6], "logins_count_90d"),
+        ([0.3, -0.2, -0.9], "logins_count_90d"),  # in the direction of them all
+        ([0.9, -0.2, -0.8], "logins_count_90d"),  # though another moved it more
+        ([0.4, 0.4, 0.1], "logins_count_7d"),  # of equal ones the first
+        ([-0.1, -0.4, -0.4], "logins_count_30d"),
+    ],
+)
+@pytest.mark.parametrize("other", [9.0, -9.0])
+def test_of_twins_one_is_spoken_about(added: list[float], spoken: str, other: float) -> None:
+    """Beside a smaller group, and a feature alone that moved the score more than all of them."""
+    names = ["logins_count_7d", "logins_count_30d", "logins_count_90d", "cases_count_30d", "cases_count_90d", "lead_age_days"]
+    found = top(names, DECLARED, [7.0, 30.0, 90.0, 1.0, 2.0, 3.0], [*added, -0.01, -0.02, other])
+    assert [reason.feature for reason in found] == ["lead_age_days", spoken, "cases_count_90d"]
+    assert found[1].value == {"7d": 7.0, "30d": 30.0, "90d": 90.0}[spoken.rpartition("_")[2]]
+
+
 def test_twins_that_cancel_out_are_no_reason() -> None:
     assert top(["cases_count_30d", "cases_count_90d"], DECLARED, [1.0, 1.0], [0.5, -0.5]) == ()
 

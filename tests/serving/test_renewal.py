@@ -25,6 +25,7 @@ from serving import batch, earlier
 from serving import last_scores as last_scores_of
 from serving.columns import ColumnScorer
 from serving.earlier import Inputs, digests
+from serving.earlier import alone as one_run
 from serving.ledger import Ledger
 from serving.partition import PART, folder
 from tests.serving.nightly.state import last_scores
@@ -290,7 +291,7 @@ def broken_off(scores: Iterable[pa.RecordBatch]) -> None:
 
 def test_a_second_run_waits_for_the_first(own: Workspace) -> None:
     with ThreadPoolExecutor(1) as pool:
-        with Inputs(own, NAME, "anybody").alone():
+        with one_run(own, NAME):
             waiting = pool.submit(night, own)
             with pytest.raises(TimeoutError):
                 waiting.result(5)
@@ -298,8 +299,11 @@ def test_a_second_run_waits_for_the_first(own: Workspace) -> None:
         assert waiting.result(120) == 284
 
 
-def test_a_ledger_that_cannot_tell_who_objected_is_given_nothing(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may answer again a moment later; what it keeps of an objection is not to be lost for it."""
+def test_where_nobody_can_tell_who_objected_nobody_is_scored_anew(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may answer again a moment later; neither a CRM nor the ledger may then have a score of somebody who objected."""
+    night(own)
+    part = folder(own, NAME, NOW) / PART
+    before = part.read_bytes()
     objecting = Workspace(
         own.root, own.settings.model_copy(update={"policy": PolicySettings(suppress={"customer": ("customer_age_days < 0",)})})
     )
@@ -307,7 +311,7 @@ def test_a_ledger_that_cannot_tell_who_objected_is_given_nothing(own: Workspace,
         patch.setattr(Ledger, "withheld_since", Mock(side_effect=Away))
         patch.setattr(Ledger, "keep_latest", kept := Mock())
         ended = batch.run(objecting, NOW, [NAME], quiet)
-    assert list(ended.failures) == [NAME] and ended.receipts[0].rows == 284 and not kept.called
+    assert list(ended.failures) == [NAME] and not ended.receipts and not kept.called and part.read_bytes() == before
 
 
 def test_digests_are_of_one_as_of_and_are_taken_once(own: Workspace) -> None:

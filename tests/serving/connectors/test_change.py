@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from features.errors import StoreError
 from features.settings import Settings, Workspace
 from features.target import Target
 from serving.connectors import change
@@ -119,6 +121,20 @@ def test_a_night_that_ends_meanwhile_is_not_mixed_with_the_one_that_is_written(
 
     monkeypatch.setattr(Ledger, "held", another)
     assert _of(night, ledger) == expected and len(expected) > 50
+
+
+def test_more_files_than_a_process_may_open_are_told_as_such(tmp_path: Path) -> None:
+    chance = random.Random(0)
+    whole = partition(tmp_path / "p", [scored(number, chance) for number in range(10)])
+    for number in range(1, 200):
+        (tmp_path / "p" / f"part-{number}.parquet").hardlink_to(whole.path)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 100, before[1]))
+    try:
+        with pytest.raises(StoreError, match="Too many open files"):
+            Night(Workspace(tmp_path, Settings()), whole, "customer", {"score"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def _of(night: Night, ledger: Ledger) -> list[Change]:

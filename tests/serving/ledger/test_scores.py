@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select, text
 
 from features.errors import CallError
 from features.settings import Workspace
-from serving.ledger import Compared, Entry, Ledger, Served, Waiting
+from serving.ledger import Compared, Entry, Ledger, Served, Stored, Waiting
 from serving.ledger.table import KEPT
 from tests.serving.ledger.entries import NOW, entry, stored
 
@@ -82,6 +83,28 @@ def test_the_later_call_wins_though_its_clock_is_behind(ledger: Ledger) -> None:
     ledger.keep([entry("1", 0.1, NOW)])
     ledger.keep([entry("1", 0.2, NOW - timedelta(days=400)), entry("2", 0.3, NOW), entry("2", 0.4, NOW - SECOND)])
     assert {name: score.probability for name, score in ledger.latest("churn", ["1", "2"]).items()} == {"1": 0.2, "2": 0.4}
+
+
+def withheld(entity_id: str, at: datetime, policy: str | None) -> Stored:
+    told = {"entity_id": entity_id, "policy": policy, "why": '"policy":"suppressed"'}
+    return stored(entity_id, None, at)._replace(document=json.dumps(told, separators=(",", ":")).encode(), features=None)
+
+
+def test_a_night_leaves_an_objection_that_it_did_not_know_of(ledger: Ledger) -> None:
+    """One that was told at its very instant it did; an answer that was withheld for something else it replaces."""
+    later = NOW + timedelta(microseconds=1)
+    told = [
+        withheld("1", later, "suppressed"),
+        withheld("2", NOW, "suppressed"),
+        withheld("3", later, None),
+        stored("4", 0.5, later),
+    ]
+    ledger.keep([entry(one.entity_id)._replace(stored=one) for one in told])
+    ledger.keep_latest([stored(f"{i}") for i in range(1, 6)])
+    found = ledger.latest("churn", [f"{i}" for i in range(1, 6)])
+    assert found == {"1": told[0], **{f"{i}": stored(f"{i}") for i in range(2, 6)}}
+    ledger.keep([entry("1")])  # a service that answers has looked who objects
+    assert ledger.latest("churn", ["1"]) == {"1": stored("1")}
 
 
 def test_an_answer_without_a_score_to_store_leaves_the_stored_one(ledger: Ledger) -> None:
