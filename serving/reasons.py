@@ -9,9 +9,9 @@ from __future__ import annotations
 import calendar
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -77,8 +77,8 @@ class Wording:
         value += 0.0  # the zero below zero is a zero
         phrase = self._phrase(value) if self._has_phrase else ""
         if not phrase:
-            return f"{topic}: {shown(self.feature, value)}{self._comparison(value)}"
-        return phrase if self.feature.kind == "holds" else f"{phrase} ({shown(self.feature, value)})"
+            return f"{topic}: {self._shown(value)}{self._comparison(value)}"
+        return phrase if self.feature.kind == "holds" else f"{phrase} ({self._shown(value)})"
 
     def _phrase(self, value: float) -> str:
         """The phrase that is true of the value, or none.
@@ -95,6 +95,10 @@ class Wording:
     @cached_property
     def _topic(self) -> str:
         return _topic(self.feature)
+
+    @cached_property
+    def _shown(self) -> Callable[[float], str]:
+        return _writer(self.feature)
 
     @cached_property
     def _high(self) -> str:
@@ -241,20 +245,30 @@ class Reasoner:
 
 def shown(feature: Feature, value: float) -> str:
     """A number as people write it: `12 days`, `45 %`, `1,200 points`, `Friday`, `-0.6`; one without end as `infinite`."""
-    if math.isinf(value):
-        return "infinite" if value > 0 else "minus infinite"
-    if feature.kind == "weekday":
-        return calendar.day_name[int(value) - 1]
-    if feature.kind == "hour":
-        return f"{int(value):02d}:00 UTC"
-    if feature.kind == "change":
-        return f"{value:+.1f}" if round(value, 1) else "0"
-    if feature.unit == "days":
-        value = round(value, 0 if abs(value) >= 10 else 1)
-    if feature.unit == "share":
-        return f"{value:.0%}".replace("%", " %")
-    words = "day" if feature.unit == "days" and value == 1 else _unit(feature.unit)
+    return _writer(feature)(value)
+
+
+def _writer(feature: Feature) -> Callable[[float], str]:
+    """`shown` of one feature: how its numbers are written is found out once."""
+    write = _OF_KIND.get(feature.kind) or _OF_UNIT.get(feature.unit) or partial(_counted, words=_unit(feature.unit))
+    return lambda value: write(value) if math.isfinite(value) else "infinite" if value > 0 else "minus infinite"
+
+
+def _days(value: float) -> str:
+    days = round(value, 0 if abs(value) >= 10 else 1)
+    return _counted(days, "day" if days == 1 else "days")
+
+
+def _counted(value: float, words: str) -> str:
     return f"{_plain(value)} {words}" if words else _plain(value)
+
+
+_OF_KIND: dict[str, Callable[[float], str]] = {
+    "weekday": lambda value: calendar.day_name[int(value) - 1],
+    "hour": lambda value: f"{int(value):02d}:00 UTC",
+    "change": lambda value: f"{value:+.1f}" if round(value, 1) else "0",
+}
+_OF_UNIT: dict[str, Callable[[float], str]] = {"days": _days, "share": lambda value: f"{value:.0%}".replace("%", " %")}
 
 
 def _absence(feature: Feature) -> str:
@@ -290,7 +304,7 @@ def _capital(text: str) -> str:
 
 
 def _plain(value: float) -> str:
-    if value == round(value) or abs(value) >= 1000:
+    if abs(value) >= 1000 or value == round(value):
         return f"{value:,.0f}"
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
