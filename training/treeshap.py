@@ -18,7 +18,7 @@ from training.forest import Forest, Unsupported, read
 from training.groups import LINE, Groups
 from training.kernels import Kernels, kernels
 
-ROWS_A_THREAD = 16  # at least; for fewer, waking another thread costs more than it saves
+ROWS_A_THREAD = 128  # at least: each thread has the whole of the tables to fetch, which costs as much as some hundred rows
 
 
 class TreeShap:

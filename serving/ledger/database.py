@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from concurrent.futures import TimeoutError as Late
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -27,8 +29,10 @@ from serving.ledger.table import METADATA, SCHEMA, VERSION
 
 WRITE_MS = 5_000
 READERS = 4
+ROWS_AT_ONCE = 100
 VALUES_PER_READ = 10_000  # SQLite has a limit of 32,766
 PAGE_BYTES = 8_192  # three stored scores, where 4,096 hold one and leave a third empty
+_ROW = re.compile(r"values (\((?:\?, )*\?\))")
 LOCK = 0x466F7265  # whoever creates or claims in PostgreSQL holds this advisory lock
 
 
@@ -197,8 +201,19 @@ class Database:
                         connection.exec_driver_sql(f"vacuum {table}")
 
     def write_many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Run a statement for each row, within `writing`."""
-        connection.exec_driver_sql(statement if self.is_file else _for_psycopg(statement), list(rows))
+        """Run a statement for each row, within `writing`; in SQLite one that inserts, for many at once.
+
+        Between two rows it gives up the interpreter's lock and asks for it again, and whoever answers meanwhile waits for it too.
+        """
+        if not self.is_file:
+            connection.exec_driver_sql(_for_psycopg(statement), list(rows))
+            return
+        several = _ROW.sub(lambda row: "values " + ", ".join([row[1]] * ROWS_AT_ONCE), statement)
+        whole = 0 if several == statement else len(rows) - len(rows) % ROWS_AT_ONCE
+        for start in range(0, whole, ROWS_AT_ONCE):
+            connection.exec_driver_sql(several, tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
+        if rest := list(rows[whole:]):
+            connection.exec_driver_sql(statement, rest)
 
     def _fetch_if_made(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         return self._fetch(statement, parameters) if self._is_made() else []

@@ -145,7 +145,7 @@ def test_rows_alone_and_among_many_are_equal_to_the_bit_on_one_thread_and_on_sev
 
 
 def test_callers_at_the_same_time_get_the_same_bits(trees: Trees) -> None:
-    matrix = strange(ROWS_A_THREAD + 50, 8)
+    matrix = strange(2 * ROWS_A_THREAD + 50, 8)
     expected = trees.explained(matrix).contributions
     fresh = Trees(trees.text)  # whose tables are made by whoever comes first
     with ThreadPoolExecutor(8) as pool:

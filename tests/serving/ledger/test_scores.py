@@ -39,6 +39,18 @@ def test_a_score_may_lack_what_there_was_not(ledger: Ledger) -> None:
     assert ledger.latest("churn", ["1"]) == {"1": bare}
 
 
+@pytest.mark.parametrize("rows", [99, 100, 101, 250])
+def test_of_many_at_once_each_is_written_once(ledger: Ledger, rows: int) -> None:
+    """A statement of SQLite's takes a hundred."""
+    for _ in range(2):
+        ledger.keep([entry(f"{i}", (i + 1) / 1_000) for i in range(rows)])
+    ids = [f"{i}" for i in range(rows)]
+    assert {one: each.probability for one, each in ledger.latest("churn", ids).items()} == {
+        f"{i}": (i + 1) / 1_000 for i in range(rows)
+    }
+    assert [row.entity_id for row in ledger.audit(limit=1_000)] == ids * 2
+
+
 def test_another_process_reads_what_was_kept_and_a_layout_is_there_once(open_ledger: Callable[..., Ledger]) -> None:
     for ledger in (open_ledger(), open_ledger()):
         ledger.keep([entry("1"), entry("2")])
