@@ -269,5 +269,11 @@ def _read_layout(workspace: Workspace, digest: bytes) -> Layout:
     return Layout.from_json(path.read_text(encoding="utf-8"))
 
 
+def layouts(workspace: Workspace) -> dict[bytes, Layout]:
+    """By digest, every layout that records were written with."""
+    read = (Layout.from_json(path.read_text(encoding="utf-8")) for path in _layout_file(workspace, b"").parent.glob("*.json"))
+    return {layout.digest: layout for layout in read}
+
+
 def _layout_file(workspace: Workspace, digest: bytes) -> Path:
     return workspace.store / "layouts" / f"{digest.hex()}.json"

@@ -27,6 +27,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from features.errors import ContractError
 from features.feature import Dtype, Feature
@@ -163,7 +164,8 @@ def pack(layout: Layout, as_of: datetime, numbers: np.ndarray, categories: Seque
 
 def _encode_category(column: Sequence[Value] | pd.Series) -> tuple[np.ndarray, list[bytes]]:
     """For each row the number of characters and the text."""
-    codes, known = pd.factorize(column if isinstance(column, pd.Series) else np.array(column, dtype=object))
+    encoded = pa.array(column, pa.string(), from_pandas=True).dictionary_encode()
+    codes, known = encoded.indices.fill_null(MISSING).to_numpy(), encoded.dictionary.to_pylist()
     counts = np.array([*map(len, known), MISSING])  # code -1, missing, is the last
     texts = [*(text.encode() for text in known), b""]
     return counts[codes], [texts[code] for code in codes]

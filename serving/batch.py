@@ -35,7 +35,6 @@ from serving.ledger import Ledger
 from serving.objection import told_since
 from serving.partition import PART, Receipt, folder, publish
 from serving.renewal import Renewal, Renewed
-from serving.score import Score
 from serving.scorer import scorer_of
 from training.registry import Named, Registered, champion, standing
 from training.registry import load as load_version
@@ -176,18 +175,20 @@ def score_propensity(
         EngineError: Spark gave up.
     """
     with alone(workspace, registered.model.propensity.name):
+        is_newest = as_of >= Catalog.load(workspace).midnight  # an older night changes nobody's last score, and nobody acts on it
+        told = told_since(workspace, registered.model.propensity.entity, as_of) if is_newest else {}
+        objections = {one: score.why or "" for one, score in told.items()}
         if engine == "spark":
-            return spark.score_propensity(workspace, registered, as_of, progress, late), None
-        return _score_propensity(workspace, registered, as_of, progress, late)
+            return spark.score_propensity(workspace, registered, as_of, progress, late, objections), None
+        return _score_propensity(workspace, registered, as_of, progress, late, objections, is_newest)
 
 
 def _score_propensity(
-    workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress, late: Sequence[str]
-) -> tuple[Receipt, ForesellError | None]:
+    workspace: Workspace, registered: Registered, as_of: datetime, progress: Progress, late: Sequence[str],
+    objections: Mapping[str, str], is_newest: bool,
+) -> tuple[Receipt, ForesellError | None]:  # fmt: skip
     catalog, question = Catalog.load(workspace), registered.model.propensity
-    is_newest = as_of >= catalog.midnight  # an older night changes nobody's last score, and nobody acts on it
-    told = told_since(workspace, question.entity, as_of) if is_newest else {}
-    scorer = _scorer(workspace, catalog, registered, told)
+    scorer = _scorer(workspace, catalog, registered, objections)
     counts = eligibility(workspace, question, as_of)
     facts = {
         "propensity": question.name, "as_of": as_of.isoformat(), "model_version": registered.version,
@@ -218,8 +219,7 @@ def _score_propensity(
     return receipt, failure and _not_stored(failure, target)
 
 
-def _scorer(workspace: Workspace, catalog: Catalog, registered: Registered, told: Mapping[str, Score]) -> ColumnScorer:
-    objections = {one: score.why or "" for one, score in told.items()}
+def _scorer(workspace: Workspace, catalog: Catalog, registered: Registered, objections: Mapping[str, str]) -> ColumnScorer:
     one = scorer_of(workspace, views(workspace, catalog), registered)
     return ColumnScorer(one, workspace.settings.nightly.reasons, objections)
 

@@ -89,7 +89,7 @@ class Earlier:
 
 
 def alone(workspace: Workspace, propensity: str) -> AbstractContextManager[None]:
-    """One run at a time makes scores of a propensity; another waits for it, and reads only then what it goes by."""
+    """One run at a time makes scores of a propensity; another waits for it, and reads the tables only then."""
     return waited(_folder(workspace, propensity).with_name(f".{propensity}.lock"))
 
 

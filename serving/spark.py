@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -42,8 +43,9 @@ WRITTEN = "part long, name string, sha256 string, tally string"
 
 
 def score_propensity(
-    workspace: Workspace, registered: Registered, as_of: datetime, progress: Watch, late: Sequence[str] = ()
-) -> Receipt:
+    workspace: Workspace, registered: Registered, as_of: datetime, progress: Watch, late: Sequence[str] = (),
+    objections: Mapping[str, str] = MappingProxyType({}),
+) -> Receipt:  # fmt: skip
     """Score one propensity's cohort and publish its partition, in as many files as `[spark] rows_per_file` asks for.
 
     Everybody is in the file that the hash of their id names, and the files are sorted by entity. The last scores are not stored:
@@ -55,6 +57,7 @@ def score_propensity(
         as_of: features were known before this instant.
         progress: opens a progress bar.
         late: a sentence for each source that was late or missing, for the receipt.
+        objections: who has objected since the as_of, by id, and why they get no score.
 
     Raises:
         LostRowsError: somebody eligible has no score.
@@ -71,7 +74,7 @@ def score_propensity(
     settings, files = workspace.settings, max(1, math.ceil(known / workspace.settings.spark.rows_per_file))
     share = Share(
         registered.model.texts, registered.version, of_scorer, settings.policy, settings.serving.fresh_for,
-        settings.nightly.reasons, as_of, str(target / STAGING),
+        settings.nightly.reasons, as_of, str(target / STAGING), dict(objections),
     )  # fmt: skip
     target.mkdir()
     with progress(question.name, known) as tick, working(f"scores of {question.name}"):
@@ -113,6 +116,7 @@ class Share:
     reasons: bool
     as_of: datetime
     staging: str
+    objections: Mapping[str, str]
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         number, attempt = task()
@@ -124,7 +128,7 @@ class Share:
         yield pa.RecordBatch.from_pylist([told])
 
     def _scores(self, batches: Iterator[pa.RecordBatch], ineligible: Counter[str]) -> Iterator[pa.RecordBatch]:
-        scorer = ColumnScorer(self._scorer(), self.reasons)
+        scorer = ColumnScorer(self._scorer(), self.reasons, self.objections)
         for known in _chunks(batches):
             obstacles = known[OBSTACLE]
             ineligible.update(map(str, obstacles.drop_null().to_pylist()))

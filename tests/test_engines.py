@@ -209,6 +209,12 @@ def test_a_large_partition_has_several_files_and_everybody_reads_them_all(
     assert last and last.rows == len(whole)
     assert sum(len(one) for one in Night(own, last, "customer", ()).batches()) == len(whole)
     assert spark.score_propensity(own, champion, NOW, QUIET).sha256 == receipt.sha256
+    objecting = dict.fromkeys(whole["entity_id"].to_pylist()[:2], "told by telephone")
+    spark.score_propensity(own, champion, NOW, QUIET, objections=objecting)
+    rows = [row for path in parts(target) for row in pq.read_table(path).to_pylist()]
+    assert {row["entity_id"]: row["why"] for row in rows if row["policy"] == "suppressed"} == objecting and len(rows) == len(
+        whole
+    )
     spark.score_propensity(elsewhere(crm, tmp_path), champion, NOW, QUIET)
     assert held(own, "churn") == by_spark.files["churn"]
 

@@ -8,6 +8,7 @@ never goes over a newer one.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.disk import broken
+from features.errors import StoreError
 from features.settings import Workspace
 from features.target import Target
 from serving.ledger import Ledger, State, Written
@@ -120,8 +122,8 @@ class Night:
         self._earlier = None if earlier is None else _read(earlier, ["entity_id", "score"])
         try:
             self._files = [pq.ParquetFile(path) for path in partition.files]  # once: a night may put others in their place
-        except OSError as problem:  # of very many files not all can be open at once
-            raise broken(f"the scores in {partition.path.parent}", problem) from problem
+        except OSError as problem:
+            raise _not_opened(partition, problem) from problem
 
     def everybody(self) -> pa.Table:
         """Of every row, in the same order, what decides whether it is to be written."""
@@ -171,6 +173,18 @@ class Night:
             row["model_version"],
             self.partition.as_of,
         )
+
+
+def _not_opened(partition: Partition, problem: OSError) -> StoreError:
+    where = f"the scores in {partition.path.parent}"
+    if problem.errno != errno.EMFILE:
+        return broken(where, problem)
+    return StoreError(
+        where,
+        expected=f"all {len(partition.files):,} files open at once",
+        received=f"{problem.strerror}: this process may open no more",
+        repair="raise `ulimit -n`, or make fewer files with `[spark] rows_per_file`",
+    )
 
 
 def _read(partition: Partition, columns: list[str]) -> pa.Table:

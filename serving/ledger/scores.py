@@ -203,12 +203,16 @@ class Scores(Part):
         self._layouts.update(others)
 
     def _stored(self, rows: Sequence[Sequence[Any]]) -> list[Stored]:
-        """Rows of `latest` as the driver gives them, with what was kept by name."""
+        """Rows of `latest` as the driver gives them, with what was kept by name; of what is no record nothing was kept."""
         others = {_digest(row[-1]) for row in rows if row[-1]} - {NONE, *self._layouts}
         if others:
             found = self._database.read_among(_LAYOUTS, (), sorted(others))
             self._layouts.update((digest, Layout.from_json(text)) for digest, text in found)
-        return [Stored(row[0], row[1], instant(row[2]), row[3], row[4], row[5], row[6], self._values(row[7])) for row in rows]
+        kept = [self._values(row[7]) for row in rows]
+        return [
+            Stored(row[0], row[1], instant(row[2]), row[3], row[4], row[5], row[6] if values is not None else None, values)
+            for row, values in zip(rows, kept, strict=True)
+        ]
 
     def _values(self, record: bytes | None) -> Values | None:
         layout = self._layouts.get(_digest(record)) if record else None

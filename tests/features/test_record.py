@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import ContractError
-from features.record import VERSION, Layout, categories, decode, encode, header, mismatch
+from features.record import VERSION, Layout, categories, decode, encode, header, mismatch, pack
 
 AS_OF = datetime(2018, 5, 15, 6, 30, 0, 1, tzinfo=UTC)
 LAYOUT = Layout((("orders_count_30d", "number"), ("channel", "category"), ("days_since_last", "number"), ("country", "category")))
@@ -144,6 +144,13 @@ def test_columns_of_categories_are_those_of_the_rows() -> None:
     assert categories(rows, ["orders_count_30d"]) == [[1.0, 1.0]]  # whoever wants text says that these are numbers
     with pytest.raises(KeyError):
         categories(rows, ["nothing"])
+
+
+@pytest.mark.parametrize("texts", [["x\0y", "x\0z", "x"], ["\0", "", None], ["é", "e\u0301", "É"], ["a"] * 3])
+def test_texts_that_differ_anywhere_stay_apart(texts: list[str | None]) -> None:
+    layout = Layout((("c", "category"),))
+    for made in (encode(layout, AS_OF, pd.DataFrame({"c": texts})), pack(layout, AS_OF, np.empty((3, 0)), [texts])):
+        assert [decode(layout, data)["c"] for data in made] == texts
 
 
 def test_values_are_equal_by_their_bytes_or_as_mappings_are() -> None:

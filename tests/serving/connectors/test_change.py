@@ -131,7 +131,7 @@ def test_more_files_than_a_process_may_open_are_told_as_such(tmp_path: Path) -> 
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 100, before[1]))
     try:
-        with pytest.raises(StoreError, match="Too many open files"):
+        with pytest.raises(StoreError, match="ulimit -n"):
             Night(Workspace(tmp_path, Settings()), whole, "customer", {"score"})
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -74,9 +74,12 @@ def test_an_older_ledger_gets_the_table_and_what_it_kept_as_json_says_nothing(op
         connection.execute(text("update latest set features = document"))
         KEPT.drop(connection)
     ledger = open_ledger()
-    assert ledger.latest("churn", ["1"]) == {"1": stored("1")._replace(features=None)}
+    assert ledger.latest("churn", ["1"]) == {"1": stored("1")._replace(contributions=None, features=None)}
     ledger.keep([entry("1")])
-    assert open_ledger().latest("churn", ["1", "2"]) == {"1": stored("1"), "2": stored("2")._replace(features=None)}
+    assert open_ledger().latest("churn", ["1", "2"]) == {
+        "1": stored("1"),
+        "2": stored("2")._replace(contributions=None, features=None),
+    }
 
 
 def test_beside_what_is_said_now_only_what_has_moved_is_read_whole(ledger: Ledger) -> None:
@@ -99,11 +102,13 @@ def test_the_later_call_wins_though_its_clock_is_behind(ledger: Ledger) -> None:
 
 def withheld(entity_id: str, at: datetime, policy: str | None) -> Stored:
     told = {"entity_id": entity_id, "policy": policy, "why": '"policy":"suppressed"'}
-    return stored(entity_id, None, at)._replace(document=json.dumps(told, separators=(",", ":")).encode(), features=None)
+    return stored(entity_id, None, at)._replace(
+        document=json.dumps(told, separators=(",", ":")).encode(), contributions=None, features=None
+    )
 
 
 def test_a_night_leaves_an_objection_that_it_did_not_know_of(ledger: Ledger) -> None:
-    """One that was told at its very instant it did; an answer that was withheld for something else it replaces."""
+    """One of its very instant looks like its own; an answer that was withheld for something else it replaces."""
     later = NOW + timedelta(microseconds=1)
     told = [
         withheld("1", later, "suppressed"),
