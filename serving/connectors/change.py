@@ -110,13 +110,16 @@ class Night:
         partition: the scores.
         entity: whose they are.
         sources: the fields of a score that are wanted; reasons, trends and `explore` are read only where they are.
+        objections: the ids of those who have objected since the night: they are withheld, whatever it says.
 
     Raises:
         StoreError: its files cannot be opened.
     """
 
-    def __init__(self, workspace: Workspace, partition: Partition, entity: str, sources: Collection[str]) -> None:
-        self.partition, self.entity = partition, entity
+    def __init__(
+        self, workspace: Workspace, partition: Partition, entity: str, sources: Collection[str], objections: Collection[str] = ()
+    ) -> None:
+        self.partition, self.entity, self.objections = partition, entity, frozenset(objections)
         self._columns = [*_COLUMNS, *(path for source, path in _WANTED.items() if source in sources)]
         earlier = newest(workspace, partition.propensity, partition.as_of - MICROSECOND) if "trend" in sources else None
         self._earlier = None if earlier is None else _read(earlier, ["entity_id", "score"])
@@ -155,6 +158,13 @@ class Night:
         return scores
 
     def _change(self, row: dict[str, Any], before: int | None) -> Change:
+        if row["entity_id"] in self.objections:
+            row = {
+                **dict.fromkeys(row),
+                "entity_id": row["entity_id"],
+                "policy": "suppressed",
+                "model_version": row["model_version"],
+            }
         score = row["score"]
         return Change(
             self.entity,
@@ -215,7 +225,7 @@ def changes(
     """
     propensity, start = night.partition.propensity, 0
     everybody, held = night.everybody(), _held(ledger, name, propensity, target)
-    is_doubtful = pc.invert(_is_held(everybody, held, target, forced))
+    is_doubtful = pc.invert(_is_held(everybody, held, target, night.objections.union(forced)))
     for batch in night.batches():
         doubtful = batch.filter(is_doubtful.slice(start, batch.num_rows).combine_chunks())
         before = ledger.written(name, propensity, doubtful["entity_id"].to_pylist())
@@ -234,13 +244,16 @@ def _held(ledger: Ledger, name: str, propensity: str, target: Target) -> pa.Tabl
     return pa.Table.from_batches([pa.RecordBatch.from_arrays(mine, schema=_HELD) for mine in columns], _HELD)
 
 
-def _is_held(everybody: pa.Table, held: pa.Table, target: Target, forced: Collection[str]) -> pa.ChunkedArray:
-    """Of whom the target has much the same score and the very grade, so that nothing is due: of most people in most nights."""
+def _is_held(everybody: pa.Table, held: pa.Table, target: Target, others: Collection[str]) -> pa.ChunkedArray:
+    """Of whom the target has much the same score and the very grade, so that nothing is due: of most people in most nights.
+
+    Of `others` it is not known.
+    """
     places = pc.index_in(everybody["entity_id"], held["entity_id"])
     before, grades = held["score"].take(places), held["grade"].take(places)
     is_near = pc.less(pc.abs(pc.subtract(everybody["score"], before)), target.threshold)
     is_same = pc.and_(is_near, pc.equal(everybody["grade"], grades)).fill_null(False)
-    is_wanted = pc.is_in(everybody["entity_id"], pa.array(sorted(forced), pa.string()))
+    is_wanted = pc.is_in(everybody["entity_id"], pa.array(sorted(others), pa.string()))
     if "explore" in everybody.schema.names:
         is_wanted = pc.or_(is_wanted, everybody["explore"].fill_null(False))
     return pc.and_(is_same, pc.invert(is_wanted))

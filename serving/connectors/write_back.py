@@ -28,6 +28,7 @@ from serving.connectors.lock import alone, alone_anywhere
 from serving.connectors.opening import open_connector
 from serving.connectors.record import mapping, own_names, record
 from serving.ledger import Ledger
+from serving.objection import told_since
 
 RECEIPT = "receipt.json"
 ATTEMPTS = 3  # for targets without a setting of it
@@ -162,7 +163,8 @@ def write_back(
             for partition in partitions:
                 outcome.as_of[partition.propensity] = partition.as_of
                 names = own_names(own, partition.propensity)
-                night = Night(workspace, partition, target.entity, set(names.values()))
+                objections = told_since(workspace, target.entity, partition.as_of)
+                night = Night(workspace, partition, target.entity, set(names.values()), objections)
                 found = _records(night, target, names, ledger, forced, outcome, watch)
                 _write(found, delivery, connector, outcome)
         finally:

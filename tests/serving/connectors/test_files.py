@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -9,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import StoreError
-from features.settings import Workspace
+from features.settings import PolicySettings, Workspace
+from serving.answer import written
 from serving.connectors.reconciliation import reconcile
+from serving.ledger import Ledger, Stored
 from serving.reasons import Reason
 from tests.serving.connectors.worlds import DAY, FIRST, night, open_workspace, run, score
 
@@ -103,6 +107,23 @@ def test_the_same_chunk_is_the_same_file(workspace: Workspace) -> None:
         other.unlink()
     assert run(workspace).sent == 2
     assert {path: path.read_bytes() for path in (workspace.root / "out").rglob("part-*")} == before
+
+
+def test_who_objects_after_the_night_is_sent_no_score_and_keeps_none(workspace: Workspace) -> None:
+    night(workspace, {"a": 10, "b": 50})
+    run(workspace)
+    night(workspace, {"a": 10, "b": 90, "c": 70, "d": 30}, FIRST + DAY)
+    policy = PolicySettings(suppress={"customer": ("customer_age_days < 0",)})
+    objecting = Workspace(workspace.root, workspace.settings.model_copy(update={"policy": policy}))
+    later = FIRST + DAY + timedelta(hours=9)
+    with closing(Ledger.open(objecting)) as ledger:
+        told = [score(one, None, later, policy="suppressed") for one in ("a", "c")]
+        kept = [Stored("churn", str(one.entity_id), later, "3", None, written(one)) for one in told]
+        ledger.keep_latest([*kept, Stored("churn", "d", later, "3", None, written(score("d", None, later)))])  # d is held out
+    outcome = run(objecting)
+    assert (outcome.changed, outcome.looked_at) == (3, 4)
+    assert rows(workspace)[2:] == [("a", None, "withheld"), ("b", 90, "scored"), ("d", 30, "scored")]
+    assert run(objecting).changed == 0 and run(workspace).changed == 2  # whoever no longer asks sends what the night says
 
 
 def test_several_propensities_of_the_entity_and_none_of_another(workspace: Workspace) -> None:
