@@ -27,7 +27,6 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from features.errors import ContractError
 from features.feature import Dtype, Feature
@@ -139,10 +138,10 @@ def encode(layout: Layout, as_of: datetime, frame: pd.DataFrame) -> list[bytes]:
     if not set(names) <= set(frame.columns):
         raise mismatch("the frame to be packed", names, [name for name in frame.columns if name in names])
     numbers = frame[list(layout.numbers)].to_numpy(dtype="<f8", na_value=np.nan)
-    return pack(layout, as_of, numbers, [frame[name] for name in layout.categories])
+    return pack(layout, as_of, numbers, [frame[name].tolist() for name in layout.categories])
 
 
-def pack(layout: Layout, as_of: datetime, numbers: np.ndarray, categories: Sequence[Sequence[Value] | pd.Series]) -> list[bytes]:
+def pack(layout: Layout, as_of: datetime, numbers: np.ndarray, categories: Sequence[Sequence[Value]]) -> list[bytes]:
     """As `encode`, of columns.
 
     Args:
@@ -162,13 +161,19 @@ def pack(layout: Layout, as_of: datetime, numbers: np.ndarray, categories: Seque
     return [b"".join((header, fixed[i * width : (i + 1) * width], tail)) for i, tail in enumerate(tails)]
 
 
-def _encode_category(column: Sequence[Value] | pd.Series) -> tuple[np.ndarray, list[bytes]]:
-    """For each row the number of characters and the text."""
-    encoded = pa.array(column, pa.string(), from_pandas=True).dictionary_encode()
-    codes, known = encoded.indices.fill_null(MISSING).to_numpy(), encoded.dictionary.to_pylist()
-    counts = np.array([*map(len, known), MISSING])  # code -1, missing, is the last
-    texts = [*(text.encode() for text in known), b""]
-    return counts[codes], [texts[code] for code in codes]
+def _encode_category(column: Sequence[Value]) -> tuple[list[int], list[bytes]]:
+    """For each row the number of characters and the text, made once for each different one."""
+    made = {text: _encoded(text) for text in set(column)}
+    found = [made[text] for text in column]
+    return [length for length, _ in found], [text for _, text in found]
+
+
+def _encoded(text: Value) -> tuple[int, bytes]:
+    if isinstance(text, str):
+        return len(text), text.encode()
+    if not pd.isna(text):
+        raise TypeError("a number where a category belongs")
+    return MISSING, b""
 
 
 def header(data: bytes) -> tuple[bytes, datetime]:
