@@ -18,7 +18,7 @@ from features.catalog import write_atomically
 from features.console import Tick
 from features.errors import ContractError, StoreError
 from features.lookup import lookup_of
-from features.record import HEADER_SIZE, Layout, Record, Values, encode, header
+from features.record import HEADER_SIZE, Layout, Record, Values, digest_of, encode, header
 from features.record_file import record_files, recorded, write_records
 from features.settings import Workspace
 from features.snapshot import label
@@ -237,10 +237,7 @@ def write_layout(workspace: Workspace, layout: Layout) -> None:
 
 def _is_empty(data: bytes | None) -> bool:
     """Whether there is no record, or only what is left of one."""
-    try:
-        return data is None or header(data)[0] == NOTHING.digest
-    except ContractError:
-        return False
+    return data is None or digest_of(data) == NOTHING.digest
 
 
 def _is_newer(held: bytes | None, as_of: datetime) -> bool:
@@ -271,9 +268,13 @@ def _read_layout(workspace: Workspace, digest: bytes) -> Layout:
 
 def layouts(workspace: Workspace) -> dict[bytes, Layout]:
     """By digest, every layout that records were written with."""
-    read = (Layout.from_json(path.read_text(encoding="utf-8")) for path in _layout_file(workspace, b"").parent.glob("*.json"))
+    read = (Layout.from_json(path.read_text(encoding="utf-8")) for path in _layout_folder(workspace).glob("*.json"))
     return {layout.digest: layout for layout in read}
 
 
 def _layout_file(workspace: Workspace, digest: bytes) -> Path:
-    return workspace.store / "layouts" / f"{digest.hex()}.json"
+    return _layout_folder(workspace) / f"{digest.hex()}.json"
+
+
+def _layout_folder(workspace: Workspace) -> Path:
+    return workspace.store / "layouts"

@@ -190,6 +190,14 @@ def header(data: bytes) -> tuple[bytes, datetime]:
     return digest, EPOCH + timedelta(microseconds=microseconds)
 
 
+def digest_of(data: bytes) -> bytes | None:
+    """The digest of the layout that a record was encoded with; None of what is no record that this code knows."""
+    try:
+        return header(data)[0]
+    except ContractError:
+        return None
+
+
 def decode(layout: Layout, data: bytes) -> Values:
     """Unpack the values of a record, by name.
 

@@ -1,8 +1,8 @@
 """The search: whether anything of a person is left in any file below the workspace, whoever wrote it.
 
 Parquet is read value by value, SQLite row by row and then byte by byte, everything else byte by byte; of a packed record its
-categories, each by itself. The CRM's own export is not
-looked at: it is the CRM's, and the list of the forgotten keeps it from coming back.
+categories, each by itself. The CRM's own export is not looked at: it is the CRM's, and the list of the forgotten keeps it from
+coming back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from features.forgetting import forgotten
 from features.forgetting.person import Person, is_telling
 from features.forgetting.place import Place
 from features.online import layouts
-from features.record import Layout, Values
+from features.record import Layout, Values, digest_of
 from features.settings import Workspace
 from serving.forgetting.mention import mentions
 from serving.ledger.table import KEPT
@@ -102,7 +102,7 @@ def _in_sqlite(path: Path, ids: list[str], known: Layouts) -> int:
 
 def _readable(value: bytes, known: Layouts) -> bytes:
     """The categories of a packed record, which stand side by side in it, apart; anything else as it is."""
-    layout = known.get(value[1:16])
+    layout = known.get(digest_of(value) or b"")
     if layout is None:
         return value
     try:

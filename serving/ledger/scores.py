@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from features.errors import ContractError
-from features.record import Layout, Values, header
+from features.record import Layout, Values, digest_of
 from serving.ledger.database import Database, Part, in_parts
 from serving.ledger.kept import packed
 from serving.ledger.row import Entry, Served, Stored
@@ -27,7 +26,6 @@ _STORE = (
     f"insert into latest ({', '.join(_STORED)}) values ({', '.join('?' * len(_STORED))}) "
     f"on conflict (propensity, entity_id) do update set {', '.join(f'{name} = excluded.{name}' for name in _STORED[2:])}"
 )
-NONE = b""
 _LAYOUT = "insert into kept (digest, layout) values (?, ?) on conflict do nothing"
 _LAYOUTS = "select digest, layout from kept where digest "
 _HAS_OBJECTED = (  # of a document, a blob of SQLite's or a bytea of PostgreSQL's
@@ -204,9 +202,9 @@ class Scores(Part):
 
     def _stored(self, rows: Sequence[Sequence[Any]]) -> list[Stored]:
         """Rows of `latest` as the driver gives them, with what was kept by name; of what is no record nothing was kept."""
-        others = {_digest(row[-1]) for row in rows if row[-1]} - {NONE, *self._layouts}
-        if others:
-            found = self._database.read_among(_LAYOUTS, (), sorted(others))
+        digests = {digest_of(row[-1]) for row in rows if row[-1]} - self._layouts.keys()
+        if others := [one for one in digests if one is not None]:
+            found = self._database.read_among(_LAYOUTS, (), others)
             self._layouts.update((digest, Layout.from_json(text)) for digest, text in found)
         kept = [self._values(row[7]) for row in rows]
         return [
@@ -215,16 +213,8 @@ class Scores(Part):
         ]
 
     def _values(self, record: bytes | None) -> Values | None:
-        layout = self._layouts.get(_digest(record)) if record else None
+        layout = self._layouts.get(digest_of(record) or b"") if record else None
         return Values(layout, record) if layout and record else None
-
-
-def _digest(record: bytes) -> bytes:
-    """Of a record's layout; `NONE` of what was kept before there were records, which says nothing."""
-    try:
-        return header(record)[0]
-    except ContractError:
-        return NONE
 
 
 def _packed(scores: Sequence[Stored]) -> list[tuple[Any, ...]]:
