@@ -64,6 +64,7 @@ def _connect_file(path: Path, patience_ms: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, patience_ms / 1_000, isolation_level=None, check_same_thread=False)
     connection.execute("pragma synchronous = normal")
     connection.execute(f"pragma wal_autocheckpoint = {PAGES_UNTIL_CHECKPOINT}")
+    connection.execute("pragma cache_size = -64000")
     return connection
 
 

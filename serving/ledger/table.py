@@ -90,7 +90,6 @@ SERVED = Table(
     Column("policy", Text),
     Column("degraded", Boolean, nullable=False),
     Index("served_at", "at"),
-    Index("served_entity_id", "entity_id"),
 )
 
 SHADOW = Table(
