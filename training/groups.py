@@ -19,7 +19,7 @@ from training.forest import Forest, Ints, Unsupported
 BITS = 8  # of a pattern, where a way has no more features: fewer bits make more groups, more bits larger tables
 MOST_BITS = 16
 MOST_NUMBERS = 24_000_000  # of all tables, 192 MB
-LINE = 8  # numbers that the processor fetches at once
+LINE = 8  # numbers that the processor fetches at once; a table's rows are whole lines, and so are rows that are added up together
 _ALL = (1 << 64) - 1
 
 
@@ -115,7 +115,8 @@ class Groups:
         trees: a row a tree.
         masks: a row for each node and word of its tree.
         groups: a row a group.
-        columns: of all groups, one after the other; the last of each group, beyond the features, is what the row's leaf says.
+        columns: of all groups, one after the other, each up to a whole line; the one beyond the features is what the row's leaf
+            says, and the one beyond that fills up.
         leaf: of each group, its first leaf; one more than groups.
         value: of each leaf.
         item: of each leaf, its first way; one more than leaves.
@@ -202,10 +203,9 @@ class _Lists:
 
     def _add(self, group: Group) -> None:
         columns = [*group.columns, self._features]
-        stride = _stride(len(columns))
-        start = -(-self.numbers // LINE) * LINE
-        self.groups.append((start, len(self.columns), len(columns), (1 << group.bits) - 1, stride))
-        self.numbers = start + (stride << group.bits)
+        stride = -(-len(columns) // LINE) * LINE
+        self.groups.append((self.numbers, len(self.columns), len(columns), (1 << group.bits) - 1, stride))
+        self.numbers += stride << group.bits
         if group.bits > MOST_BITS or self.numbers > MOST_NUMBERS:
             raise Unsupported("tables that are too large")
         places = {column: place for place, column in enumerate(group.columns)}
@@ -213,7 +213,7 @@ class _Lists:
             self.value.append(value)
             self.ways += [(places[column], *way) for column, way in ways.items()]
             self.item.append(len(self.ways))
-        self.columns += columns
+        self.columns += columns + [self._features + 1] * (stride - len(columns))
         self.leaf.append(len(self.value))
 
     def arrays(self) -> Groups:
@@ -231,11 +231,6 @@ class _Lists:
             bits=np.ascontiguousarray(_whole([care, want], len(care)).T) if care else np.zeros((0, 2), dtype=np.int64),
             numbers=self.numbers,
         )
-
-
-def _stride(width: int) -> int:
-    """From one row of a table to the next, so that a row lies in as few lines as it can."""
-    return next((size for size in (1, 2, 4) if width <= size), -(-width // LINE) * LINE)
 
 
 def _whole(numbers: Any, columns: int | None = None) -> NDArray[np.int64]:

@@ -68,8 +68,8 @@ class TreeShap:
 
 
 def _aligned(size: int) -> Floats:
-    """Numbers whose first begins a line of the processor's."""
-    room: Floats = np.empty(size + LINE)
+    """Zeros whose first begins a line of the processor's."""
+    room: Floats = np.zeros(size + LINE)
     start = -(room.ctypes.data // room.itemsize) % LINE
     return room[start : start + size]
 

@@ -144,6 +144,14 @@ def test_rows_alone_and_among_many_are_equal_to_the_bit_on_one_thread_and_on_sev
     assert np.array_equal(trees.explained(np.asfortranarray(matrix)).contributions, alone)
 
 
+def test_the_vectors_add_what_the_plain_loops_add(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = strange(2 * groups.LINE + 3, 9)
+    made = tables(trees)
+    expected = made(matrix).contributions
+    monkeypatch.setattr(made, "_loops", kernels.Kernels(kernels.fill, kernels.explain))
+    assert np.array_equal(made(matrix).contributions, expected)
+
+
 def test_callers_at_the_same_time_get_the_same_bits(trees: Trees) -> None:
     matrix = strange(2 * ROWS_A_THREAD + 50, 8)
     expected = trees.explained(matrix).contributions
