@@ -26,8 +26,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from pydantic import TypeAdapter
-
 from benchmarks.servers import redis
 from benchmarks.serving_contenders import FEAST, FLOOR, MLFLOW, OURS, Contender, contenders, running
 from benchmarks.serving_load import Load, has_wrk, load
@@ -37,13 +35,12 @@ from benchmarks.serving_world import NAME, World, make_world
 from features.catalog import Catalog
 from features.store import Online
 from features.views import views
-from serving.score import Score
+from serving.answer import written
 from serving.scorer import scorer_of
 from training import registry
 
 MANY = (100, 1_000)  # entities in one request
 BODIES = 4_096  # different requests, in turn
-ANSWERS = TypeAdapter(list[Score])
 MADE = ("entity_id", "score", "probability", "percentile", "grade", "expected_value", "reasons", "missing", "unseen", "stale")
 
 
@@ -80,7 +77,7 @@ def check(world: World, started: Sequence[Contender], customers: Sequence[int]) 
     workspace = world.workspace
     scorer = scorer_of(workspace, views(workspace, Catalog.load(workspace)), registry.champion(workspace, NAME))
     known = Online(workspace).read("customer", [world.ids[one] for one in customers])
-    wanted = json.loads(ANSWERS.dump_json(scorer.score([one for one in known if one], datetime.now(UTC)), by_alias=True))
+    wanted = json.loads(written(scorer.score([one for one in known if one], datetime.now(UTC))))
     for contender in started:
         told = {OURS: MADE, FLOOR: ("probability",)}.get(contender.name, ())
         found = contender.ask(customers)["scores"] if told and not contender.trouble else []

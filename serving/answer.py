@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from msgspec.json import Encoder
-from pydantic import TypeAdapter
+from msgspec.json import Decoder, Encoder
 
 from serving.change import Case, changes, trend
 from serving.desk import Said
 from serving.ledger import Entry, Kept, Road, Stored
 from serving.score import Score
 
-SCORE = TypeAdapter(Score)
+SCORE = Decoder(Score)
 
 
 @dataclass(frozen=True, slots=True)

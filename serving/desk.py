@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from msgspec import structs
+
 from features.errors import ForesellError
 from features.record import Record, has_all
 from serving.policy import share
@@ -72,7 +74,9 @@ class Desk:
             records = [record for place in able if isinstance(record := known[place], Record)]
             for place, one in zip(able, said(scorer, records, scorer.scored(records, now, lap)), strict=True):
                 is_named = one.score.entity_id == asks[place].entity_id
-                answers[place] = one if is_named else replace(one, score=replace(one.score, entity_id=asks[place].entity_id))
+                answers[place] = (
+                    one if is_named else replace(one, score=structs.replace(one.score, entity_id=asks[place].entity_id))
+                )
         return [answer for answer in answers if answer is not None]
 
     def _parted(self, asks: Sequence[Ask]) -> list[tuple[Scorer, list[int]]]:

@@ -8,8 +8,9 @@ suppresses anybody, the stored score is not shown.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from features.errors import StoreError
 from features.record_file import record_files
@@ -54,7 +55,7 @@ class Fallback:
             return scorer.unscored(ask.entity_id, withheld.why, None, self._now, withheld.kind)
         if stored is None:
             return self._nothing(scorer, ask, "no score is stored")
-        score = replace(SCORE.validate_json(stored.document), degraded=True)
+        score = replace(SCORE.decode(stored.document), degraded=True)
         if score.score is None:
             return score
         if not self._may_be_shown(scorer, score, kept, told):

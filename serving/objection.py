@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 
+from msgspec import structs
+
 from features.record import Record
 from features.settings import Workspace
 from serving.action import entities, kind_of
@@ -39,7 +41,7 @@ def _objected(policy: Policy, record: Record, told: Mapping[str, Stored]) -> Rec
     stored = told.get(record.entity_id)
     if stored is None or (not record.is_new and stored.scored_at < record.as_of):
         return record
-    score = SCORE.validate_json(stored.document)
+    score = SCORE.decode(stored.document)
     return replace(record, objection=score.why) if score.policy == "suppressed" else record
 
 
@@ -55,7 +57,7 @@ def told_since(workspace: Workspace, entity: str, as_of: datetime) -> dict[str, 
         return {}
     names = [name for name, its in entities(workspace).items() if its == entity]
     with closing(Ledger.open(workspace)) as ledger:
-        scores = [SCORE.validate_json(one.document) for one in ledger.withheld_since(names, as_of)]
+        scores = [SCORE.decode(one.document) for one in ledger.withheld_since(names, as_of)]
     return {score.entity_id or "": score for score in scores if score.policy == "suppressed"}
 
 
@@ -68,7 +70,7 @@ def shown(policy: Policy, stored: Stored, known: Known, now: datetime) -> Score 
         known: what is known of the entity now; None of one that the store does not know, an error where it does not tell.
         now: the instant of the request.
     """
-    score = SCORE.validate_json(stored.document)
+    score = SCORE.decode(stored.document)
     if score.score is None:
         return None
     values = {**stored.known, **(known.values if isinstance(known, Record) else {})}
@@ -82,7 +84,7 @@ def shown(policy: Policy, stored: Stored, known: Known, now: datetime) -> Score 
         why, kind = found.why, found.kind
     else:
         return None
-    return replace(
+    return structs.replace(
         score, eligible=kind is not None, why=why, policy=kind, score=None, probability=None, percentile=None, grade=None,
         expected_value=None, reasons=(), missing=(), unseen=(), change=None, trend=None, scored_at=now,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from features.feature import ZERO_WHEN_NOTHING_HAPPENED, Feature
 from features.propensity import Phrases
+from serving.plain import Plain
 from training.contract import Floats
 
 Value = float | str | None
@@ -35,8 +36,7 @@ _SAYS_NOTHING_HAPPENED = re.compile(r"\b(no|not|none|never|nothing|without)\b", 
 _SAYS_SEVERAL = re.compile(r"\b(several|many|often)\b", re.IGNORECASE)
 
 
-@dataclass(slots=True)  # not frozen, for the reason why a Score is not
-class Reason:
+class Reason(Plain):
     """One measure's part in one score.
 
     Attributes:

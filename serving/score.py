@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from typing_extensions import TypedDict  # pydantic does not take Python 3.11's own
 
+from serving.plain import Plain
 from serving.policy import Held
 from serving.reasons import Reason, Value
 
@@ -18,8 +18,7 @@ Row = Mapping[str, Value]
 STEADY = 3  # points of 100; a smaller difference is no trend
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Plain):
     """One thing that moved a score.
 
     Attributes:
@@ -46,8 +45,7 @@ Attributes:
 """
 
 
-@dataclass(slots=True)  # not frozen: a request makes a thousand, and to freeze one takes twice as long as to make it
-class Score:
+class Score(Plain):
     """What is foreseen of one entity for one propensity, or why nothing is.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ def require_sendable(source: str, write_back: WriteBack) -> None:
     Raises:
         WorkspaceError: `fields` names something that a score does not have, or an environment variable is not set.
     """
-    known = [field.name for field in fields(Score)]
+    known = Score.__struct_fields__
     for name in write_back.fields.values():
         if name not in known:
             raise _no_field(source, name, known)
@@ -80,7 +80,7 @@ def _filled(setting: str) -> str:
     return filled(setting, "write_back in [hooks]")
 
 
-def _no_field(source: str, name: str, known: list[str]) -> WorkspaceError:
+def _no_field(source: str, name: str, known: Sequence[str]) -> WorkspaceError:
     near = nearest(name, known)
     return WorkspaceError(
         f"[hooks.{source}.write_back] fields",

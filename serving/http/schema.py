@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from typing_extensions import is_typeddict
 
+from serving.plain import Plain
+
 REFERENCE = "#/components/schemas/{model}"
 _NAMED = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
@@ -38,7 +40,9 @@ def _types(*annotations: Any) -> Iterator[type]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield annotation
             yield from _types(*(info.annotation for info in annotation.model_fields.values()))
-        elif isinstance(annotation, type) and (is_dataclass(annotation) or is_typeddict(annotation)):
+        elif isinstance(annotation, type) and (
+            issubclass(annotation, Plain) or is_dataclass(annotation) or is_typeddict(annotation)
+        ):
             yield annotation
             yield from _types(*inspect.get_annotations(annotation, eval_str=True).values())
 

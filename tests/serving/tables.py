@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
+from msgspec.structs import asdict
 
 from serving.partition import SCHEMA, text_of
 from serving.score import Score
@@ -19,4 +19,4 @@ def table(scores: Iterable[Score]) -> pa.RecordBatch:
 
 def _row(score: Score) -> dict[str, Any]:
     row = asdict(score)
-    return {**row, "reasons": [{**reason, "value": text_of(reason["value"])} for reason in row["reasons"]]}
+    return {**row, "reasons": [{**asdict(reason), "value": text_of(reason.value)} for reason in score.reasons]}

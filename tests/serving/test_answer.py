@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from features.feature import Feature
 from features.record import Record
@@ -32,7 +33,7 @@ def answers(model: Model, declarations: Mapping[str, Feature], rows_of: Callable
 
 
 def kept(one: Said, **change: Any) -> Any:
-    score = replace(one.score, **change)
+    score = structs.replace(one.score, **change)
     return entry(replace(one, score=score), Answer(score, written(score)), NOW, CALL)
 
 
@@ -44,8 +45,8 @@ def test_what_is_written_reads_back_the_same(answers: list[Said]) -> None:
     causes = (Cause("model", "version 4 answers", None, 0.5),)
     change: Change = {"from": 40, "to": 50, "since": NOW - timedelta(days=1), "causes": causes}
     for one in answers:
-        score = replace(one.score, change=change, trend="rising")
-        assert SCORE.validate_json(written(score)) == score
+        score = structs.replace(one.score, change=change, trend="rising")
+        assert SCORE.decode(written(score)) == score
         assert json.loads(written(score))["change"]["from"] == 40
     assert b"NaN" not in b"".join(written(one.score) for one in answers)
 
@@ -71,7 +72,7 @@ def test_somebody_nameless_or_unknown_and_a_score_that_stood_in_are_not_stored(
 
 def test_answers_of_champion_and_challenger_are_each_compared_by_their_own_scorer(answers: list[Said]) -> None:
     one = scored(answers)
-    of_challenger = replace(one, score=replace(one.score), scorer=Scorer(one.scorer.model, "4", {}))
+    of_challenger = replace(one, score=structs.replace(one.score), scorer=Scorer(one.scorer.model, "4", {}))
     stored = kept(one).stored
     assert stored is not None
     first, second = answered([one, of_challenger], {stored.entity_id: stored})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from features.feature import Feature
 from features.record import Record
@@ -59,7 +59,7 @@ def test_what_is_the_same_of_all_is_written_once_and_of_each(
         alike = alike.set_column(alike.schema.names.index(name), name, column)
     one = scorer.scored([Record("a", AS_OF, rows[0])], NOW).scores[0]
     told = [("a", 0.0), ("b", -0.0), ("a", 0.0)]
-    expected = [replace(one, entity_id=who, expected_value=worth, reasons=()) for who, worth in told]
+    expected = [structs.replace(one, entity_id=who, expected_value=worth, reasons=()) for who, worth in told]
     assert documents(alike, model.categories) == list(map(written, expected))
 
 
@@ -68,7 +68,7 @@ def made(model: Model, declarations: dict[str, Feature], rows_of: Callable[..., 
     """One score, by columns and as it is."""
     rows, scorer = rows_of(1, seed=8), Scorer(model, "3", declarations, Policy(POLICY, "customer"))
     scored = ColumnScorer(scorer, reasons=False).scored(batch_of(rows, [AS_OF]), NOW).scores
-    return scored, replace(scorer.scored([Record("c0", AS_OF, rows[0])], NOW).scores[0], reasons=())
+    return scored, structs.replace(scorer.scored([Record("c0", AS_OF, rows[0])], NOW).scores[0], reasons=())
 
 
 def same(made: tuple[pa.RecordBatch, Score], told: Sequence[tuple[str, float | None]]) -> None:
@@ -77,7 +77,7 @@ def same(made: tuple[pa.RecordBatch, Score], told: Sequence[tuple[str, float | N
     columns = {"entity_id": pa.array([who for who, _ in told]), "expected_value": pa.array([n for _, n in told], pa.float64())}
     for name, column in columns.items():
         batch = batch.set_column(batch.schema.names.index(name), name, column)
-    assert documents(batch, []) == [written(replace(made[1], entity_id=who, expected_value=worth)) for who, worth in told]
+    assert documents(batch, []) == [written(structs.replace(made[1], entity_id=who, expected_value=worth)) for who, worth in told]
 
 
 @settings(max_examples=200, deadline=None)

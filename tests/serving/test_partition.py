@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from msgspec import structs
 
 from features.feature import Feature
 from features.record import Record
@@ -38,7 +39,7 @@ FACTS: dict[str, Any] = {
 def scores(model: Model, declarations: dict[str, Feature], rows_of: Callable[..., Any]) -> list[Score]:
     rows = [{**row, "subscriptions_active_count": 1.0} for row in rows_of(30)]
     made = Scorer(model, "3", declarations).score([Record(f"c{i:03d}", AS_OF, row) for i, row in enumerate(rows)], AS_OF)
-    return [replace(made[0], expected_value=None), *made[1:]]
+    return [structs.replace(made[0], expected_value=None), *made[1:]]
 
 
 def test_what_is_read_back_is_what_was_scored(tmp_path: Path, scores: list[Score]) -> None:
@@ -46,7 +47,7 @@ def test_what_is_read_back_is_what_was_scored(tmp_path: Path, scores: list[Score
     back = pq.read_table(tmp_path / "p" / PART).to_pylist()
     assert len(back) == len(scores)
     for row, score in zip(back, scores, strict=True):
-        said = asdict(score)
+        said = structs.asdict(score) | {"reasons": [structs.asdict(one) for one in score.reasons]}
         for reason, told in zip(row.pop("reasons"), said.pop("reasons"), strict=True):
             value = told.pop("value")
             shown = reason.pop("value")
@@ -77,7 +78,7 @@ def test_nobody_eligible_makes_an_empty_partition(tmp_path: Path) -> None:
 
 def test_pandas_and_duckdb_read_the_whole_tree(tmp_path: Path, scores: list[Score]) -> None:
     for name in ("churn", "upsell"):
-        own = [replace(score, propensity=name) for score in scores]
+        own = [structs.replace(score, propensity=name) for score in scores]
         publish(tmp_path / f"propensity={name}" / "as_of=2018-05-15", [table(own)], FACTS)
     assert pd.read_parquet(tmp_path).groupby("propensity", observed=True).size().to_dict() == {"churn": 30, "upsell": 30}
     assert duckdb.connect().sql(f"select count(*) from '{tmp_path}/**/*.parquet' where propensity = 'churn'").fetchall() == [
