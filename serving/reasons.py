@@ -9,7 +9,7 @@ from __future__ import annotations
 import calendar
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, partial
 from typing import Literal
@@ -170,8 +170,8 @@ class Reasoner:
     Twins speak once: the 30 and the 90 day window of one measure are one reason, with the sum of their contributions.
     """
 
-    def __init__(self, wording: Sequence[Wording]) -> None:
-        """Take how to speak about each feature, in the model's order."""
+    def __init__(self, wording: Sequence[Wording], categories: Collection[str] = ()) -> None:
+        """Take how to speak about each feature, in the model's order, and which of them are categories to the model."""
         self.wording = wording
         self._names = [one.feature.name for one in wording]
         twins: dict[str, list[int]] = {}
@@ -183,25 +183,38 @@ class Reasoner:
         self._side_by_side = np.array([position for mine in self.twins for position in mine], dtype=np.intp)
         self._first = np.cumsum([0, *(len(mine) for mine in self.twins[:-1])])
         width = max(map(len, self.twins), default=0)
+        self._is_category = np.array([name in categories for name in self._names], dtype=bool)
         self._padded = np.array([[*mine, *[-1] * (width - len(mine))] for mine in self.twins], dtype=np.intp)
 
-    def reasons(self, rows: Sequence[Mapping[str, Value]], contributions: Floats) -> list[tuple[Reason, ...]]:
+    def reasons(
+        self, rows: Sequence[Mapping[str, Value]], contributions: Floats, encoded: Floats | None = None
+    ) -> list[tuple[Reason, ...]]:
         """The reasons of each score: the largest contributions, largest first; ties in the model's order.
 
         Args:
             rows: each entity's value of each feature, by name.
             contributions: one row per entity, one column per feature: the log-odds it adds, without the model's base value.
+            encoded: the values as the model was given them, in the shape of `contributions`, where they are at hand: to take many
+                numbers from there costs less than to ask each row.
         """
         if not self.twins:
             return [() for _ in rows]
         measures, sums = self.largest(contributions)
-        spoken = self.spoken(contributions, np.arange(len(rows))[:, np.newaxis], measures, sums)
-        return list(map(self._told, rows, measures.tolist(), spoken.tolist(), sums.tolist()))
+        every = np.arange(len(rows))[:, np.newaxis]
+        spoken = self.spoken(contributions, every, measures, sums)
+        features = spoken.tolist()
+        if encoded is None:
+            values = [[row[self._names[feature]] for feature in mine] for row, mine in zip(rows, features, strict=True)]
+        else:
+            values = encoded[every, spoken].tolist()
+            for place, number in np.argwhere(self._is_category[spoken]).tolist():
+                values[place][number] = rows[place][self._names[features[place][number]]]
+        return list(map(self._told, values, measures.tolist(), features, sums.tolist()))
 
     def largest(self, contributions: Floats) -> tuple[Places, Floats]:
         """The measures that moved each score most, largest first, and by how much: places in `twins`, and log-odds."""
         sums = np.add.reduceat(contributions[:, self._side_by_side], self._first, axis=1)
-        largest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :TOP]
+        largest = _largest(np.abs(sums))
         return largest, sums[np.arange(len(sums))[:, np.newaxis], largest]
 
     def spoken(self, contributions: Floats, row: Places, measure: Places, total: Floats) -> Places:
@@ -227,20 +240,29 @@ class Reasoner:
         return value if isinstance(value, str) else shown(feature, value)
 
     def _told(
-        self, row: Mapping[str, Value], measures: Sequence[int], spoken: Sequence[int], totals: Sequence[float]
+        self, values: Sequence[Value], measures: Sequence[int], spoken: Sequence[int], totals: Sequence[float]
     ) -> tuple[Reason, ...]:
         """The reasons of one score."""
         told = []
-        for measure, feature, total in zip(measures, spoken, totals, strict=True):
+        for value, measure, feature, total in zip(values, measures, spoken, totals, strict=True):
             if not total:
                 continue
-            name = self._names[feature]
-            value = row[name]
-            if value != value:
-                value = None
+            known = None if value != value else value
             direction: Direction = "raises" if total > 0 else "lowers"
-            told.append(Reason(name, self._told_of[measure], value, self._sentences[feature](value), direction, total))
+            text = self._sentences[feature](known)
+            told.append(Reason(self._names[feature], self._told_of[measure], known, text, direction, total))
         return tuple(told)
+
+
+def _largest(sizes: Floats) -> Places:
+    """The places of the `TOP` largest of each row, largest first; ties in order. Only of equal ones at the end all are sorted."""
+    if sizes.shape[1] > TOP:
+        least = np.partition(sizes, -TOP, axis=1)[:, -TOP, np.newaxis]
+        is_large = sizes >= least
+        if np.count_nonzero(is_large) == TOP * len(sizes):
+            places = np.nonzero(is_large)[1].reshape(-1, TOP)
+            return np.take_along_axis(places, np.argsort(-np.take_along_axis(sizes, places, 1), axis=1, kind="stable"), 1)
+    return np.argsort(-sizes, axis=1, kind="stable")[:, :TOP]
 
 
 def shown(feature: Feature, value: float) -> str:

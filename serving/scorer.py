@@ -89,7 +89,7 @@ class Scorer:
         of_model: dict[str, Dtype] = {one: "category" if one in model.categories else "number" for one in model.columns}
         self._dtypes = {name: feature.dtype for name, feature in declarations.items()} | of_model
         self._marks = lru_cache(MARKS_KEPT)(partial(_marks, self.propensity.grades))  # a model knows so many percentiles
-        self.reasoner = Reasoner(wordings(model.columns, declarations, self.propensity.reasons, usual))
+        self.reasoner = Reasoner(wordings(model.columns, declarations, self.propensity.reasons, usual), model.categories)
 
     def score(self, records: Sequence[Record], scored_at: datetime) -> list[Score]:
         """One score for each record, in the same order.
@@ -126,7 +126,7 @@ class Scorer:
         probabilities, contributions = self.model.foreseen(matrix)
         percentiles = self.model.percentile(probabilities)
         lap("predict")
-        reasons = self.reasoner.reasons(values, contributions[:, :-1])
+        reasons = self.reasoner.reasons(values, contributions[:, :-1], matrix)
         lap("reasons")
         absent, unseen = self._missing(matrix), self.model.unseen(matrix)
         explored = self.explored([record.entity_id for record in able], scored_at)

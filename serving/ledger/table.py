@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from sqlalchemy import (
     BigInteger,
@@ -24,13 +25,16 @@ VERSION = 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 METADATA = MetaData()
+INSTANTS_KEPT = 1_000  # a request or a night has one for all of its scores
 
 
+@lru_cache(INSTANTS_KEPT)
 def microseconds(instant: datetime) -> int:
     """An instant as the tables hold it: microseconds since 1970 in UTC."""
     return (instant - EPOCH) // MICROSECOND
 
 
+@lru_cache(INSTANTS_KEPT)
 def instant(value: int) -> datetime:
     """What `microseconds` made a number of."""
     return EPOCH + timedelta(microseconds=value)

@@ -8,12 +8,14 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.customer import VIEWS as CUSTOMER_VIEWS
 from features.feature import KINDS, Feature, Kind
 from features.lead import VIEWS as LEAD_VIEWS
 from features.propensity import Phrases
-from serving.reasons import NOT_KNOWN, Reason, Reasoner, Value, Wording, shown, wordings
+from serving.reasons import NOT_KNOWN, TOP, Reason, Reasoner, Value, Wording, shown, wordings
 
 DECLARED = {feature.name: feature for view in (*LEAD_VIEWS, *CUSTOMER_VIEWS) for feature in view.columns}
 
@@ -246,3 +248,22 @@ def test_no_two_measures_are_taken_for_twins() -> None:
 
 def test_a_feature_that_moved_nothing_is_no_reason() -> None:
     assert top(["a"], {}, [1.0], [0.0]) == ()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 8), st.integers(1, 9), st.integers(0, 1_000), st.booleans())
+def test_the_largest_come_first_and_equal_ones_in_order(rows: int, columns: int, seed: int, has_ties: bool) -> None:
+    added = np.random.default_rng(seed).normal(size=(rows, columns))
+    added = np.round(added) if has_ties else added
+    measures, sums = Reasoner(wordings([f"f{i}" for i in range(columns)], {}, {}, {})).largest(added)
+    expected = [sorted(range(columns), key=lambda i: (-abs(row[i]), i))[:TOP] for row in added]
+    assert measures.tolist() == expected
+    assert sums.tolist() == [[row[i] for i in mine] for row, mine in zip(added, expected, strict=True)]
+
+
+def test_numbers_taken_from_what_the_model_was_given_say_the_same() -> None:
+    names = ["visits", "kind", "worth"]
+    rows = [{"visits": 3.0, "kind": "web", "worth": None}, {"visits": -0.0, "kind": None, "worth": math.nan}]
+    added, encoded = np.array([[0.3, -0.2, 0.1], [0.1, 0.2, -0.3]]), np.array([[3.0, 1.0, np.nan], [-0.0, np.nan, np.nan]])
+    reasoner = Reasoner(wordings(names, {}, {}, {}), categories=["kind"])
+    assert repr(reasoner.reasons(rows, added, encoded)) == repr(reasoner.reasons(rows, added))
