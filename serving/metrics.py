@@ -96,10 +96,10 @@ class Metrics:
         if not scored:
             return
         self.features.labels(propensity).inc(features * len(scored))
-        self.missing.labels(propensity).inc(sum(len(score.missing) for score in scored))
-        self.unseen.labels(propensity).inc(sum(len(score.unseen) for score in scored))
-        for points, number in Tally(_bin(score.score or 1) for score in scored).items():
-            self.scores.labels(propensity, points).inc(number)
+        self.missing.labels(propensity).inc(sum([len(score.missing) for score in scored]))
+        self.unseen.labels(propensity).inc(sum([len(score.unseen) for score in scored]))
+        for points, number in Tally([score.score for score in scored]).items():
+            self.scores.labels(propensity, _bin(points or 1)).inc(number)
         self._aged(propensity, scored[-1])
 
     def _aged(self, propensity: str, score: Score) -> None:

@@ -71,13 +71,14 @@ class Wording:
         """What the value of this feature says about an entity."""
         if value is None or value != value:
             return _absence(self.feature)
-        topic = self._topic
         if isinstance(value, str):
-            return f"{topic}: {value}" if topic.startswith("Whether ") else f"{topic} is {value}"
+            return f"{self._topic}: {value}" if self._topic.startswith("Whether ") else f"{self._topic} is {value}"
         value += 0.0  # the zero below zero is a zero
         phrase = self._phrase(value) if self._has_phrase else ""
         if not phrase:
-            return f"{topic}: {self._shown(value)}{self._comparison(value)}"
+            below, above = self.usual
+            compared = "" if below <= value <= above else self._comparison(value)
+            return f"{self._topic}: {self._shown(value)}{compared}"
         return phrase if self.feature.kind == "holds" else f"{phrase} ({self._shown(value)})"
 
     def _phrase(self, value: float) -> str:
@@ -272,7 +273,8 @@ def shown(feature: Feature, value: float) -> str:
 
 def _writer(feature: Feature) -> Callable[[float], str]:
     """`shown` of one feature: how its numbers are written is found out once."""
-    write = _OF_KIND.get(feature.kind) or _OF_UNIT.get(feature.unit) or partial(_counted, words=_unit(feature.unit))
+    words = _unit(feature.unit)
+    write = _OF_KIND.get(feature.kind) or _OF_UNIT.get(feature.unit) or (partial(_counted, words=words) if words else _plain)
     return lambda value: write(value) if math.isfinite(value) else "infinite" if value > 0 else "minus infinite"
 
 
@@ -282,7 +284,7 @@ def _days(value: float) -> str:
 
 
 def _counted(value: float, words: str) -> str:
-    return f"{_plain(value)} {words}" if words else _plain(value)
+    return f"{_plain(value)} {words}"
 
 
 _OF_KIND: dict[str, Callable[[float], str]] = {
@@ -326,7 +328,7 @@ def _capital(text: str) -> str:
 
 
 def _plain(value: float) -> str:
-    if abs(value) >= 1000 or value == round(value):
+    if abs(value) >= 1000 or value % 1 == 0:
         return f"{value:,.0f}"
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
