@@ -20,10 +20,10 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -35,13 +35,14 @@ VERSION = 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MISSING = -1
+TAILS_KEPT = 10_000
 _HEADER = struct.Struct("<B15sq")
 HEADER_SIZE = _HEADER.size
 _NUMBER = struct.Struct("<d")
 Value = float | str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a request reads a thousand, and to freeze one takes as long as the rest of making it
 class Record:
     """What was known of one entity before an instant: every feature by name, NaN or None where nothing was known.
 
@@ -107,9 +108,14 @@ class Layout:
         return struct.Struct(f"<{len(self.numbers)}d{len(self.categories)}i")
 
     @cached_property
-    def lengths(self) -> struct.Struct:
-        """The categories' lengths alone, which follow the numbers."""
-        return struct.Struct(f"<{len(self.numbers) * _NUMBER.size}x{len(self.categories)}i")
+    def tail(self) -> int:
+        """Where in a packed record the categories begin: their lengths, then their texts."""
+        return HEADER_SIZE + len(self.numbers) * _NUMBER.size
+
+    @cached_property
+    def texts(self) -> Callable[[bytes], tuple[str | None, ...]]:
+        """The categories in the tail of a record; the same ones come again, and are kept."""
+        return lru_cache(TAILS_KEPT)(partial(_texts, struct.Struct(f"<{len(self.categories)}i")))
 
     def holds(self, names: frozenset[str]) -> bool:
         """Whether there is a column of each name; what was found is kept, for it is asked of record after record."""
@@ -227,19 +233,9 @@ class Values(Mapping[str, Value]):
             ContractError: the record is damaged.
         """
         self.layout, self.packed = layout, packed
-        try:
-            lengths = layout.lengths.unpack_from(packed, HEADER_SIZE)
-            text = packed[HEADER_SIZE + layout.fixed.size :].decode()
-        except (struct.error, UnicodeDecodeError) as problem:
-            raise _damaged(str(problem)) from None
-        self._texts: list[str | None] = []
-        start = 0
-        for length in lengths:
-            end = start + length
-            self._texts.append(None if length == MISSING else text[start:end])
-            start = start if length == MISSING else end
-        if start != len(text) or min(lengths, default=MISSING) < MISSING:
-            raise _damaged(f"{len(text)} characters of text where {start} belong")
+        if len(packed) < layout.tail:
+            raise _damaged(f"{len(packed)} bytes where the numbers alone end after {layout.tail}")
+        self._texts = layout.texts(packed[layout.tail :])
 
     def __getitem__(self, name: str) -> Value:
         offset = self.layout.offsets.get(name)
@@ -270,6 +266,22 @@ class Values(Mapping[str, Value]):
         """All of it, unpacked at once."""
         values = self.layout.fixed.unpack_from(self.packed, HEADER_SIZE)
         return dict(zip(self.layout.places, (*values[: len(self.layout.numbers)], *self._texts), strict=True))
+
+
+def _texts(lengths: struct.Struct, tail: bytes) -> tuple[str | None, ...]:
+    try:
+        told = lengths.unpack_from(tail)
+        text = tail[lengths.size :].decode()
+    except (struct.error, UnicodeDecodeError) as problem:
+        raise _damaged(str(problem)) from None
+    texts, start = [], 0
+    for length in told:
+        end = start + max(length, 0)
+        texts.append(None if length == MISSING else text[start:end])
+        start = end
+    if start != len(text) or min(told, default=MISSING) < MISSING:
+        raise _damaged(f"{len(text)} characters of text where {start} belong")
+    return tuple(texts)
 
 
 def has_all(values: Mapping[str, Value], names: frozenset[str]) -> bool:

@@ -17,7 +17,7 @@ from serving.ledger import Stored
 from serving.newcomer import Attribute, Given, Value, attributes, newcomer, overridden, said
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, for the reason why a Record is not
 class Ask:
     """One entity a caller wants scored: an id, attributes, or both. What is given goes over what is stored.
 

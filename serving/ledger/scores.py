@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -197,7 +197,7 @@ class Scores(Part):
             if ordered:
                 self._database.write_many(connection, store, _packed(ordered))
             if entries:
-                self._database.write_many(connection, _APPEND, [_audited(entry) for entry in entries])
+                self._database.write_many(connection, _APPEND, _audited(entries))
         self._layouts.update(others)
 
     def _stored(self, rows: Sequence[Sequence[Any]]) -> list[Stored]:
@@ -217,11 +217,12 @@ class Scores(Part):
         return Values(layout, record) if layout and record else None
 
 
-def _packed(scores: Sequence[Stored]) -> list[tuple[Any, ...]]:
+def _packed(scores: Sequence[Stored]) -> Iterator[tuple[Any, ...]]:
     """Rows; features are packed here, after the answer."""
-    records = packed([one.features for one in scores])
-    return [(one[0], one[1], microseconds(one[2]), *one[3:-1], mine) for one, mine in zip(scores, records, strict=True)]
+    propensities, ids, instants, *others, features = zip(*scores, strict=True)
+    return zip(propensities, ids, map(microseconds, instants), *others, packed(features), strict=True)
 
 
-def _audited(entry: Entry) -> tuple[Any, ...]:
-    return (microseconds(entry[0]), *entry[1:-1])
+def _audited(entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
+    instants, *others, _ = zip(*entries, strict=True)
+    return zip(map(microseconds, instants), *others, strict=True)
