@@ -306,8 +306,8 @@ def in_parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _is_one(column: Sequence[Any]) -> bool:
-    """Whether all values are the same. Of numbers with a point that cannot be told: the zero below zero equals zero."""
-    return not isinstance(column[0], float) and column.count(column[0]) == len(column)
+    """Whether all values are the same to the database."""
+    return column.count(column[0]) == len(column)
 
 
 @lru_cache

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import ContractError
-from features.record import VERSION, Layout, categories, decode, encode, header, mismatch, pack
+from features.feature import Dtype
+from features.record import HEADER_SIZE, VERSION, Layout, categories, decode, encode, header, mismatch, pack
 
 AS_OF = datetime(2018, 5, 15, 6, 30, 0, 1, tzinfo=UTC)
 LAYOUT = Layout((("orders_count_30d", "number"), ("channel", "category"), ("days_since_last", "number"), ("country", "category")))
@@ -116,6 +117,17 @@ def test_a_damaged_record_is_refused(cut: int) -> None:
         decode(LAYOUT, data[:cut])
     with pytest.raises(ContractError, match="whole record"):
         decode(LAYOUT, data + b"x")
+
+
+@pytest.mark.parametrize("columns", [(("a", "number"), ("b", "number")), (("a", "number"), ("b", "category"))])
+def test_a_record_that_ends_early_is_refused_every_time(columns: tuple[tuple[str, Dtype], ...]) -> None:
+    layout, told = Layout(columns), pd.DataFrame({"a": [1.0], "b": [2.0 if columns[1][1] == "number" else "text"]})
+    (data,) = encode(layout, AS_OF, told)
+    for _ in range(2):
+        for cut in range(1, len(data) - HEADER_SIZE):
+            with pytest.raises(ContractError, match="whole record"):
+                decode(layout, data[:-cut])
+        assert decode(layout, data).whole() == told.to_dict("records")[0]
 
 
 def test_an_unknown_version_is_refused() -> None:

@@ -51,6 +51,16 @@ def test_of_many_at_once_each_is_written_once(ledger: Ledger, rows: int) -> None
     assert [row.entity_id for row in ledger.audit(limit=1_000)] == ids * 2
 
 
+def test_what_rows_share_is_told_of_each(ledger: Ledger) -> None:
+    """What a hundred rows share, SQLite is given once."""
+    told = [entry(f"{i}", 0.0 if i else 0.5)._replace(request_id="one", degraded=i % 3 == 0) for i in range(100)]
+    alike = [entry("same", 0.5)] * 100
+    ledger.keep([*told, *alike])
+    found = ledger.audit(limit=1_000)
+    assert [repr(tuple(row)[1:]) for row in found] == [repr(tuple(one)[:-1]) for one in (*told, *alike)]
+    assert ledger.latest("churn", ["0", "99"]) == {"0": told[0].stored, "99": told[99].stored}
+
+
 def test_another_process_reads_what_was_kept_and_a_layout_is_there_once(open_ledger: Callable[..., Ledger]) -> None:
     for ledger in (open_ledger(), open_ledger()):
         ledger.keep([entry("1"), entry("2")])
