@@ -94,6 +94,7 @@ SERVED = Table(
     Column("policy", Text),
     Column("degraded", Boolean, nullable=False),
     Index("served_at", "at"),
+    Index("served_entity_id", "entity_id").ddl_if(dialect="postgresql"),  # SQLite takes longer to keep it than all of the rest
 )
 
 SHADOW = Table(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import inspect, select, text
 
 from features.errors import CallError
 from features.settings import Workspace
@@ -199,6 +199,15 @@ def test_the_audit_tells_who_asked_for_what_newest_last(ledger: Ledger) -> None:
     assert len(ledger.audit(caller="crm")) == 2 and len(ledger.audit(entity_id="2")) == 1
     assert ledger.audit(propensity="upsell") == []
     assert ledger.audit(limit=2) == rows[2:]
+
+
+def test_only_postgresql_finds_an_entity_in_the_audit_by_an_index(ledger: Ledger) -> None:
+    """There a statement has a limit in time; in SQLite the index would cost each answer more than the rest of the audit."""
+    ledger.keep([entry("1")])
+    database = ledger._database
+    indexes = {one["name"] for one in inspect(database._calm).get_indexes("served")}
+    assert indexes == ({"served_at"} if database.is_file else {"served_at", "served_entity_id"})
+    assert [row.entity_id for row in ledger.audit(entity_id="1")] == ["1"]
 
 
 def test_what_a_challenger_would_have_said(ledger: Ledger) -> None:
