@@ -35,7 +35,7 @@ VERSION = 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MISSING = -1
-TAILS_KEPT = 10_000
+TAILS_KEPT = 10_000  # texts of categories, without the id of anybody
 _HEADER = struct.Struct("<B15sq")
 HEADER_SIZE = _HEADER.size
 _NUMBER = struct.Struct("<d")

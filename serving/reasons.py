@@ -260,7 +260,7 @@ def _largest(sizes: Floats) -> Places:
     if sizes.shape[1] > TOP:
         least = np.partition(sizes, -TOP, axis=1)[:, -TOP, np.newaxis]
         is_large = sizes >= least
-        if np.count_nonzero(is_large) == TOP * len(sizes):
+        if (is_large.sum(axis=1) == TOP).all():
             places = np.nonzero(is_large)[1].reshape(-1, TOP)
             return np.take_along_axis(places, np.argsort(-np.take_along_axis(sizes, places, 1), axis=1, kind="stable"), 1)
     return np.argsort(-sizes, axis=1, kind="stable")[:, :TOP]

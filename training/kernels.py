@@ -14,8 +14,9 @@ import numpy as np
 
 from training.contract import Floats
 from training.forest import CATEGORY, NAN_LEFT, NAN_RIGHT, ZERO_LEFT, Ints
-from training.groups import LINE
 
+LINE = 8  # numbers that the processor fetches at once; a table's rows are whole lines, and so are rows that are added up together
+COMPILED_WITH = "23183ce5c815fd73"  # a digest of what else is compiled in, or numba would go on with what it kept
 ROW_BY_ROW = 3  # rows; up to so many, one after the other is faster than side by side
 BLOCK = 504  # rows side by side, whose values and sums stay near the processor; a power of two puts columns in each other's way
 ZERO = float(np.float32(1e-35))  # LightGBM takes what is no farther from zero for zero
@@ -232,7 +233,7 @@ def _side_by_side(
     A block is filled up to whole lines with rows that agree with everything, and the sums have one more column, which nobody
     reads, for what fills up a table's.
     """
-    most, most_words = min(BLOCK, _whole_lines(len(matrix))), trees[:, 2].max()
+    most, most_words = _whole_lines(min(BLOCK, len(matrix))), trees[:, 2].max()
     x, sums = np.empty((matrix.shape[1], most)), np.empty((out.shape[1] + 1, most))
     patterns, chosen = np.empty((most_words, most), dtype=np.int64), np.empty(most, dtype=np.int64)
     for begin in range(0, len(matrix), most):

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from training.groups import LINE
+from training.kernels import LINE
 
 _WHOLE, _NUMBER = ir.IntType(64), ir.DoubleType()
 _LINE = ir.VectorType(_NUMBER, LINE)

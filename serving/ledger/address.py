@@ -49,10 +49,15 @@ class Address:
         """For error messages; without the password and the options."""
         return f"ledger {self.path}" if self.path else f"ledger {self.url.set(query={}).render_as_string(hide_password=True)}"
 
-    def connect(self, patience_ms: int) -> Any:
-        """A connection of the driver's own, on which a statement may take so long; each is a transaction of its own."""
+    def connect(self, patience_ms: int, pages: int = 0) -> Any:
+        """A connection of the driver's own, on which a statement may take so long; each is a transaction of its own.
+
+        Args:
+            patience_ms: how long a statement may take.
+            pages: that SQLite keeps in memory; 0 for as many as it does by itself.
+        """
         if self.path:
-            return _connect_file(self.path, patience_ms)
+            return _connect_file(self.path, patience_ms, pages)
         from serving.ledger.patience import Patience
 
         address = self.url.set(drivername="postgresql").difference_update_query(["options"])
@@ -60,11 +65,12 @@ class Address:
         return Patience.ending(address.render_as_string(hide_password=False), options, patience_ms)
 
 
-def _connect_file(path: Path, patience_ms: int) -> sqlite3.Connection:
+def _connect_file(path: Path, patience_ms: int, pages: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, patience_ms / 1_000, isolation_level=None, check_same_thread=False)
     connection.execute("pragma synchronous = normal")
     connection.execute(f"pragma wal_autocheckpoint = {PAGES_UNTIL_CHECKPOINT}")
-    connection.execute("pragma cache_size = -64000")
+    if pages:
+        connection.execute(f"pragma cache_size = {pages}")
     return connection
 
 

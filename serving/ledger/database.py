@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from contextlib import closing, contextmanager, suppress
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import sha256
-from itertools import chain, count, islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -31,8 +31,9 @@ WRITE_MS = 5_000
 READERS = 4
 ROWS_AT_ONCE = 100
 VALUES_PER_READ = 10_000  # SQLite has a limit of 32,766
+PAGES_OF_A_WRITER = 8_000  # of SQLite's that it keeps in memory, 64 MB at most: what it changes now it often changes again
 PAGE_BYTES = 8_192  # three stored scores, where 4,096 hold one and leave a third empty
-_ROW = re.compile(r"values \((?:\?, )*\?\)")
+_ROW = re.compile(r"values (\((?:\?, )*\?\))")
 LOCK = 0x466F7265  # whoever creates or claims in PostgreSQL holds this advisory lock
 
 
@@ -204,21 +205,17 @@ class Database:
         """Run a statement for each row, within `writing`; in SQLite one that inserts, for many at once.
 
         Between two rows it gives up the interpreter's lock and asks for it again, and whoever answers meanwhile waits for it too.
-        So does whoever waits while it takes one value after the other: what is the same in all of these rows it is given once.
         """
         if not self.is_file:
             connection.exec_driver_sql(_for_psycopg(statement), list(rows))
             return
+        several = _ROW.sub(lambda row: "values " + ", ".join([row[1]] * ROWS_AT_ONCE), statement)
         waiting = iter(rows)
         while some := list(islice(waiting, ROWS_AT_ONCE)):
-            if len(some) < ROWS_AT_ONCE or not _ROW.search(statement):
+            if len(some) == ROWS_AT_ONCE and several != statement:
+                connection.exec_driver_sql(several, tuple(chain.from_iterable(some)))
+            else:
                 connection.exec_driver_sql(statement, some)
-                continue
-            columns = list(zip(*some, strict=True))
-            shared = tuple(map(_is_one, columns))
-            once = [column[0] for column, is_one in zip(columns, shared, strict=True) if is_one]
-            others = zip(*(column for column, is_one in zip(columns, shared, strict=True) if not is_one), strict=True)
-            connection.exec_driver_sql(_several(statement, shared), (*once, *chain.from_iterable(others)))
 
     def _fetch_if_made(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         return self._fetch(statement, parameters) if self._is_made() else []
@@ -305,20 +302,6 @@ def in_parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield values[start : start + VALUES_PER_READ]
 
 
-def _is_one(column: Sequence[Any]) -> bool:
-    """Whether all values are the same to the database."""
-    return column.count(column[0]) == len(column)
-
-
-@lru_cache
-def _several(statement: str, shared: Sequence[bool]) -> str:
-    """An insertion of `ROWS_AT_ONCE` rows: first the values that they share are given, then those of each row."""
-    once, own = count(1), count(1 + sum(shared))
-    places = [next(once) if is_one else None for is_one in shared]
-    rows = (", ".join(f"?{next(own) if place is None else place}" for place in places) for _ in range(ROWS_AT_ONCE))
-    return _ROW.sub("values " + ", ".join(f"({row})" for row in rows), statement)
-
-
 def _for_psycopg(statement: str) -> str:
     return statement.replace("?", "%s")
 
@@ -327,7 +310,10 @@ def _engine(address: Address, patience_ms: int) -> Engine:
     """Without transactions of the driver's own: SQLite's would begin too late to be waited for."""
     try:
         return create_engine(
-            address.url, creator=partial(address.connect, patience_ms), isolation_level="AUTOCOMMIT", pool_pre_ping=True
+            address.url,
+            creator=partial(address.connect, patience_ms, PAGES_OF_A_WRITER),
+            isolation_level="AUTOCOMMIT",
+            pool_pre_ping=True,
         )
     except ModuleNotFoundError:
         raise WorkspaceError(

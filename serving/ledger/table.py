@@ -28,9 +28,14 @@ METADATA = MetaData()
 INSTANTS_KEPT = 1_000  # a request or a night has one for all of its scores
 
 
-@lru_cache(INSTANTS_KEPT)
 def microseconds(instant: datetime) -> int:
     """An instant as the tables hold it: microseconds since 1970 in UTC."""
+    return _counted(instant) if instant.tzinfo is UTC else (instant - EPOCH) // MICROSECOND
+
+
+@lru_cache(INSTANTS_KEPT)
+def _counted(instant: datetime) -> int:
+    """Of UTC alone: where clocks are set back, two instants equal each other."""
     return (instant - EPOCH) // MICROSECOND
 
 
@@ -94,7 +99,7 @@ SERVED = Table(
     Column("policy", Text),
     Column("degraded", Boolean, nullable=False),
     Index("served_at", "at"),
-    Index("served_entity_id", "entity_id").ddl_if(dialect="postgresql"),  # SQLite takes longer to keep it than all of the rest
+    Index("served_entity_id", "entity_id").ddl_if(dialect="postgresql"),  # in SQLite it costs as much as the rest
 )
 
 SHADOW = Table(

@@ -17,6 +17,7 @@ from features.record import Record
 from serving.answer import SCORE, Answer, Call, answered, entry, written
 from serving.desk import Said, said
 from serving.ledger import Stored
+from serving.reasons import Reason
 from serving.score import Cause, Change
 from serving.scorer import Scorer
 from training.model import Model
@@ -49,6 +50,21 @@ def test_what_is_written_reads_back_the_same(answers: list[Said]) -> None:
         assert SCORE.decode(written(score)) == score
         assert json.loads(written(score))["change"]["from"] == 40
     assert b"NaN" not in b"".join(written(one.score) for one in answers)
+
+
+def test_a_document_of_an_earlier_release_reads_as_the_score_it_was() -> None:
+    told = (
+        b'{"entity_id":"C1","propensity":"churn","eligible":true,"why":null,"policy":null,"score":57,"probability":0.25,'
+        b'"percentile":0.565,"grade":"B","expected_value":null,"reasons":[{"feature":"visits","features":["visits"],"value":3,'
+        b'"text":"Visits: 3","direction":"raises","contribution":0.5}],"missing":["age"],"unseen":[],"stale":[],'
+        b'"feature_as_of":"2026-11-22T00:00:00Z","scored_at":"2026-11-22T06:07:30.752655Z","model_version":"3"}'
+    )
+    score = SCORE.decode(told)
+    assert (score.score, score.explore, score.degraded, score.change, score.missing) == (57, False, False, None, ("age",))
+    assert score.reasons == (Reason("visits", ("visits",), 3.0, "Visits: 3", "raises", 0.5),)
+    assert score.feature_as_of == datetime(2026, 11, 22, tzinfo=UTC)
+    stored = json.loads(written(score))
+    assert {name: stored[name] for name in json.loads(told)} == json.loads(told)
 
 
 def test_an_answer_goes_into_the_audit_with_the_score_to_be_stored(answers: list[Said]) -> None:

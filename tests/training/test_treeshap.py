@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -95,13 +97,24 @@ def test_the_values_are_lightgbms(parameters: dict[str, Any], seed: int) -> None
     agree(booster(parameters, seed=seed), np.vstack([rows(40, seed + 1), strange(40, seed)]))
 
 
-def test_deep_trees_use_long_patterns() -> None:
+@pytest.fixture(scope="module")
+def deep() -> tuple[lightgbm.Booster, Floats]:
+    """Trees with more features on a way than a line of a table has numbers, and rows."""
     random = np.random.default_rng(3)
     matrix = random.normal(size=(4_000, 14))
     given = {"verbosity": -1, "num_leaves": 60, "min_data_in_leaf": 1, "extra_trees": True, "num_threads": 1}
-    found = lightgbm.train(given, lightgbm.Dataset(matrix, matrix @ random.normal(size=14)), 3)
-    assert groups.Groups.of(tables(Trees(found.model_to_string()))._forest).trees[:, 3].max() == 16
-    agree(found, matrix[:300])
+    return lightgbm.train(given, lightgbm.Dataset(matrix, matrix @ random.normal(size=14)), 3), matrix[:300]
+
+
+def test_deep_trees_use_long_patterns_and_tables_of_several_lines(deep: tuple[lightgbm.Booster, Floats]) -> None:
+    found, matrix = deep
+    made = tables(Trees(found.model_to_string()))
+    assert made._groups.trees[:, 3].max() == 16 and made._groups.groups[:, 4].max() > kernels.LINE
+    agree(found, matrix)
+    together = made(matrix)
+    for one in (0, 7, 8, 299):
+        alone = made(matrix[one : one + 1])
+        assert np.array_equal(alone.contributions[0], together.contributions[one]) and alone.raw[0] == together.raw[one]
 
 
 def test_many_groups_take_more_than_one_word() -> None:
@@ -144,12 +157,24 @@ def test_rows_alone_and_among_many_are_equal_to_the_bit_on_one_thread_and_on_sev
     assert np.array_equal(trees.explained(np.asfortranarray(matrix)).contributions, alone)
 
 
-def test_the_vectors_add_what_the_plain_loops_add(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
-    matrix = strange(2 * groups.LINE + 3, 9)
-    made = tables(trees)
-    expected = made(matrix).contributions
-    monkeypatch.setattr(made, "_loops", kernels.Kernels(kernels.fill, kernels.explain))
-    assert np.array_equal(made(matrix).contributions, expected)
+def test_the_vectors_add_what_the_plain_loops_add(
+    trees: Trees, deep: tuple[lightgbm.Booster, Floats], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = 2 * kernels.LINE + 3
+    for made, matrix in (
+        (tables(trees), strange(several, 9)),
+        (tables(Trees(deep[0].model_to_string())), deep[1][:several]),
+    ):
+        expected = made(matrix).contributions
+        monkeypatch.setattr(made, "_loops", kernels.Kernels(kernels.fill, kernels.explain))
+        assert np.array_equal(made(matrix).contributions, expected)
+
+
+def test_what_numba_keeps_does_not_outlive_what_it_was_compiled_with() -> None:
+    """It looks at `training/kernels.py` alone, so that file has to change with the others."""
+    folder = Path(kernels.__file__).parent
+    digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in ("forest.py", "lanes.py"))).hexdigest()[:16]
+    assert digest == kernels.COMPILED_WITH, f'write COMPILED_WITH = "{digest}" in training/kernels.py'
 
 
 def test_callers_at_the_same_time_get_the_same_bits(trees: Trees) -> None:
