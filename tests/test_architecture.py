@@ -19,7 +19,8 @@ DOORS = {
     "mlflow": ("training/registry/",),
     "bentoml": ("serving/service.py",),
     "great_expectations": ("features/quality.py",),
-    "numba": ("training/kernels.py",),
+    "numba": ("training/kernels.py", "training/lanes.py"),
+    "llvmlite": ("training/lanes.py",),
     "pyspark": ("features/spark/",),
 }
 OF_TRAINING_FOR_SERVING = {"training.contract", "training.model", "training.registry"}
