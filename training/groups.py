@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from training.contract import Floats
 from training.forest import Forest, Ints, Unsupported
-from training.kernels import LINE
 
 BITS = 8  # of a pattern, where a way has no more features: fewer bits make more groups, more bits larger tables
 MOST_BITS = 16
 MOST_NUMBERS = 24_000_000  # of all tables, 192 MB
+LINE = 8  # numbers that the processor fetches at once; a table's rows are whole lines, and so are rows that are added up together
 _ALL = (1 << 64) - 1
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from training.contract import Floats
 from training.forest import CATEGORY, NAN_LEFT, NAN_RIGHT, ZERO_LEFT, Ints
+from training.groups import LINE
 
-LINE = 8  # numbers that the processor fetches at once; a table's rows are whole lines, and so are rows that are added up together
-COMPILED_WITH = "23183ce5c815fd73"  # a digest of what else is compiled in, or numba would go on with what it kept
+COMPILED_WITH = "0acb1494313443df"  # a digest of what else is compiled in, or numba would go on with what it kept
 ROW_BY_ROW = 3  # rows; up to so many, one after the other is faster than side by side
 BLOCK = 504  # rows side by side, whose values and sums stay near the processor; a power of two puts columns in each other's way
 ZERO = float(np.float32(1e-35))  # LightGBM takes what is no farther from zero for zero
@@ -50,7 +50,7 @@ def _compiled() -> Kernels:
 
     from training.lanes import adding
 
-    overload(_add_lines)(adding)
+    overload(_add_lines)(adding())
 
     for part in (
         _add_leaf,

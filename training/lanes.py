@@ -7,20 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
-
-from training.kernels import LINE
-
-_WHOLE, _NUMBER = ir.IntType(64), ir.DoubleType()
-_LINE = ir.VectorType(_NUMBER, LINE)
-_READ, _KEEP, _DATA = (ir.Constant(ir.IntType(32), number) for number in (0, 3, 1))  # of LLVM's prefetch
+from training.groups import LINE
 
 
 def _lines_added(
     context: Any, table: Any, places: Any, offset: Any, sums: Any, columns: Any, first: Any, row: Any, ahead: Any
 ) -> Any:  # fmt: skip
+    from numba.core import types
+
     signature = types.void(table, places, types.int64, sums, columns, types.int64, types.int64, types.int64)
 
     def code(target: Any, build: Any, signature: Any, given: Any) -> Any:
@@ -39,38 +33,52 @@ def _lines_added(
     return signature, code
 
 
-_add_lines: Any = intrinsic(_lines_added)
+def adding() -> Callable[..., Callable[..., None]]:
+    """What numba compiles in the place of `training.kernels._add_lines`, for `numba.extending.overload`.
 
+    Raises:
+        ImportError: numba is not there, or does not go with numpy.
+    """
+    from numba.extending import intrinsic
 
-def adding(
-    table: Any, places: Any, offset: Any, sums: Any, columns: Any, first: Any, row: Any, ahead: Any
-) -> Callable[..., None]:  # fmt: skip
-    """What numba compiles in the place of `training.kernels._add_lines`."""
+    add_lines: Any = intrinsic(_lines_added)
 
-    def add(
+    def typed(
         table: Any, places: Any, offset: Any, sums: Any, columns: Any, first: Any, row: Any, ahead: Any
-    ) -> None:  # fmt: skip
-        _add_lines(table, places, offset, sums, columns, first, row, ahead)
+    ) -> Callable[..., None]:  # fmt: skip
+        def add(
+            table: Any, places: Any, offset: Any, sums: Any, columns: Any, first: Any, row: Any, ahead: Any
+        ) -> None:  # fmt: skip
+            add_lines(table, places, offset, sums, columns, first, row, ahead)
 
-    return add
+        return add
+
+    return typed
 
 
 def _fetch(build: Any, numbers: Any, first: Any) -> None:
     """Have the processor fetch as many lines as there are lanes."""
-    pointer = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer, *[ir.IntType(32)] * 3])
+    from llvmlite import ir
+
+    pointer, told = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, told, told, told])
+    to_read, to_keep, of_data = (ir.Constant(told, number) for number in (0, 3, 1))
     prefetch = build.module.declare_intrinsic("llvm.prefetch", (pointer,), kind)
     for lane in range(LINE):
         line = build.bitcast(_place(build, numbers, first, LINE * lane), pointer)
-        build.call(prefetch, [line, _READ, _KEEP, _DATA])
+        build.call(prefetch, [line, to_read, to_keep, of_data])
 
 
 def _place(build: Any, numbers: Any, first: Any, more: int) -> Any:
-    return build.gep(numbers, [build.add(first, ir.Constant(_WHOLE, more))])
+    from llvmlite import ir
+
+    return build.gep(numbers, [build.add(first, ir.Constant(ir.IntType(64), more))])
 
 
 def _line(build: Any, numbers: Any, place: Any) -> Any:
-    return build.bitcast(build.gep(numbers, [place]), _LINE.as_pointer())
+    from llvmlite import ir
+
+    return build.bitcast(build.gep(numbers, [place]), ir.VectorType(ir.DoubleType(), LINE).as_pointer())
 
 
 def _turned(build: Any, lines: list[Any]) -> list[Any]:
@@ -86,4 +94,6 @@ def _turned(build: Any, lines: list[Any]) -> list[Any]:
 
 
 def _mixed(build: Any, pair: tuple[Any, Any], lanes: list[int]) -> Any:
+    from llvmlite import ir
+
     return build.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), LINE), lanes))

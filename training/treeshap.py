@@ -15,8 +15,8 @@ import numpy as np
 
 from training.contract import Explained, Floats
 from training.forest import Forest, Unsupported, read
-from training.groups import Groups
-from training.kernels import LINE, Kernels, kernels
+from training.groups import LINE, Groups
+from training.kernels import Kernels, kernels
 
 ROWS_A_THREAD = 128  # at least: each thread has the whole of the tables to fetch, which costs as much as some hundred rows
 

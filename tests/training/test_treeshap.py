@@ -109,7 +109,7 @@ def deep() -> tuple[lightgbm.Booster, Floats]:
 def test_deep_trees_use_long_patterns_and_tables_of_several_lines(deep: tuple[lightgbm.Booster, Floats]) -> None:
     found, matrix = deep
     made = tables(Trees(found.model_to_string()))
-    assert made._groups.trees[:, 3].max() == 16 and made._groups.groups[:, 4].max() > kernels.LINE
+    assert made._groups.trees[:, 3].max() == 16 and made._groups.groups[:, 4].max() > groups.LINE
     agree(found, matrix)
     together = made(matrix)
     for one in (0, 7, 8, 299):
@@ -160,7 +160,7 @@ def test_rows_alone_and_among_many_are_equal_to_the_bit_on_one_thread_and_on_sev
 def test_the_vectors_add_what_the_plain_loops_add(
     trees: Trees, deep: tuple[lightgbm.Booster, Floats], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    several = 2 * kernels.LINE + 3
+    several = 2 * groups.LINE + 3
     for made, matrix in (
         (tables(trees), strange(several, 9)),
         (tables(Trees(deep[0].model_to_string())), deep[1][:several]),
@@ -173,7 +173,9 @@ def test_the_vectors_add_what_the_plain_loops_add(
 def test_what_numba_keeps_does_not_outlive_what_it_was_compiled_with() -> None:
     """It looks at `training/kernels.py` alone, so that file has to change with the others."""
     folder = Path(kernels.__file__).parent
-    digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in ("forest.py", "lanes.py"))).hexdigest()[:16]
+    digest = hashlib.sha256(
+        b"".join((folder / name).read_bytes() for name in ("forest.py", "groups.py", "lanes.py"))
+    ).hexdigest()[:16]
     assert digest == kernels.COMPILED_WITH, f'write COMPILED_WITH = "{digest}" in training/kernels.py'
 
 
