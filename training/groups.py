@@ -203,7 +203,7 @@ class _Lists:
 
     def _add(self, group: Group) -> None:
         columns = [*group.columns, self._features]
-        stride = -(-len(columns) // LINE) * LINE
+        stride = whole_lines(len(columns))
         self.groups.append((self.numbers, len(self.columns), len(columns), (1 << group.bits) - 1, stride))
         self.numbers += stride << group.bits
         if group.bits > MOST_BITS or self.numbers > MOST_NUMBERS:
@@ -231,6 +231,11 @@ class _Lists:
             bits=np.ascontiguousarray(_whole([care, want], len(care)).T) if care else np.zeros((0, 2), dtype=np.int64),
             numbers=self.numbers,
         )
+
+
+def whole_lines(numbers: int) -> int:
+    """So many numbers, and those that fill up their last line."""
+    return -(-numbers // LINE) * LINE
 
 
 def _whole(numbers: Any, columns: int | None = None) -> NDArray[np.int64]:

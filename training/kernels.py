@@ -14,9 +14,9 @@ import numpy as np
 
 from training.contract import Floats
 from training.forest import CATEGORY, NAN_LEFT, NAN_RIGHT, ZERO_LEFT, Ints
-from training.groups import LINE
+from training.groups import LINE, whole_lines
 
-COMPILED_WITH = "0acb1494313443df"  # a digest of what else is compiled in, or numba would go on with what it kept
+COMPILED_WITH = "a57da3fa32516bc7"  # a digest of what else is compiled in, or numba would go on with what it kept
 ROW_BY_ROW = 3  # rows; up to so many, one after the other is faster than side by side
 BLOCK = 504  # rows side by side, whose values and sums stay near the processor; a power of two puts columns in each other's way
 ZERO = float(np.float32(1e-35))  # LightGBM takes what is no farther from zero for zero
@@ -51,7 +51,6 @@ def _compiled() -> Kernels:
     from training.lanes import adding
 
     overload(_add_lines)(adding())
-
     for part in (
         _add_leaf,
         _goes_left,
@@ -63,7 +62,7 @@ def _compiled() -> Kernels:
         _decide_code,
         _decide_zero,
         _add_group,
-        _whole_lines,
+        whole_lines,
         _side_by_side,
     ):
         register_jitable(part)
@@ -233,7 +232,7 @@ def _side_by_side(
     A block is filled up to whole lines with rows that agree with everything, and the sums have one more column, which nobody
     reads, for what fills up a table's.
     """
-    most, most_words = _whole_lines(min(BLOCK, len(matrix))), trees[:, 2].max()
+    most, most_words = whole_lines(min(BLOCK, len(matrix))), trees[:, 2].max()
     x, sums = np.empty((matrix.shape[1], most)), np.empty((out.shape[1] + 1, most))
     patterns, chosen = np.empty((most_words, most), dtype=np.int64), np.empty(most, dtype=np.int64)
     for begin in range(0, len(matrix), most):
@@ -256,7 +255,7 @@ def _side_by_side(
             node += trees[tree, 0]
             for number in range(trees[tree, 1]):
                 at = number * trees[tree, 3]
-                _add_group(groups, group, columns, patterns, at >> 6, at & 63, chosen, table, sums, _whole_lines(rows))
+                _add_group(groups, group, columns, patterns, at >> 6, at & 63, chosen, table, sums, whole_lines(rows))
                 group += 1
         for row in range(rows):
             for column_out in range(out.shape[1]):
@@ -330,7 +329,3 @@ def _add_lines(
     for lane in range(LINE):
         for other in range(LINE):
             sums[columns[first + lane], row + other] += table[chosen[row + other] + offset + lane]
-
-
-def _whole_lines(rows: int) -> int:
-    return -(-rows // LINE) * LINE
