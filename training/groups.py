@@ -18,8 +18,10 @@ from training.forest import Forest, Ints, Unsupported
 
 BITS = 8  # of a pattern, where a way has no more features: fewer bits make more groups, more bits larger tables
 MOST_BITS = 16
-MOST_NUMBERS = 24_000_000  # of all tables, 192 MB
-LINE = 8  # numbers that the processor fetches at once; a table's rows are whole lines, and so are rows that are added up together
+MOST_NUMBERS = 24_000_000  # of all tables, 96 MB, and three times as much while they are made
+LINE = 8  # numbers that are added up at once; a table's rows are whole lines, and so are rows that are added up together
+AHEAD = 16  # numbers of a table that the processor fetches at once
+Int32s = NDArray[np.int32]
 _ALL = (1 << 64) - 1
 
 
@@ -115,8 +117,8 @@ class Groups:
         trees: a row a tree.
         masks: a row for each node and word of its tree.
         groups: a row a group.
-        columns: of all groups, one after the other, each up to a whole line; the one beyond the features is what the row's leaf
-            says, and the one beyond that fills up.
+        columns: of all groups, one after the other, each up to a whole line; the one beyond the features is the row's leaf, and
+            the one beyond that fills up.
         leaf: of each group, its first leaf; one more than groups.
         value: of each leaf.
         item: of each leaf, its first way; one more than leaves.

@@ -1,6 +1,7 @@
 """The loops of `training.treeshap`: plain Python that numba compiles when they are first wanted, once per machine where it can.
 
-Sums are added up tree by tree, group by group, in every loop: a row gets the same bits alone and among many.
+Contributions are sums of whole numbers, and what the trees say is added up tree by tree in every loop: a row gets the same bits
+alone and among many.
 """
 
 from __future__ import annotations
@@ -13,23 +14,26 @@ from typing import NamedTuple
 import numpy as np
 
 from training.contract import Floats
+from training.filling import add_leaf, cut, fill
 from training.forest import CATEGORY, NAN_LEFT, NAN_RIGHT, ZERO_LEFT, Ints
-from training.groups import LINE, whole_lines
+from training.groups import AHEAD, LINE, Int32s, whole_lines
 
-COMPILED_WITH = "a57da3fa32516bc7"  # a digest of what else is compiled in, or numba would go on with what it kept
+COMPILED_WITH = "b1930e518f04a00c"  # a digest of what else is compiled in, or numba would go on with what it kept
 ROW_BY_ROW = 3  # rows; up to so many, one after the other is faster than side by side
 BLOCK = 504  # rows side by side, whose values and sums stay near the processor; a power of two puts columns in each other's way
 ZERO = float(np.float32(1e-35))  # LightGBM takes what is no farther from zero for zero
 _LOCK = threading.Lock()
-_F, _I, _FF, _II = "float64[::1]", "int64[::1]", "float64[:, ::1]", "int64[:, ::1]"
+_F, _I, _FF, _II, _T = "float64[::1]", "int64[::1]", "float64[:, ::1]", "int64[:, ::1]", "int32[::1]"
 _FILL = f"void({_II}, {_I}, {_F}, {_I}, {_I}, {_F}, {_II}, {_FF}, {_FF}, {_F})"
-_EXPLAIN = f"void({_FF}, {_II}, {_I}, {_F}, {_I}, {_II}, uint32[::1], {_II}, {_II}, {_I}, {_F}, {_FF})"
+_CUT = f"void({_II}, {_I}, {_F}, {_F}, {_T})"
+_EXPLAIN = f"void({_FF}, {_II}, {_I}, {_F}, {_I}, {_II}, uint32[::1], {_II}, {_II}, {_I}, {_T}, {_F}, {_F}, {_FF})"
 
 
 class Kernels(NamedTuple):
     """The compiled loops."""
 
     fill: Callable[..., None]
+    cut: Callable[..., None]
     explain: Callable[..., None]
 
 
@@ -52,7 +56,7 @@ def _compiled() -> Kernels:
 
     overload(_add_lines)(adding())
     for part in (
-        _add_leaf,
+        add_leaf,
         _goes_left,
         _choose,
         _add_row,
@@ -63,6 +67,8 @@ def _compiled() -> Kernels:
         _decide_zero,
         _add_group,
         whole_lines,
+        _add_leaves,
+        _turn_back,
         _side_by_side,
     ):
         register_jitable(part)
@@ -75,68 +81,12 @@ def _compiled() -> Kernels:
             made = numba.njit(signature, nogil=True)(loop)
         return made
 
-    return Kernels(compiled(fill, _FILL), compiled(explain, _EXPLAIN))
-
-
-def fill(
-    groups: Ints, leaf: Ints, value: Floats, item: Ints, place: Ints, share: Floats, bits: Ints, points: Floats, weights: Floats,
-    table: Floats,
-) -> None:  # fmt: skip
-    """Fill the tables: what the leaves of a group give together, a row for each pattern, a column for each feature of the group.
-
-    The last column is the value of the leaf that the pattern leads to, 0 if it is not in the group.
-
-    Args:
-        groups: as in `explain`.
-        leaf: of each group, its first leaf; one more than groups.
-        value: of each leaf.
-        item: of each leaf, its first way (`training.groups.Way`); one more than leaves.
-        place: of each way, its feature's column in the table.
-        share: of each way.
-        bits: of each way: `care` and `want`.
-        points: of Gauss and Legendre on [0, 1], a row for each number of features.
-        weights: of those points.
-        table: is written.
-    """
-    on, before = np.empty(64), np.empty(64)
-    for group in range(len(groups)):
-        width = groups[group, 2]
-        for pattern in range(groups[group, 3] + 1):
-            start = groups[group, 0] + pattern * groups[group, 4]
-            row = table[start : start + width]
-            row[:] = 0.0
-            for number in range(leaf[group], leaf[group + 1]):
-                first, end = item[number], item[number + 1]
-                for i in range(first, end):
-                    on[i - first] = 1.0 if pattern & bits[i, 0] == bits[i, 1] else 0.0
-                _add_leaf(value[number], on, share[first:end], place[first:end], points, weights, before, row)
-                if on[: end - first].all():
-                    row[width - 1] = value[number]
-
-
-def _add_leaf(
-    value: float, on: Floats, share: Floats, place: Ints, points: Floats, weights: Floats, before: Floats, row: Floats
-) -> None:  # fmt: skip
-    """Add the Shapley values of `v(S) = value * product(on in S) * product(share outside of S)`.
-
-    They are the integral over t in [0, 1] of `value * (on - share) * product(t * on + (1 - t) * share of the others)`, a
-    polynomial of degree n - 1, of which Gauss and Legendre's (n + 1) // 2 points make no error.
-    """
-    features = len(share)
-    for q in range((features + 1) // 2):
-        t, product = points[features, q], value * weights[features, q]
-        for i in range(features):
-            before[i] = product
-            product *= t * on[i] + (1.0 - t) * share[i]
-        product = 1.0
-        for i in range(features - 1, -1, -1):
-            row[place[i]] += (on[i] - share[i]) * before[i] * product
-            product *= t * on[i] + (1.0 - t) * share[i]
+    return Kernels(compiled(fill, _FILL), compiled(cut, _CUT), compiled(explain, _EXPLAIN))
 
 
 def explain(
     matrix: Floats, trees: Ints, column: Ints, threshold: Floats, kind: Ints, codes: Ints, words: Ints, masks: Ints, groups: Ints,
-    columns: Ints, table: Floats, out: Floats,
+    columns: Ints, table: Int32s, unit: Floats, leaves: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """Add up what the patterns of each row choose from the tables.
 
@@ -156,23 +106,24 @@ def explain(
             from one pattern's place to the next.
         columns: of the groups: which columns of `out` a table's are; of a feature, they are those of the matrix. Up to a whole
             line follows the one that `out` does not have.
-        table: of `fill`.
+        table, unit: of `cut`.
+        leaves: the value of each, numbered as in the tables.
         out: is written: a row a case, a column a feature; last what the trees say, which is LightGBM's raw score to the last bit.
     """
     if len(matrix) <= ROW_BY_ROW:
-        _row_by_row(matrix, trees, column, threshold, kind, codes, words, masks, groups, columns, table, out)
+        _row_by_row(matrix, trees, column, threshold, kind, codes, words, masks, groups, columns, table, unit, leaves, out)
     else:
-        _side_by_side(matrix, trees, column, threshold, kind, codes, words, masks, groups, columns, table, out)
+        _side_by_side(matrix, trees, column, threshold, kind, codes, words, masks, groups, columns, table, unit, leaves, out)
 
 
 def _row_by_row(
     matrix: Floats, trees: Ints, column: Ints, threshold: Floats, kind: Ints, codes: Ints, words: Ints, masks: Ints, groups: Ints,
-    columns: Ints, table: Floats, out: Floats,
+    columns: Ints, table: Int32s, unit: Floats, leaves: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """First every choice, then every sum: so the processor fetches many rows of the tables at once."""
     most_words = trees[:, 2].max()
     chosen, patterns = np.empty(len(groups), dtype=np.int64), np.empty(most_words, dtype=np.int64)
-    sums = np.empty(out.shape[1])
+    sums, last = np.empty(out.shape[1], dtype=np.int64), out.shape[1] - 1
     for row in range(len(matrix)):
         node = mask = group = 0
         for tree in range(len(trees)):
@@ -191,9 +142,16 @@ def _row_by_row(
                     mask += 1
             _choose(trees[tree, 1], trees[tree, 3], patterns, groups, group, chosen)
             node, group = node + nodes, group + trees[tree, 1]
-        sums[:] = 0.0
-        _add_row(groups, columns, chosen, table, sums)
-        out[row] = sums
+        sums[:] = 0
+        out[row, last] = 0.0
+        group = 0
+        for tree in range(len(trees)):
+            _add_row(groups, columns, chosen, table, sums, group, group + trees[tree, 1])
+            group += trees[tree, 1]
+            out[row, last] += leaves[sums[last] - 1]
+            sums[last] = 0
+        for feature in range(last):
+            out[row, feature] = sums[feature] * unit[feature]
 
 
 def _goes_left(value: float, threshold: float, kind: int, codes: Ints, words: Ints) -> bool:
@@ -215,8 +173,8 @@ def _choose(count: int, lane: int, patterns: Ints, groups: Ints, group: int, cho
         group += 1
 
 
-def _add_row(groups: Ints, columns: Ints, chosen: Ints, table: Floats, sums: Floats) -> None:
-    for group in range(len(groups)):
+def _add_row(groups: Ints, columns: Ints, chosen: Ints, table: Int32s, sums: Ints, begin: int, end: int) -> None:
+    for group in range(begin, end):
         first, at = groups[group, 1], chosen[group]
         for i in range(groups[group, 2]):
             sums[columns[first + i]] += table[at + i]
@@ -224,7 +182,7 @@ def _add_row(groups: Ints, columns: Ints, chosen: Ints, table: Floats, sums: Flo
 
 def _side_by_side(
     matrix: Floats, trees: Ints, column: Ints, threshold: Floats, kind: Ints, codes: Ints, words: Ints, masks: Ints, groups: Ints,
-    columns: Ints, table: Floats, out: Floats,
+    columns: Ints, table: Int32s, unit: Floats, leaves: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """Blocks of rows, turned so that neighbours in memory are the same feature of different rows.
 
@@ -233,12 +191,13 @@ def _side_by_side(
     reads, for what fills up a table's.
     """
     most, most_words = whole_lines(min(BLOCK, len(matrix))), trees[:, 2].max()
-    x, sums = np.empty((matrix.shape[1], most)), np.empty((out.shape[1] + 1, most))
+    x, sums, raw = np.empty((matrix.shape[1], most)), np.empty((out.shape[1] + 1, most), dtype=np.int64), np.empty(most)
     patterns, chosen = np.empty((most_words, most), dtype=np.int64), np.empty(most, dtype=np.int64)
     for begin in range(0, len(matrix), most):
         rows = min(most, len(matrix) - begin)
         _turn(matrix, begin, rows, x)
-        sums[:] = 0.0
+        sums[:] = 0
+        raw[:] = 0.0
         node = mask = group = 0
         for tree in range(len(trees)):
             patterns[:] = -1
@@ -257,9 +216,24 @@ def _side_by_side(
                 at = number * trees[tree, 3]
                 _add_group(groups, group, columns, patterns, at >> 6, at & 63, chosen, table, sums, whole_lines(rows))
                 group += 1
-        for row in range(rows):
-            for column_out in range(out.shape[1]):
-                out[begin + row, column_out] = sums[column_out, row]
+            _add_leaves(leaves, sums, raw, rows)
+        _turn_back(sums, raw, unit, begin, rows, out)
+
+
+def _add_leaves(leaves: Floats, sums: Ints, raw: Floats, rows: int) -> None:
+    """Add the leaf that each row came to in a tree: only one of its groups has told its number."""
+    number = len(sums) - 2
+    for row in range(rows):
+        raw[row] += leaves[sums[number, row] - 1]
+        sums[number, row] = 0
+
+
+def _turn_back(sums: Ints, raw: Floats, unit: Floats, begin: int, rows: int, out: Floats) -> None:
+    last = out.shape[1] - 1
+    for row in range(rows):
+        for feature in range(last):
+            out[begin + row, feature] = sums[feature, row] * unit[feature]
+        out[begin + row, last] = raw[row]
 
 
 def _turn(matrix: Floats, begin: int, rows: int, x: Floats) -> None:
@@ -308,7 +282,7 @@ def _decide_zero(
 
 
 def _add_group(
-    groups: Ints, group: int, columns: Ints, patterns: Ints, word: int, shift: int, chosen: Ints, table: Floats, sums: Floats,
+    groups: Ints, group: int, columns: Ints, patterns: Ints, word: int, shift: int, chosen: Ints, table: Int32s, sums: Ints,
     rows: int,
 ) -> None:  # fmt: skip
     """Add what the rows choose; meanwhile the next group's table comes nearer, which costs less in a row than line by line."""
@@ -319,11 +293,11 @@ def _add_group(
         chosen[row] = start + (patterns[word, row] >> shift & last) * stride
     for i in range(0, width, LINE):
         for row in range(0, rows, LINE):
-            _add_lines(table, chosen, i, sums, columns, first + i, row, following + (i + row) * LINE)
+            _add_lines(table, chosen, i, sums, columns, first + i, row, following + (i + row) * AHEAD)
 
 
 def _add_lines(
-    table: Floats, chosen: Ints, offset: int, sums: Floats, columns: Ints, first: int, row: int, ahead: int
+    table: Int32s, chosen: Ints, offset: int, sums: Ints, columns: Ints, first: int, row: int, ahead: int
 ) -> None:  # fmt: skip
     """Add a line of each of eight rows' choice; `training.lanes` has it in vectors, and fetches what is at `ahead`."""
     for lane in range(LINE):

@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from training.groups import LINE
+from training.groups import AHEAD, LINE
 
 
 def _lines_added(
     context: Any, table: Any, places: Any, offset: Any, sums: Any, columns: Any, first: Any, row: Any, ahead: Any
 ) -> Any:  # fmt: skip
+    from llvmlite import ir
     from numba.core import types
 
     signature = types.void(table, places, types.int64, sums, columns, types.int64, types.int64, types.int64)
@@ -22,12 +23,13 @@ def _lines_added(
         offset, first, row, ahead = (given[i] for i in (2, 5, 6, 7))
         _fetch(build, table.data, ahead)
         at = [build.load(_place(build, places.data, row, lane)) for lane in range(LINE)]
-        lines = _turned(build, [build.load(_line(build, table.data, build.add(one, offset)), align=8) for one in at])
+        lines = _turned(build, [build.load(_line(build, table.data, build.add(one, offset), 32), align=4) for one in at])
         length = build.extract_value(sums.shape, 1)
         for lane, line in enumerate(lines):
             column = build.load(_place(build, columns.data, first, lane))
-            sum_of_eight = _line(build, sums.data, build.add(build.mul(column, length), row))
-            build.store(build.fadd(build.load(sum_of_eight, align=8), line), sum_of_eight, align=8)
+            sum_of_eight = _line(build, sums.data, build.add(build.mul(column, length), row), 64)
+            added = build.sext(line, ir.VectorType(ir.IntType(64), LINE))
+            build.store(build.add(build.load(sum_of_eight, align=8), added), sum_of_eight, align=8)
         return target.get_dummy_value()
 
     return signature, code
@@ -65,7 +67,7 @@ def _fetch(build: Any, numbers: Any, first: Any) -> None:
     to_read, to_keep, of_data = (ir.Constant(told, number) for number in (0, 3, 1))
     prefetch = build.module.declare_intrinsic("llvm.prefetch", (pointer,), kind)
     for lane in range(LINE):
-        line = build.bitcast(_place(build, numbers, first, LINE * lane), pointer)
+        line = build.bitcast(_place(build, numbers, first, AHEAD * lane), pointer)
         build.call(prefetch, [line, to_read, to_keep, of_data])
 
 
@@ -75,10 +77,10 @@ def _place(build: Any, numbers: Any, first: Any, more: int) -> Any:
     return build.gep(numbers, [build.add(first, ir.Constant(ir.IntType(64), more))])
 
 
-def _line(build: Any, numbers: Any, place: Any) -> Any:
+def _line(build: Any, numbers: Any, place: Any, bits: int) -> Any:
     from llvmlite import ir
 
-    return build.bitcast(build.gep(numbers, [place]), ir.VectorType(ir.DoubleType(), LINE).as_pointer())
+    return build.bitcast(build.gep(numbers, [place]), ir.VectorType(ir.IntType(bits), LINE).as_pointer())
 
 
 def _turned(build: Any, lines: list[Any]) -> list[Any]:

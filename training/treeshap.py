@@ -15,9 +15,10 @@ import numpy as np
 
 from training.contract import Explained, Floats
 from training.forest import Forest, Unsupported, read
-from training.groups import LINE, Groups
+from training.groups import AHEAD, Groups, Int32s
 from training.kernels import Kernels, kernels
 
+MOST_ERROR = 1e-6  # of a contribution, in log-odds: what all the groups may be off by together
 ROWS_A_THREAD = 128  # at least: each thread has the whole of the tables to fetch, which costs as much as some hundred rows
 
 
@@ -28,10 +29,11 @@ class TreeShap:
         """Make the tables.
 
         Raises:
-            Unsupported: they would be too large.
+            Unsupported: they would be too large, or too coarse.
         """
         self._loops, self._forest, self._groups = loops, forest, Groups.of(forest)
-        self._table, self._base = self._tables(), forest.base
+        self._table, self._unit = self._tables()
+        self._base = forest.base
 
     def __call__(self, matrix: Floats) -> Explained:
         """Raw scores, to LightGBM's last bit, and the values of a matrix with as many columns as the forest has features."""
@@ -54,23 +56,27 @@ class TreeShap:
         nodes, found = self._forest, self._groups
         self._loops.explain(
             matrix, found.trees, nodes.column, nodes.threshold, nodes.kind, nodes.codes, nodes.words, found.masks, found.groups,
-            found.columns, self._table, out,
+            found.columns, self._table, self._unit, found.value, out,
         )  # fmt: skip
 
-    def _tables(self) -> Floats:
+    def _tables(self) -> tuple[Int32s, Floats]:
         found = self._groups
-        table = _aligned(found.numbers)
+        exact, unit, table = np.zeros(found.numbers), np.empty(self._forest.features + 1), _aligned(found.numbers)
         points, weights = _quadrature(int(np.diff(found.item).max(initial=0)))
         self._loops.fill(
-            found.groups, found.leaf, found.value, found.item, found.place, found.share, found.bits, points, weights, table
+            found.groups, found.leaf, found.value, found.item, found.place, found.share, found.bits, points, weights, exact
         )  # fmt: skip
-        return table
+        self._loops.cut(found.groups, found.columns, exact, unit, table)
+        added = np.bincount(found.columns, minlength=len(unit))[: self._forest.features]
+        if not (added * unit[:-1] / 2 <= MOST_ERROR).all():
+            raise Unsupported("leaves so large that whole numbers are too coarse")
+        return table, unit
 
 
-def _aligned(size: int) -> Floats:
+def _aligned(size: int) -> Int32s:
     """Zeros whose first begins a line of the processor's."""
-    room: Floats = np.zeros(size + LINE)
-    start = -(room.ctypes.data // room.itemsize) % LINE
+    room: Int32s = np.zeros(size + AHEAD, dtype=np.int32)
+    start = -(room.ctypes.data // room.itemsize) % AHEAD
     return room[start : start + size]
 
 
