@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -77,7 +77,7 @@ class Wording:
         phrase = self._phrase(value) if self._has_phrase else ""
         if not phrase:
             below, above = self.usual
-            compared = "" if below <= value <= above else self._comparison(value)
+            compared = self._more if value > above else self._less if value < below else ""
             return f"{self._topic}: {self._shown(value)}{compared}"
         return phrase if self.feature.kind == "holds" else f"{phrase} ({self._shown(value)})"
 
@@ -133,15 +133,15 @@ class Wording:
             return value <= -LEAST_CHANGE
         return value < (0.5 if self.feature.kind == "holds" else self.usual[0])
 
-    def _comparison(self, value: float) -> str:
-        below, above = self.usual
+    @cached_property
+    def _more(self) -> str:
+        return "" if self.feature.kind in ("weekday", "hour") else ", more than most"
+
+    @cached_property
+    def _less(self) -> str:
         if self.feature.kind in ("weekday", "hour"):
             return ""
-        if value > above:
-            return ", more than most"
-        if value < below:
-            return ", fewer than most" if self.feature.kind in ("count", "distinct") else ", less than most"
-        return ""
+        return ", fewer than most" if self.feature.kind in ("count", "distinct") else ", less than most"
 
 
 def wordings(
@@ -179,7 +179,7 @@ class Reasoner:
         for position, one in enumerate(wording):
             twins.setdefault(one.feature.measure, []).append(position)
         self.twins = [tuple(mine) for mine in twins.values()]
-        self._sentences = [lru_cache(SENTENCES_KEPT)(one.sentence) for one in wording]  # the same counts and days come again
+        self._sentences: list[dict[Value, str]] = [{} for _ in wording]  # the same counts and days come again
         self._told_of = [tuple(self._names[i] for i in mine) for mine in self.twins]
         self._side_by_side = np.array([position for mine in self.twins for position in mine], dtype=np.intp)
         self._first = np.cumsum([0, *(len(mine) for mine in self.twins[:-1])])
@@ -250,9 +250,16 @@ class Reasoner:
                 continue
             known = None if value != value else value
             direction: Direction = "raises" if total > 0 else "lowers"
-            text = self._sentences[feature](known)
+            text = self._sentences[feature].get(known) or self._sentence(feature, known)
             told.append(Reason(self._names[feature], self._told_of[measure], known, text, direction, total))
         return tuple(told)
+
+    def _sentence(self, feature: int, value: Value) -> str:
+        """What is said of a value, kept while there is room: to make room for amounts, of which few come again, costs more."""
+        text, kept = self.wording[feature].sentence(value), self._sentences[feature]
+        if len(kept) < SENTENCES_KEPT:
+            kept[value] = text
+        return text
 
 
 def _largest(sizes: Floats) -> Places:

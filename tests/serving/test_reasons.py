@@ -15,6 +15,7 @@ from features.customer import VIEWS as CUSTOMER_VIEWS
 from features.feature import KINDS, Feature, Kind
 from features.lead import VIEWS as LEAD_VIEWS
 from features.propensity import Phrases
+from serving import reasons
 from serving.reasons import NOT_KNOWN, TOP, Reason, Reasoner, Value, Wording, shown, wordings
 
 DECLARED = {feature.name: feature for view in (*LEAD_VIEWS, *CUSTOMER_VIEWS) for feature in view.columns}
@@ -248,6 +249,15 @@ def test_no_two_measures_are_taken_for_twins() -> None:
 
 def test_a_feature_that_moved_nothing_is_no_reason() -> None:
     assert top(["a"], {}, [1.0], [0.0]) == ()
+
+
+def test_of_more_values_than_are_kept_the_same_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasons, "SENTENCES_KEPT", 2)
+    reasoner = Reasoner(wordings(["amount"], {}, {}, {}))
+    for _ in range(2):
+        told = reasoner.reasons([{"amount": float(i)} for i in range(5)], np.ones((5, 1)))
+        assert [one.text for (one,) in told] == [f"Amount: {i}" for i in range(5)]
+    assert [len(kept) for kept in reasoner._sentences] == [2]
 
 
 @settings(deadline=None)
