@@ -80,7 +80,7 @@ def table(booster: lightgbm.Booster, rows: int) -> str:
     compiled = best(kernels, 1)
     ours = treeshap.treeshap(text)
     if ours is None:
-        raise SystemExit("numba is not there: nothing to compare")
+        raise SystemExit("there are no tables, for the reason above: nothing to compare")
     loading = best(lambda: treeshap.treeshap(text), TIMES)
     few = matrix[:SLOW_ROWS]
     expected = booster.predict(few, pred_contrib=True)

@@ -1,5 +1,5 @@
 """The loops that fill the tables of `training.treeshap`, which `training.kernels` compiles: first with what the leaves of each
-group give, then in whole numbers.
+group give, then rounded. What they use of other modules must be types alone: numba sees no change of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from training.forest import Ints
 from training.groups import Int32s
 
 MOST = 2**31 - 1  # of a whole number
+LEAST = 1e-300  # a unit below it is none: a quotient of such numbers has few digits left
 
 
 def fill(
@@ -24,7 +25,7 @@ def fill(
     Args:
         groups: as in `training.kernels.explain`.
         leaf: of each group, its first leaf; one more than groups.
-        value: of each leaf.
+        value: of each leaf, less the mean of its tree, of which no feature has a part.
         item: of each leaf, its first way (`training.groups.Way`); one more than leaves.
         place: of each way, its feature's column in the table.
         share: of each way.
@@ -69,8 +70,8 @@ def add_leaf(
             product *= t * on[i] + (1.0 - t) * share[i]
 
 
-def cut(groups: Ints, columns: Ints, exact: Floats, unit: Floats, table: Int32s) -> None:
-    """Write the tables in whole numbers: they take half the room, and their sums are the same in whatever order.
+def rounded(groups: Ints, columns: Ints, exact: Floats, unit: Floats, table: Int32s) -> None:
+    """Write the tables in whole numbers, which take half the room and whose sums are the same in whatever order.
 
     Args:
         groups, columns: as in `training.kernels.explain`.
@@ -90,4 +91,4 @@ def cut(groups: Ints, columns: Ints, exact: Floats, unit: Floats, table: Int32s)
             size = unit[columns[groups[group, 1] + i]]
             for pattern in range(groups[group, 3] + 1):
                 at = groups[group, 0] + pattern * groups[group, 4] + i
-                table[at] = round(exact[at] / size) if size > 0.0 else 0
+                table[at] = round(exact[at] / size) if size > LEAST else 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -53,15 +55,20 @@ class Forest:
     value: Floats
     leaf_rows: Ints
 
-    @property
-    def base(self) -> float:
-        """What the trees say on average over the rows they were fitted on, tree by tree as LightGBM adds it up."""
-        total, start = 0.0, 0
+    @cached_property
+    def means(self) -> list[float]:
+        """What each tree says on average over the rows it was fitted on."""
+        means, start = [], 0
         for leaves in self.leaves.tolist():
             value, rows = self.value[start : start + leaves], self.leaf_rows[start : start + leaves]
-            total += float(value @ (rows / rows.sum())) if leaves > 1 else float(value[0])
+            means.append(float(value @ (rows / rows.sum())) if leaves > 1 else float(value[0]))
             start += leaves
-        return total
+        return means
+
+    @property
+    def base(self) -> float:
+        """What all trees say on average, tree by tree as LightGBM adds it up."""
+        return reduce(add, self.means, 0.0)
 
 
 def read(text: str) -> Forest:

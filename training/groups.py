@@ -20,7 +20,7 @@ BITS = 8  # of a pattern, where a way has no more features: fewer bits make more
 MOST_BITS = 16
 MOST_NUMBERS = 24_000_000  # of all tables, 96 MB, and three times as much while they are made
 LINE = 8  # numbers that are added up at once; a table's rows are whole lines, and so are rows that are added up together
-AHEAD = 16  # numbers of a table that the processor fetches at once
+CACHE_LINE = 16  # numbers of a table that the processor fetches at once
 Int32s = NDArray[np.int32]
 _ALL = (1 << 64) - 1
 

@@ -14,18 +14,18 @@ from typing import NamedTuple
 import numpy as np
 
 from training.contract import Floats
-from training.filling import add_leaf, cut, fill
+from training.filling import add_leaf, fill, rounded
 from training.forest import CATEGORY, NAN_LEFT, NAN_RIGHT, ZERO_LEFT, Ints
-from training.groups import AHEAD, LINE, Int32s, whole_lines
+from training.groups import CACHE_LINE, LINE, Int32s, whole_lines
 
-COMPILED_WITH = "b1930e518f04a00c"  # a digest of what else is compiled in, or numba would go on with what it kept
+COMPILED_WITH = "78ec7e95d5757621"  # a digest of what else is compiled in, or numba would go on with what it kept
 ROW_BY_ROW = 3  # rows; up to so many, one after the other is faster than side by side
 BLOCK = 504  # rows side by side, whose values and sums stay near the processor; a power of two puts columns in each other's way
 ZERO = float(np.float32(1e-35))  # LightGBM takes what is no farther from zero for zero
 _LOCK = threading.Lock()
 _F, _I, _FF, _II, _T = "float64[::1]", "int64[::1]", "float64[:, ::1]", "int64[:, ::1]", "int32[::1]"
 _FILL = f"void({_II}, {_I}, {_F}, {_I}, {_I}, {_F}, {_II}, {_FF}, {_FF}, {_F})"
-_CUT = f"void({_II}, {_I}, {_F}, {_F}, {_T})"
+_ROUNDED = f"void({_II}, {_I}, {_F}, {_F}, {_T})"
 _EXPLAIN = f"void({_FF}, {_II}, {_I}, {_F}, {_I}, {_II}, uint32[::1], {_II}, {_II}, {_I}, {_T}, {_F}, {_F}, {_FF})"
 
 
@@ -33,7 +33,7 @@ class Kernels(NamedTuple):
     """The compiled loops."""
 
     fill: Callable[..., None]
-    cut: Callable[..., None]
+    rounded: Callable[..., None]
     explain: Callable[..., None]
 
 
@@ -81,7 +81,7 @@ def _compiled() -> Kernels:
             made = numba.njit(signature, nogil=True)(loop)
         return made
 
-    return Kernels(compiled(fill, _FILL), compiled(cut, _CUT), compiled(explain, _EXPLAIN))
+    return Kernels(compiled(fill, _FILL), compiled(rounded, _ROUNDED), compiled(explain, _EXPLAIN))
 
 
 def explain(
@@ -104,9 +104,9 @@ def explain(
         masks: for each node, and each word of its tree: what a decision to the left leaves, and one to the right.
         groups: a row a group: its first place in `table`, its first place in `columns`, its number of columns, its last pattern,
             from one pattern's place to the next.
-        columns: of the groups: which columns of `out` a table's are; of a feature, they are those of the matrix. Up to a whole
-            line follows the one that `out` does not have.
-        table, unit: of `cut`.
+        columns: of the groups: what a table's columns are: features, numbered as in the matrix, then the leaf, numbered after all
+            of these. Up to a whole line follows the number after that.
+        table, unit: of `rounded`.
         leaves: the value of each, numbered as in the tables.
         out: is written: a row a case, a column a feature; last what the trees say, which is LightGBM's raw score to the last bit.
     """
@@ -221,7 +221,7 @@ def _side_by_side(
 
 
 def _add_leaves(leaves: Floats, sums: Ints, raw: Floats, rows: int) -> None:
-    """Add the leaf that each row came to in a tree: only one of its groups has told its number."""
+    """Add the leaf that each row came to in a tree: exactly one of its groups has told its number, counted from 1."""
     number = len(sums) - 2
     for row in range(rows):
         raw[row] += leaves[sums[number, row] - 1]
@@ -293,7 +293,7 @@ def _add_group(
         chosen[row] = start + (patterns[word, row] >> shift & last) * stride
     for i in range(0, width, LINE):
         for row in range(0, rows, LINE):
-            _add_lines(table, chosen, i, sums, columns, first + i, row, following + (i + row) * AHEAD)
+            _add_lines(table, chosen, i, sums, columns, first + i, row, following + (i + row) * CACHE_LINE)
 
 
 def _add_lines(

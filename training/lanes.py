@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from training.groups import AHEAD, LINE
+from training.groups import CACHE_LINE, LINE
 
 
 def _lines_added(
@@ -67,7 +67,7 @@ def _fetch(build: Any, numbers: Any, first: Any) -> None:
     to_read, to_keep, of_data = (ir.Constant(told, number) for number in (0, 3, 1))
     prefetch = build.module.declare_intrinsic("llvm.prefetch", (pointer,), kind)
     for lane in range(LINE):
-        line = build.bitcast(_place(build, numbers, first, AHEAD * lane), pointer)
+        line = build.bitcast(_place(build, numbers, first, CACHE_LINE * lane), pointer)
         build.call(prefetch, [line, to_read, to_keep, of_data])
 
 

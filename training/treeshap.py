@@ -7,6 +7,7 @@ and a row only looks up one line of each table and adds it (`training.kernels`).
 
 from __future__ import annotations
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -15,11 +16,13 @@ import numpy as np
 
 from training.contract import Explained, Floats
 from training.forest import Forest, Unsupported, read
-from training.groups import AHEAD, Groups, Int32s
+from training.groups import CACHE_LINE, Groups, Int32s
 from training.kernels import Kernels, kernels
 
-MOST_ERROR = 1e-6  # of a contribution, in log-odds: what all the groups may be off by together
+MOST_ERROR = 1e-6  # of a contribution, in log-odds
+DEVIATIONS = 8  # standard ones, which no sum of roundings reaches
 ROWS_A_THREAD = 128  # at least: each thread has the whole of the tables to fetch, which costs as much as some hundred rows
+_log = logging.getLogger("foresell")
 
 
 class TreeShap:
@@ -63,20 +66,26 @@ class TreeShap:
         found = self._groups
         exact, unit, table = np.zeros(found.numbers), np.empty(self._forest.features + 1), _aligned(found.numbers)
         points, weights = _quadrature(int(np.diff(found.item).max(initial=0)))
+        varying = found.value - np.repeat(self._forest.means, self._forest.leaves)
         self._loops.fill(
-            found.groups, found.leaf, found.value, found.item, found.place, found.share, found.bits, points, weights, exact
+            found.groups, found.leaf, varying, found.item, found.place, found.share, found.bits, points, weights, exact
         )  # fmt: skip
-        self._loops.cut(found.groups, found.columns, exact, unit, table)
-        added = np.bincount(found.columns, minlength=len(unit))[: self._forest.features]
-        if not (added * unit[:-1] / 2 <= MOST_ERROR).all():
+        self._loops.rounded(found.groups, found.columns, exact, unit, table)
+        if not (self._errors(unit) <= MOST_ERROR).all():
             raise Unsupported("leaves so large that whole numbers are too coarse")
         return table, unit
+
+    def _errors(self, unit: Floats) -> Floats:
+        """How far off each feature's contributions may be: each group adds a rounding, evenly spread over a unit."""
+        added = np.bincount(self._groups.columns, minlength=len(unit))[: self._forest.features]
+        errors: Floats = DEVIATIONS * unit[:-1] * np.sqrt(added / 12)
+        return errors
 
 
 def _aligned(size: int) -> Int32s:
     """Zeros whose first begins a line of the processor's."""
-    room: Int32s = np.zeros(size + AHEAD, dtype=np.int32)
-    start = -(room.ctypes.data // room.itemsize) % AHEAD
+    room: Int32s = np.zeros(size + CACHE_LINE, dtype=np.int32)
+    start = -(room.ctypes.data // room.itemsize) % CACHE_LINE
     return room[start : start + size]
 
 
@@ -84,7 +93,8 @@ def treeshap(text: str) -> TreeShap | None:
     """The tables of LightGBM's text, or None where only LightGBM can: no numba, or a model that is not supported."""
     try:
         return TreeShap(read(text), kernels())
-    except (Unsupported, ImportError):
+    except (Unsupported, ImportError) as why:
+        _log.warning("exact reasons are asked of LightGBM, which takes a hundred times as long for many rows: %s", why)
         return None
 
 

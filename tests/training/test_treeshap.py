@@ -123,6 +123,54 @@ def test_whole_numbers_are_finer_than_what_is_promised() -> None:
     assert 0 < np.abs(values - found.predict(matrix, pred_contrib=True)).max() < 1e-8
 
 
+def test_a_long_training_on_rare_outcomes_has_tables() -> None:
+    """A thousand trees, the first of which begins far from zero, are nothing special."""
+    matrix = rows(4_000, 8)
+    labels = np.random.default_rng(8).random(4_000) < 1 / (1 + np.exp(4 - np.nan_to_num(matrix[:, 0])))
+    parameters = {"objective": "binary", "verbosity": -1, "num_threads": 1, "learning_rate": 0.05, "num_leaves": 31}
+    found = lightgbm.train(parameters, lightgbm.Dataset(matrix, labels), 1_000)
+    made = tables(Trees(found.model_to_string()))
+    assert made._errors(made._unit).max() < 1e-7
+    agree(found, strange(30, 8))
+
+
+def scaled(text: str, by: float) -> str:
+    """A model whose leaves have other values."""
+    lines = [line for line in text.split("\n") if not line.startswith("tree_sizes=")]
+    for place, line in enumerate(lines):
+        if line.startswith("leaf_value="):
+            told = line.removeprefix("leaf_value=").split()
+            lines[place] = "leaf_value=" + " ".join(repr(float(value) * by) for value in told)
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("by", [0.0, 1e-310, 1e-200, 1e-12])
+def test_leaves_may_be_as_small_as_they_like(trees: Trees, by: float) -> None:
+    agree(lightgbm.Booster(model_str=scaled(trees.text, by)), strange(20, 3))
+
+
+@pytest.mark.parametrize("by", [1e9, 1e150, 1e300, 3e307])
+def test_leaves_that_are_too_large_are_left_to_lightgbm(trees: Trees, by: float, caplog: pytest.LogCaptureFixture) -> None:
+    found, matrix = Trees(scaled(trees.text, by)), rows(20, 4)
+    assert found._tables is None and "too coarse" in caplog.text
+    assert np.array_equal(found.explained(matrix).contributions, found.booster.predict(matrix, pred_contrib=True), equal_nan=True)
+
+
+def test_what_roundings_may_add_up_to_decides(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tables(Trees(trees.text))
+    groups_of = [sum(feature in group for group in _features(made)) for feature in range(COLUMNS)]
+    errors = treeshap.DEVIATIONS * made._unit[:-1] * np.sqrt(np.array(groups_of) / 12)
+    for limit, is_there in ((errors.max() * 1.001, True), (errors.max() * 0.999, False)):
+        monkeypatch.setattr(treeshap, "MOST_ERROR", limit)
+        assert (Trees(trees.text)._tables is not None) == is_there
+
+
+def _features(made: treeshap.TreeShap) -> list[list[int]]:
+    """Of each group, without the leaf's column."""
+    found = made._groups
+    return [found.columns[first : first + width - 1].tolist() for _, first, width, *_ in found.groups.tolist()]
+
+
 def test_many_groups_take_more_than_one_word() -> None:
     agree(booster({"num_leaves": 200, "min_data_in_leaf": 1}, rounds=3, count=3_000), strange(300, 5))
 
@@ -172,12 +220,12 @@ def test_the_vectors_add_what_the_plain_loops_add(
         (tables(Trees(deep[0].model_to_string())), deep[1][:several]),
     ):
         expected = made(matrix).contributions
-        monkeypatch.setattr(made, "_loops", kernels.Kernels(kernels.fill, kernels.cut, kernels.explain))
+        monkeypatch.setattr(made, "_loops", kernels.Kernels(kernels.fill, kernels.rounded, kernels.explain))
         assert np.array_equal(made(matrix).contributions, expected)
 
 
 def test_what_numba_keeps_does_not_outlive_what_it_was_compiled_with() -> None:
-    """It looks at `training/kernels.py` alone, so that file has to change with the others."""
+    """It looks at the file of a loop alone, so `training/kernels.py` has to change with what it imports from others."""
     folder = Path(kernels.__file__).parent
     digest = hashlib.sha256(
         b"".join((folder / name).read_bytes() for name in ("forest.py", "groups.py", "lanes.py"))
@@ -220,13 +268,7 @@ def _linear() -> lightgbm.Booster:
     return lightgbm.train({"linear_tree": True, "verbosity": -1}, lightgbm.Dataset(matrix, matrix[:, 0] ** 2), 2)
 
 
-def _enormous() -> lightgbm.Booster:
-    """Of values so large that a whole number would count more than the error that is allowed."""
-    matrix = rows(300, 1)
-    return lightgbm.train({"verbosity": -1}, lightgbm.Dataset(matrix, 1e6 * np.nan_to_num(matrix[:, 0])), 5)
-
-
-@pytest.mark.parametrize("made", [_several_classes, _forest, _enormous])
+@pytest.mark.parametrize("made", [_several_classes, _forest])
 def test_what_the_tables_cannot_hold_is_left_to_lightgbm(made: Callable[[], lightgbm.Booster]) -> None:
     found, matrix = made(), rows(20, 4)
     trees = Trees(found.model_to_string())
