@@ -29,6 +29,7 @@ Range = tuple[float, float]
 Places = NDArray[np.intp]
 
 TOP = 5
+FEW = 4  # rows
 SENTENCES_KEPT = 1_000  # of each feature
 NOT_KNOWN: Range = (math.nan, math.nan)
 LEAST_CHANGE = 0.1  # of -1 to 1; a smaller one is not worth calling risen or fallen
@@ -263,8 +264,11 @@ class Reasoner:
 
 
 def _largest(sizes: Floats) -> Places:
-    """The places of the `TOP` largest of each row, largest first; ties in order. Only of equal ones at the end all are sorted."""
-    if sizes.shape[1] > TOP:
+    """The places of the `TOP` largest of each row, largest first; ties in order.
+
+    All are sorted only of few rows, where that costs less, and where equal ones are at the end.
+    """
+    if len(sizes) > FEW and sizes.shape[1] > TOP:
         least = np.partition(sizes, -TOP, axis=1)[:, -TOP, np.newaxis]
         is_large = sizes >= least
         if (is_large.sum(axis=1) == TOP).all():
