@@ -1,7 +1,7 @@
 """What a declared feature is, and a view: a set of features of one entity over one table.
 
 A feature is declared once, here in Python; `features.compile` turns it into SQL, `features.store` into Feast's schema,
-`foresell features` and docs/features.md into words, and `serving.reasons` into a sentence. Names follow
+`foresell features` and docs/features.md into words, and `serving.wording` into a sentence. Names follow
 `<measure>_<statistic>_<window>`, for example `emails_opened_count_30d`.
 """
 

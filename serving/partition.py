@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from features.catalog import sweep, write_atomically
 from features.settings import Workspace
-from serving.reasons import Value
+from serving.wording import Value
 
 PART, RECEIPT = "part-0.parquet", "_receipt.json"
 _INSTANT = pa.timestamp("us", tz="UTC")

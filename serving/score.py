@@ -10,7 +10,8 @@ from typing_extensions import TypedDict  # pydantic does not take Python 3.11's 
 
 from serving.plain import Plain
 from serving.policy import Held
-from serving.reasons import Reason, Value
+from serving.reasons import Reason
+from serving.wording import Value
 
 Grade = Literal["A", "B", "C", "D"]
 Trend = Literal["rising", "steady", "falling"]

@@ -24,8 +24,9 @@ from features.record import Layout, Record, has_all
 from features.settings import Workspace
 from features.views import feature_map
 from serving.policy import Held, Policy
-from serving.reasons import NOT_KNOWN, Range, Reason, Reasoner, Value, wordings
+from serving.reasons import Reason, Reasoner
 from serving.score import Grade, Row, Score
+from serving.wording import NOT_KNOWN, Range, Value, wordings
 from training.contract import Floats, Typical
 from training.model import Model
 from training.registry import Registered

@@ -16,7 +16,8 @@ from features.feature import KINDS, Feature, Kind
 from features.lead import VIEWS as LEAD_VIEWS
 from features.propensity import Phrases
 from serving import reasons
-from serving.reasons import NOT_KNOWN, TOP, Reason, Reasoner, Value, Wording, shown, wordings
+from serving.reasons import TOP, Reason, Reasoner
+from serving.wording import NOT_KNOWN, Value, Wording, shown, wordings
 
 DECLARED = {feature.name: feature for view in (*LEAD_VIEWS, *CUSTOMER_VIEWS) for feature in view.columns}
 
