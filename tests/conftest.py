@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from benchmarks.serving_load import has_wrk
 from features.console import silence_telemetry
 from features.sample import CUSTOMERS
 from foresell import main
@@ -52,6 +53,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _skip("PostgreSQL: nothing listens on 127.0.0.1:5432")
     if item.get_closest_marker("nginx") and NGINX is None:
         _skip("nginx: not installed")
+    if item.get_closest_marker("wrk") and not has_wrk():
+        _skip("wrk: not installed")
     if item.get_closest_marker("bottlecrm") and newer_python() is None:
         _skip("BottleCRM: no Python 3.12 or newer on the PATH or below ~/.pyenv")
 

@@ -21,6 +21,7 @@ foresell.silence_telemetry()
 import feast, great_expectations, mlflow
 import feast.infra.offline_stores.duckdb, feast.infra.online_stores.sqlite, feast.infra.registry.sql
 import great_expectations.core.expectation_suite, great_expectations.execution_engine
+import great_expectations.render.renderer.site_builder, matplotlib.backends.backend_svg, matplotlib.figure
 import mlflow.artifacts, mlflow.store.tracking.sqlalchemy_store, mlflow.store.model_registry.sqlalchemy_store
 import features.repo.opening, features.repo.schema, ibis.backends.duckdb, serving.nightly.job
 

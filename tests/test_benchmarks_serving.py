@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.serving import MANY, Size, check, measure, opened
 from benchmarks.serving_contenders import FEAST, FLOOR, MLFLOW, OURS
-from benchmarks.serving_load import _own, has_wrk, load
+from benchmarks.serving_load import _own, load
 from benchmarks.serving_plot import plot
 from benchmarks.serving_result import STAGES, Cell, Figures, Result, Stages, read_stages
 from benchmarks.serving_table import table
@@ -46,11 +46,9 @@ def answering():
     listener.close()
 
 
-@pytest.mark.parametrize("client", ["wrk", "own"])
+@pytest.mark.parametrize("client", [pytest.param("wrk", marks=pytest.mark.wrk), "own"])
 def test_the_load_counts_answers_that_are_no_2xx(answering, client: str) -> None:
     address, asked = answering
-    if client == "wrk" and not has_wrk():
-        pytest.skip("wrk is not installed")
     headers, bodies = {"X-Key": "k"}, ['{"ids": ["a"]}', '{"ids": ["b"]}']
     found = load(address, headers, bodies, 2, 1) if client == "wrk" else asyncio.run(_own(address, headers, bodies, 2, 0.3))
     assert found.requests > 10 and abs(found.wrong - found.requests / 3) < 3

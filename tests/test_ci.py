@@ -23,6 +23,5 @@ def test_without_root_and_with_a_tool_missing_it_says_so_and_stops(tmp_path: Pat
     )
     assert (done.returncode, done.stdout) == (1, "")
     told = done.stderr.replace(" faketime", "").replace(" nginx", "")  # looked for in the system's folders, where they may be
-    assert (
-        told == "missing: make redis-server postgresql openjdk-17-jre-headless python3 python3-venv; installing them needs root\n"
-    )
+    everything = "make redis-server wrk postgresql openjdk-17-jre-headless python3 python3-venv"
+    assert told == f"missing: {everything}; installing them needs root\n"
