@@ -1,4 +1,4 @@
-"""What every test may use: the real data, the servers, and the rule that in CI nothing is skipped."""
+"""What every test may use: the real data, the servers, and the rule that in CI nothing is skipped for want of one of them."""
 
 from __future__ import annotations
 
