@@ -72,12 +72,12 @@ class Running:
     def post(self, name: str, **body: Any) -> httpx.Response:
         return httpx.post(f"{self.address}/v1/{name}", json=body, timeout=30)
 
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.address}{path}", timeout=30)
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        return httpx.get(f"{self.address}{path}", headers=headers, timeout=30)
 
-    def metric(self, line: str) -> float:
+    def metric(self, line: str, headers: Mapping[str, str] | None = None) -> float:
         """The value of one line of /metrics; 0 where there is none."""
-        found = [text for text in self.get("/metrics").text.splitlines() if text.startswith(line)]
+        found = [text for text in self.get("/metrics", headers).text.splitlines() if text.startswith(line)]
         return float(found[0].rpartition(" ")[2]) if found else 0.0
 
     def workers(self) -> list[psutil.Process]:

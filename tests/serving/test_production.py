@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -93,7 +92,8 @@ def test_the_profile_serves_what_was_learned_and_goes_on_without_mlflow(producti
         assert at.post("/v1/churn", json={"ids": ["C0001"]}).status_code == 401
         for _ in range(ASKED):
             assert httpx.post(f"{production.address}/v1/churn", json={"ids": ["C0001"]}, headers=score).status_code == 200
-        until(lambda: [counted(at, admin, status) for status in ("200", "401")] == [ASKED + 1, 1])  # counted once answered
+        counted = [f'foresell_requests_total{{route="/v1/churn",status="{status}"}}' for status in (200, 401)]
+        until(lambda: [service.metric(line, admin) for line in counted] == [ASKED + 1, 1])  # counted once answered
         crown(workspace, "churn", seed=6)
         assert champion_version(workspace, "churn") == "2"
         until(lambda: {version(production.address, score) for _ in range(20)} == {"2"})
@@ -136,10 +136,3 @@ def version(address: str, headers: dict[str, str]) -> str:
 def stored(client: httpx.Client, headers: dict[str, str]) -> dict[str, Any]:
     """The last score of one customer in the ledger."""
     return dict(client.get("/v1/scores/customer/C0001", headers=headers).json()["scores"][0])
-
-
-def counted(client: httpx.Client, headers: dict[str, str], status: str) -> float:
-    """How many requests all workers together say they answered so."""
-    text = client.get("/metrics", headers=headers).text
-    found = re.search(rf'^foresell_requests_total{{route="/v1/churn",status="{status}"}} (.+)$', text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
